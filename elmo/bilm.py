@@ -1,0 +1,113 @@
+"""The bidirectional language model's encoder: token embedding and two stacks of LSTMs."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from elmo.embedding import TokenEmbedding
+from elmo.errors import ConfigError
+
+
+def reverse_within(inputs: Tensor, lengths: Tensor) -> Tensor:
+    """Reverse each sequence of (B, T, ...) inside its own length; padding stays where it is.
+
+    It is its own inverse.
+    """
+    positions = torch.arange(inputs.shape[1], device=inputs.device)
+    mirrored = lengths.unsqueeze(1) - 1 - positions  # (B, T)
+    source = torch.where(mirrored >= 0, mirrored, positions)
+    starts = torch.arange(len(inputs), device=inputs.device).unsqueeze(1) * inputs.shape[1]
+    return inputs.flatten(0, 1).index_select(0, (starts + source).flatten()).view_as(inputs)
+
+
+class LSTMStack(nn.Module):
+    """One direction: LSTM layers, each reading the one below, the second and later with a residual.
+
+    Padding stands behind the real tokens, and the future is never read, so it reaches none of them.
+
+    Args:
+        dim: width of the input and of each layer, H = D/2.
+        num_layers: LSTM layers.
+        dropout: between the layers.
+        residual: add a layer's input to its output, from the second layer on (Peters et al. 2018,
+            section 3.4: "a residual connection from the first to second layer").
+    """
+
+    def __init__(self, dim: int, num_layers: int, dropout: float, residual: bool) -> None:
+        super().__init__()
+        stack = [nn.LSTM(dim, dim, batch_first=True) for _ in range(num_layers)]
+        self.layers = nn.ModuleList(stack)
+        self.dropout = nn.Dropout(dropout)
+        self.residual = residual
+        for lstm in stack:
+            # A forget gate that starts open lets the first gradients through (Jozefowicz et al.
+            # 2015); the two biases of PyTorch's LSTM are added up, one of them is enough.
+            bias = lstm.get_parameter("bias_hh_l0")
+            nn.init.ones_(bias.data[dim : 2 * dim])
+
+    def forward(self, inputs: Tensor) -> list[Tensor]:
+        """(B, T, H) -> one (B, T, H) for each layer."""
+        outputs: list[Tensor] = []
+        for lstm in self.layers:
+            below = outputs[-1] if outputs else inputs
+            states, _ = lstm(self.dropout(below))  # (B, T, H)
+            outputs.append(states + below if self.residual and outputs else states)
+        return outputs
+
+
+class BiLM(nn.Module):
+    """The layers of a bidirectional language model (Peters et al. 2018, section 3.1).
+
+    Two independent stacks: the forward one at position t has read tokens 0..t, the backward one
+    tokens t..T-1. `nn.LSTM(bidirectional=True)` would feed the second layer with both directions
+    and so show each language model the word it has to predict.
+
+    Args:
+        vocab_size: V.
+        embedding_dim: E, width of a token vector, mapped linearly to H where it differs.
+        hidden_dim: H, width of one direction; a layer is D = 2 H wide.
+        num_layers: LSTM layers in each direction; with the embedding there are L = num_layers + 1.
+        dropout: on the input of every LSTM.
+        residual: see `LSTMStack`.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        embedding_dim: int = 256,
+        hidden_dim: int = 256,
+        num_layers: int = 2,
+        dropout: float = 0.2,
+        residual: bool = True,
+    ) -> None:
+        super().__init__()
+        if min(vocab_size, embedding_dim, hidden_dim, num_layers) < 1:
+            raise ConfigError(
+                f"bilm: vocab_size {vocab_size}, embedding_dim {embedding_dim}, hidden_dim "
+                f"{hidden_dim}, num_layers {num_layers}; each must be 1 or more"
+            )
+        if not 0 <= dropout < 1:
+            raise ConfigError(f"bilm.dropout is {dropout}; expected 0 or more and less than 1")
+        self.vocab_size = vocab_size
+        self.embedding_dim = embedding_dim
+        self.hidden_dim = hidden_dim
+        self.num_layers = num_layers
+        self.dropout = dropout
+        self.residual = residual
+        self.embedding = TokenEmbedding(vocab_size, embedding_dim)
+        self.projection = (
+            nn.Identity()
+            if embedding_dim == hidden_dim
+            else nn.Linear(embedding_dim, hidden_dim, bias=False)
+        )
+        self.forward_lstm = LSTMStack(hidden_dim, num_layers, dropout, residual)
+        self.backward_lstm = LSTMStack(hidden_dim, num_layers, dropout, residual)
+
+    def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
+        """tokens (B, T), lengths (B,) -> layers (L, B, T, D), forward half first."""
+        inputs = self.projection(self.embedding(tokens))  # (B, T, H)
+        forward = [inputs, *self.forward_lstm(inputs)]
+        mirrored = self.backward_lstm(reverse_within(inputs, lengths))
+        backward = [inputs, *(reverse_within(states, lengths) for states in mirrored)]
+        return torch.cat([torch.stack(forward), torch.stack(backward)], dim=-1)  # (L, B, T, D)

@@ -1,0 +1,172 @@
+"""The artifacts `bilstm.pt` and `classifier.pt`: plain data, checked on both ends.
+
+A file holds a format version, plain-dict configs, tensors, the tokenizer's JSON and a checksum of
+all of them. It is read with `weights_only=True`, which runs no code of the file; a class is named
+in it by its bare name, looked up in the module of the base it must derive from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import sys
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from elmo.errors import ArtifactError, ElmoError
+from elmo.runs import atomic_writer
+
+T = TypeVar("T")
+
+FORMAT_VERSION = 1
+FIELDS = {"format", "version", "config", "tokenizer", "facts", "state", "checksum"}
+
+
+def describe(module: nn.Module) -> dict[str, Any]:
+    """The class of `module` and the arguments that would build it anew.
+
+    The arguments are read from the attributes that bear their names: every BiLM, softmax, mixer
+    and head keeps them.
+    """
+    names = list(inspect.signature(type(module)).parameters)
+    return {
+        "class": type(module).__name__,
+        "arguments": {name: getattr(module, name) for name in names},
+    }
+
+
+def look_up(description: dict[str, Any], base: type[T]) -> type[T]:
+    """The class that a description names: `base` or a subclass, defined beside it.
+
+    Raises:
+        ArtifactError: the name is of anything else.
+    """
+    name = description.get("class")
+    found = getattr(sys.modules[base.__module__], name, None) if isinstance(name, str) else None
+    if not (
+        isinstance(found, type)
+        and issubclass(found, base)
+        and found.__module__ == base.__module__
+        and not inspect.isabstract(found)
+    ):
+        raise ArtifactError(f"names the class {name!r}, which is no {base.__name__} of elmo's own")
+    return found
+
+
+def build(description: dict[str, Any], base: type[T]) -> T:
+    """The inverse of `describe`, with fresh weights.
+
+    Raises:
+        ArtifactError: the class is not a `base` of elmo's own, or does not take the arguments.
+    """
+    found = look_up(description, base)
+    try:
+        return found(**description["arguments"])
+    except (TypeError, ValueError, KeyError, ElmoError) as error:
+        raise ArtifactError(f"its {found.__name__} cannot be built: {error}") from error
+
+
+def save_artifact(
+    path: Path,
+    kind: str,
+    config: dict[str, Any],
+    tokenizer: str,
+    facts: dict[str, Any],
+    state: dict[str, Tensor],
+) -> None:
+    """Write an artifact atomically.
+
+    Args:
+        kind: what it is, `bilm` or `classifier`.
+        config: from which the model is built again.
+        tokenizer: its JSON.
+        facts: of the data it was trained on, and what else a user of it should know.
+        state: the weights.
+    """
+    content = {
+        "format": f"elmo.{kind}",
+        "version": FORMAT_VERSION,
+        "config": config,
+        "tokenizer": tokenizer,
+        "facts": facts,
+        "state": {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()},
+    }
+    content["checksum"] = _checksum(content)
+    with atomic_writer(path) as handle:
+        torch.save(content, handle)
+
+
+def load_artifact(path: str | Path, kind: str) -> dict[str, Any]:
+    """Read and check an artifact.
+
+    Args:
+        path: the file, or the run folder it lies in.
+        kind: `bilm` or `classifier`.
+
+    Raises:
+        ArtifactError: it is missing, no artifact, of another kind, of a newer format, or damaged.
+    """
+    file = Path(path)
+    if file.is_dir():
+        file /= {"bilm": "bilstm.pt", "classifier": "classifier.pt"}[kind]
+    if not file.is_file():
+        script = {"bilm": "train_lm.py", "classifier": "train_cls.py"}[kind]
+        raise ArtifactError(f"{file}: no such file; `python {script}` writes one")
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch has no common base for what a bad file can cause
+        raise ArtifactError(
+            f"{file}: not an artifact of this project, or a damaged one "
+            f"({type(error).__name__}); train again, or copy the file again"
+        ) from error
+    if not isinstance(content, dict) or not isinstance(content.get("format"), str):
+        raise ArtifactError(f"{file}: a PyTorch file, but not an artifact of this project")
+    if content["format"] != f"elmo.{kind}":
+        raise ArtifactError(
+            f"{file}: holds {content['format']!r}, expected 'elmo.{kind}'; bilstm.pt comes from "
+            "train_lm.py, classifier.pt from train_cls.py"
+        )
+    if content.get("version") != FORMAT_VERSION:
+        raise ArtifactError(
+            f"{file}: format version {content.get('version')!r}, this code reads {FORMAT_VERSION}; "
+            "use the version of elmo that wrote it, or train again"
+        )
+    if set(content) != FIELDS:
+        odd = sorted(set(content) ^ FIELDS)
+        raise ArtifactError(f"{file}: missing or unknown fields {odd}; copy the file again")
+    if content["checksum"] != _checksum(content):
+        raise ArtifactError(f"{file}: its checksum does not fit its content; copy the file again")
+    return content
+
+
+def fill(module: nn.Module, state: dict[str, Tensor]) -> None:
+    """Load weights, all of them and no other.
+
+    Raises:
+        ArtifactError: names or shapes do not fit.
+    """
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise ArtifactError(f"its weights do not fit its config: {reason}") from error
+
+
+def _checksum(content: dict[str, Any]) -> str:
+    plain = {name: content[name] for name in sorted(FIELDS - {"state", "checksum"})}
+    digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode())
+    return state_checksum(content["state"], digest)
+
+
+def state_checksum(state: dict[str, Tensor], digest: Any = None) -> str:
+    """sha256 over the names, types, shapes and bytes of some tensors."""
+    digest = digest or hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()

@@ -1,0 +1,200 @@
+"""The text classifier: encoder, mixer and head, and its training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from elmo.checkpoint import build, describe, fill, load_artifact, save_artifact, state_checksum
+from elmo.datamodule import Batch
+from elmo.encoders import Encoder, encoder_from_config, text_batches
+from elmo.errors import ArtifactError
+from elmo.heads import Head
+from elmo.metrics import classification_metrics, per_class_metrics
+from elmo.mixers import Mixer
+from elmo.task import Task
+from elmo.text import WordTokenizer
+
+
+class Prediction(NamedTuple):
+    """What a classifier says of one text."""
+
+    label: str
+    probabilities: dict[str, float]  # of every class, summing to one
+
+
+class TextClassifier(nn.Module):
+    """Classes of documents from the frozen layers of their tokens.
+
+    Args:
+        encoder: gives the layers, untouched by training.
+        mixer: makes one embedding of them.
+        head: scores the classes.
+        class_names: in the order of the labels.
+    """
+
+    def __init__(
+        self, encoder: Encoder, mixer: Mixer, head: Head, class_names: Sequence[str]
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.mixer = mixer
+        self.head = head
+        self.class_names = list(class_names)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """B documents -> logits (B, C)."""
+        layers = self.encoder(batch)  # (L, B, T, D)
+        return self.head(self.mixer(layers, batch.mask), batch.mask)
+
+    @torch.no_grad()
+    def predict(self, texts: Sequence[str], token_budget: int = 8192) -> list[Prediction]:
+        """The class of each text, which is cleaned and tokenised first; dropout is off.
+
+        Args:
+            texts: documents; an empty one is classified too, by `<s> </s>` alone.
+            token_budget: padded tokens classified at a time, at most.
+        """
+        self.eval()
+        device = next(self.parameters()).device
+        rows: dict[int, Prediction] = {}
+        for _, batch in text_batches(texts, self.encoder.tokenizer, token_budget):
+            logits = self(Batch(*(field.to(device) for field in batch)))
+            for row, best, scores in zip(
+                batch.row.tolist(),
+                logits.argmax(1).tolist(),
+                logits.softmax(1).tolist(),
+                strict=True,
+            ):
+                probabilities = dict(zip(self.class_names, scores, strict=True))
+                rows[row] = Prediction(self.class_names[best], probabilities)
+        return [rows[row] for row in range(len(texts))]
+
+    def save(self, path: Path, facts: dict[str, Any]) -> None:
+        """Write `classifier.pt`: all that `load_classifier` needs, the encoder included."""
+        config = {
+            "encoder": self.encoder.config(),
+            "mixer": describe(self.mixer),
+            "head": describe(self.head),
+            "class_names": self.class_names,
+        }
+        save_artifact(
+            path, "classifier", config, self.encoder.tokenizer.json, facts, self.state_dict()
+        )
+
+
+def load_classifier(path: str | Path) -> TextClassifier:
+    """The classifier of a `classifier.pt`, in eval mode, ready to `predict`.
+
+    Args:
+        path: the file, or the run folder it lies in.
+
+    Raises:
+        ArtifactError: see `elmo.checkpoint.load_artifact`.
+    """
+    content = load_artifact(path, "classifier")
+    config = content["config"]
+    try:
+        model = TextClassifier(
+            encoder_from_config(config["encoder"], WordTokenizer(content["tokenizer"])),
+            build(config["mixer"], Mixer),
+            build(config["head"], Head),
+            config["class_names"],
+        )
+        fill(model, content["state"])
+    except ArtifactError as error:
+        raise ArtifactError(f"{path}: {error}") from error
+    return model.eval()
+
+
+class ClassificationTask(Task):
+    """Training of mixer and head by cross-entropy; the encoder must come out as it went in.
+
+    Args:
+        model: the classifier.
+        optimizer, warmup: see `Task`.
+    """
+
+    def __init__(self, model: TextClassifier, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.model = model
+        classes = len(model.class_names)
+        self.train_metrics = classification_metrics(classes).clone(prefix="train/")
+        self.val_metrics = classification_metrics(classes).clone(prefix="val/")
+        self.final_metrics = classification_metrics(classes)
+        self.per_class = per_class_metrics(classes)
+        self.outputs: list[tuple[Tensor, Tensor, Tensor]] = []
+        self.results: dict[str, SplitResult] = {}
+
+    def on_fit_start(self) -> None:
+        self.encoder_checksum = state_checksum(self.model.encoder.state_dict())
+
+    def on_fit_end(self) -> None:
+        if state_checksum(self.model.encoder.state_dict()) != self.encoder_checksum:
+            raise RuntimeError("the frozen encoder changed in training: this is a defect of elmo")
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        logits = self.model(batch)
+        loss = functional.cross_entropy(logits, batch.label)
+        size = len(batch.label)
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=size)
+        self.log("train/batch_loss", loss, prog_bar=True, batch_size=size)
+        self.train_metrics.update(logits.detach(), batch.label)
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        self.log_dict(self.train_metrics.compute())
+        self.train_metrics.reset()
+
+    def validation_step(self, batch: Batch, index: int) -> None:
+        logits = self.model(batch)
+        loss = functional.cross_entropy(logits, batch.label)
+        self.log("val/loss", loss, batch_size=len(batch.label))
+        self.val_metrics.update(logits, batch.label)
+
+    def on_validation_epoch_end(self) -> None:
+        for name, value in self.val_metrics.compute().items():
+            self.log(name, value, prog_bar=name == "val/accuracy")
+        self.val_metrics.reset()
+        mixer = self.model.mixer
+        self.log_dict({f"lambda/{i}": value for i, value in enumerate(mixer.lambdas())})
+        self.log("lambda/gamma", mixer.scale.detach())
+
+    def test_step(self, batch: Batch, index: int) -> None:
+        logits = self.model(batch)
+        loss = functional.cross_entropy(logits, batch.label)
+        self.log(f"{self.tag}/loss", loss, batch_size=len(batch.label))
+        self.final_metrics.update(logits, batch.label)
+        self.per_class.update(logits, batch.label)
+        self.outputs.append((batch.row, batch.label, logits.float().softmax(1)))
+
+    def on_test_epoch_end(self) -> None:
+        figures = self.final_metrics.compute()
+        self.log_dict({f"{self.tag}/{name}": value for name, value in figures.items()})
+        rows, labels, probabilities = map(torch.cat, zip(*self.outputs, strict=True))
+        order = rows.argsort()
+        self.results[self.split] = SplitResult(
+            rows[order].cpu(),
+            labels[order].cpu(),
+            probabilities[order].cpu(),
+            {name: values.cpu() for name, values in self.per_class.compute().items()},
+            self.model.mixer.lambdas().tolist(),
+        )
+        self.final_metrics.reset()
+        self.per_class.reset()
+        self.outputs.clear()
+
+
+class SplitResult(NamedTuple):
+    """What the final evaluation of one split leaves behind besides its scalars."""
+
+    rows: Tensor  # (N,) position in the split
+    labels: Tensor  # (N,)
+    probabilities: Tensor  # (N, C)
+    per_class: dict[str, Tensor]  # precision, recall, f1 (C,), confusion (C true, C predicted)
+    lambdas: list[float]  # (L,); of a learned mixer, the mean over this split

@@ -1,0 +1,319 @@
+"""The corpora: AG News and toy news, cleaned and split into train, validation and test."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import logging
+import sys
+from abc import ABC, abstractmethod
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+from datasets import (
+    ClassLabel,
+    Dataset,
+    DatasetDict,
+    DownloadConfig,
+    DownloadManager,
+    Features,
+    Value,
+    disable_progress_bars,
+    load_from_disk,
+)
+
+from elmo import toy_news
+from elmo.errors import ConfigError, DataError
+from elmo.runs import publish, sha256_of
+from elmo.text import CLEANING_RULES, WordTokenizer, clean
+
+log = logging.getLogger(__name__)
+
+
+class RawRow(NamedTuple):
+    """One row of a source: its number there (from 0), text before cleaning, class from 0."""
+
+    row: int
+    text: str
+    label: int
+
+
+class Corpus(ABC):
+    """Cleaned descriptions with their labels, split once and for all by `split_seed`.
+
+    `splits` is a `datasets.DatasetDict` of train, validation and test with the columns
+    `text: str`, `label: int` (a ClassLabel, which carries the class names) and `row: int`, the
+    number of the row in its source. Built once, then memory-mapped from `cache_dir`, keyed by the
+    content of the source, the cleaning rules and the split.
+
+    Args:
+        split_seed: draws the validation rows; apart from the run's seed, so that the rows that
+            select the classifier never stood in the biLM's train split.
+        validation_size: rows taken from the train split for validation.
+        min_count: words seen less often in the train split are unknown.
+        max_vocabulary: V at most; None for no limit.
+        cache_dir: where prepared data lies.
+    """
+
+    name: str
+    class_names = ("World", "Sports", "Business", "Sci/Tech")
+
+    def __init__(
+        self,
+        split_seed: int,
+        validation_size: int,
+        min_count: int,
+        max_vocabulary: int | None,
+        cache_dir: str,
+    ) -> None:
+        if validation_size < 1:
+            raise ConfigError(f"data.validation_size is {validation_size}; expected 1 or more")
+        self.split_seed = split_seed
+        self.validation_size = validation_size
+        self.min_count = min_count
+        self.max_vocabulary = max_vocabulary
+        self.cache_dir = Path(cache_dir)
+
+    @abstractmethod
+    def source_fingerprint(self) -> str:
+        """A hash of the content that `read` would give."""
+
+    @abstractmethod
+    def read(self, split: str) -> Iterator[RawRow]:
+        """The rows of the source's `train` or `test` split."""
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Names this corpus and this split of it: source, cleaning rules, validation rows."""
+        rules = [(rule.name, rule.pattern.pattern) for rule in CLEANING_RULES]
+        key = [self.name, self.source_fingerprint(), rules, self.split_seed, self.validation_size]
+        return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
+
+    @cached_property
+    def splits(self) -> DatasetDict:
+        folder = self.cache_dir / "corpora" / f"{self.name}-{self.fingerprint}"
+        if not folder.exists():
+            publish(folder, self._build)
+        return load_from_disk(str(folder))
+
+    @cached_property
+    def facts(self) -> dict[str, int]:
+        """What cleaning and splitting did, in rows."""
+        _ = self.splits
+        folder = self.cache_dir / "corpora" / f"{self.name}-{self.fingerprint}"
+        return json.loads((folder / "facts.json").read_text())
+
+    @cached_property
+    def tokenizer(self) -> WordTokenizer:
+        """The tokenizer of the train split; a pretrained biLM brings its own instead."""
+        key = f"{self.name}-{self.fingerprint}-{self.min_count}-{self.max_vocabulary}"
+        folder = self.cache_dir / "tokenizers" / key
+        if not folder.exists():
+            texts = (text for batch in self.splits["train"].iter(10_000) for text in batch["text"])
+            tokenizer = WordTokenizer.train(texts, self.min_count, self.max_vocabulary)
+            publish(folder, lambda path: (path / "tokenizer.json").write_text(tokenizer.json))
+        return WordTokenizer((folder / "tokenizer.json").read_text())
+
+    def _build(self, folder: Path) -> None:
+        """Clean, drop what stands in the test split, draw the validation rows, save."""
+        facts: Counter[str] = Counter()
+        test = self._cleaned("test", facts)
+        train = self._cleaned("train", facts)
+        in_test = {text.lower() for _, text, _ in test}
+        groups: dict[str, list[RawRow]] = defaultdict(list)
+        for row in train:
+            if row.text.lower() in in_test:
+                facts["train_rows_also_in_test"] += 1
+            else:
+                groups[row.text.lower()].append(row)
+        repeated = [rows for rows in groups.values() if len(rows) > 1]
+        facts["repeated_descriptions"] = len(repeated)
+        facts["repeated_rows"] = sum(map(len, repeated))
+        facts["descriptions_with_conflicting_labels"] = sum(
+            len({row.label for row in rows}) > 1 for rows in repeated
+        )
+
+        # Whole groups go to one side, so no validation row has its equal in the train split.
+        validation: list[RawRow] = []
+        kept: list[RawRow] = []
+        keys = list(groups)
+        for index in np.random.default_rng(self.split_seed).permutation(len(keys)):
+            rows = groups[keys[index]]
+            fits = len(validation) + len(rows) <= self.validation_size
+            (validation if fits else kept).extend(rows)
+        if not kept or not test or len(validation) < self.validation_size:
+            raise ConfigError(
+                f"data.validation_size is {self.validation_size}, but data={self.name} has "
+                f"{len(validation) + len(kept)} usable train rows and {len(test)} test rows; "
+                "expected fewer validation than train rows, and at least one test row"
+            )
+        features = Features(
+            text=Value("string"), label=ClassLabel(names=list(self.class_names)), row=Value("int64")
+        )
+        splits = {"train": sorted(kept), "validation": sorted(validation), "test": test}
+        disable_progress_bars()
+        DatasetDict(
+            {
+                split: Dataset.from_dict(
+                    {field: [getattr(row, field) for row in rows] for field in features}, features
+                )
+                for split, rows in splits.items()
+            }
+        ).save_to_disk(str(folder))
+        facts.update({f"{split}_rows": len(rows) for split, rows in splits.items()})
+        (folder / "facts.json").write_text(json.dumps(facts, indent=2))
+
+    def _cleaned(self, split: str, facts: Counter[str]) -> list[RawRow]:
+        rows = [RawRow(row, clean(text), label) for row, text, label in self.read(split)]
+        kept = [row for row in rows if row.text]
+        facts[f"{split}_rows_in_source"] = len(rows)
+        facts[f"empty_{split}_rows"] = len(rows) - len(kept)
+        return kept
+
+
+class AgNews(Corpus):
+    """AG News, topic classification of news (Zhang et al. 2015), the Description column alone.
+
+    Args:
+        dir: folder with the original `train.csv` and `test.csv`; None downloads them once.
+    """
+
+    name = "ag_news"
+    URL = "https://raw.githubusercontent.com/mhjabreel/CharCnn_Keras/master/data/ag_news_csv/"
+    SHA256: ClassVar = {
+        "train": "76a0a2d2f92b286371fe4d4044640910a04a803fdd2538e0f3f29a5c6f6b672e",
+        "test": "521465c2428ed7f02f8d6db6ffdd4b5447c1c701962353eb2c40d548c3c85699",
+    }
+    ROWS: ClassVar = {"train": 120_000, "test": 7_600}
+
+    def __init__(self, dir: str | None, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.dir = Path(dir).expanduser() if dir else None
+
+    @cached_property
+    def files(self) -> dict[str, Path]:
+        if self.dir is None:
+            return self._download()
+        files = {split: self.dir / f"{split}.csv" for split in self.ROWS}
+        for file in files.values():
+            if not file.is_file():
+                raise DataError(f"{file}: no such file; {WAYS_TO_AG_NEWS}")
+        return files
+
+    def _download(self) -> dict[str, Path]:
+        config = DownloadConfig(cache_dir=self.cache_dir / "downloads", max_retries=1)
+        manager = DownloadManager(dataset_name=self.name, download_config=config)
+        files = {}
+        for split, expected in self.SHA256.items():
+            url = f"{self.URL}{split}.csv"
+            try:
+                files[split] = Path(manager.download(url))
+            except Exception as error:  # whatever the network layers below raise
+                raise DataError(f"{url}: {error}; {WAYS_TO_AG_NEWS}") from error
+            if (found := sha256_of(files[split])) != expected:
+                files[split].unlink()
+                raise DataError(
+                    f"{url}: sha256 {found}, expected {expected}; try again, or {WAYS_TO_AG_NEWS}"
+                )
+        return files
+
+    def source_fingerprint(self) -> str:
+        return "".join(sha256_of(file) for file in self.files.values())
+
+    def read(self, split: str) -> Iterator[RawRow]:
+        file, expected = self.files[split], self.ROWS[split]
+        count = 0
+        for row in read_ag_news_csv(file):
+            count += 1
+            yield row
+        if split == "test" and count != expected:
+            raise DataError(
+                f"{file}: {count:,} rows, expected {expected:,}, so that test figures compare; "
+                f"{WAYS_TO_AG_NEWS}"
+            )
+        if count != expected:
+            log.warning("%s has %s rows, the original %s", file.name, f"{count:,}", f"{expected:,}")
+
+
+WAYS_TO_AG_NEWS = (
+    "put the original train.csv and test.csv in a folder and name it with data.dir=FOLDER or the "
+    f"environment variable AG_NEWS_DIR (they are at {AgNews.URL}), or run on the built-in corpus "
+    "with data=toy"
+)
+
+
+def read_ag_news_csv(file: Path) -> Iterator[RawRow]:
+    """Rows of `class index (1..4), title, description`, without header, every field quoted.
+
+    Raises:
+        DataError: names the file and the line of the first row that is not like that.
+    """
+    csv.field_size_limit(sys.maxsize)
+
+    def lines() -> Iterator[str]:
+        with file.open("rb") as handle:
+            for number, line in enumerate(handle, start=1):
+                try:
+                    yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+                except UnicodeDecodeError as error:
+                    raise DataError(
+                        f"{file}, line {number}: not UTF-8 ({error.reason} at byte {error.start}); "
+                        "save the file as UTF-8"
+                    ) from error
+
+    reader = csv.reader(lines(), strict=True)
+    row = -1
+    start = 1
+    try:
+        for row, fields in enumerate(reader):
+            place = f"{file}, line {start}"
+            start = reader.line_num + 1
+            if len(fields) != 3:
+                raise DataError(
+                    f"{place}: {len(fields)} columns, expected 3: class index, title, description"
+                )
+            if fields[0] not in ("1", "2", "3", "4"):
+                raise DataError(f"{place}: class index {fields[0][:40]!r}, expected 1, 2, 3 or 4")
+            yield RawRow(row, fields[2], int(fields[0]) - 1)
+    except csv.Error as error:
+        raise DataError(f"{file}, line {start}: {error}; expected quoted CSV fields") from error
+    if row < 0:
+        raise DataError(f"{file}: empty file, expected rows of class index, title, description")
+
+
+class ToyNews(Corpus):
+    """The built-in corpus: news-like sentences from the grammar of `elmo.toy_news`, offline.
+
+    Args:
+        rows: train and validation rows together.
+        test_rows: rows of the test split.
+        seed: of the grammar; with another seed it is another corpus.
+    """
+
+    name = "toy"
+    class_names = toy_news.CLASS_NAMES
+
+    def __init__(self, rows: int, test_rows: int, seed: int, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.rows = rows
+        self.test_rows = test_rows
+        self.seed = seed
+
+    @cached_property
+    def _generated(self) -> tuple[list[str], list[int]]:
+        return toy_news.generate(self.rows + self.test_rows, self.seed)
+
+    def source_fingerprint(self) -> str:
+        texts, labels = self._generated
+        return hashlib.sha256(json.dumps([self.rows, texts, labels]).encode()).hexdigest()
+
+    def read(self, split: str) -> Iterator[RawRow]:
+        texts, labels = self._generated
+        chosen = slice(self.rows, None) if split == "test" else slice(self.rows)
+        for row, (text, label) in enumerate(zip(texts[chosen], labels[chosen], strict=True)):
+            yield RawRow(row, text, label)

@@ -1,0 +1,221 @@
+"""What turns tokens into layers: the frozen biLM, or one static vector a word."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import torch
+from torch import Tensor, nn
+
+from elmo.bilm import BiLM
+from elmo.checkpoint import build, describe, fill, load_artifact, look_up
+from elmo.corpora import Corpus
+from elmo.datamodule import Batch, pad
+from elmo.embedding import TokenEmbedding
+from elmo.errors import ArtifactError, ConfigError
+from elmo.runs import latest_run
+from elmo.text import TokenizedText, WordTokenizer, clean
+
+log = logging.getLogger(__name__)
+
+
+class Embedding(NamedTuple):
+    """The vectors of one text."""
+
+    tokens: list[str]  # as they stand in the cleaned text, without <s> and </s>
+    vectors: Tensor  # (L, T, D), T = len(tokens)
+
+
+class Encoder(nn.Module, ABC):
+    """Frozen layers for every token: always in eval mode, no gradients.
+
+    Attributes:
+        tokenizer: that its ids come from; the data has to use it.
+        num_layers: L.
+        dim: D.
+    """
+
+    num_layers: int
+    dim: int
+
+    def __init__(self, tokenizer: WordTokenizer) -> None:
+        super().__init__()
+        self.tokenizer = tokenizer
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> Tensor:
+        """B documents of T tokens -> layers (L, B, T, D)."""
+
+    @abstractmethod
+    def config(self) -> dict[str, Any]:
+        """What `from_config` needs."""
+
+    @classmethod
+    @abstractmethod
+    def from_config(cls, config: dict[str, Any], tokenizer: WordTokenizer) -> Self:
+        """An encoder of the same shape with fresh weights."""
+
+    def train(self, mode: bool = True) -> Self:
+        """A frozen encoder stays in eval mode, whatever the model around it does."""
+        return super().train(False)
+
+    @torch.inference_mode()
+    def embed(self, texts: Sequence[str], token_budget: int = 8192) -> list[Embedding]:
+        """The layers of each text, which is cleaned and tokenised first.
+
+        Args:
+            texts: documents; an empty one gives T = 0.
+            token_budget: padded tokens encoded at a time, at most.
+
+        Returns:
+            One `Embedding` a text, vectors (L, T, D) in single precision on the CPU.
+        """
+        device = next(self.parameters()).device
+        results: list[Embedding] = [Embedding([], torch.empty(0))] * len(texts)
+        for documents, batch in text_batches(texts, self.tokenizer, token_budget):
+            layers = self(Batch(*(field.to(device) for field in batch))).float().cpu()
+            for index, row in enumerate(batch.row.tolist()):
+                words = documents[index].words
+                results[row] = Embedding(words, layers[:, index, 1 : len(words) + 1].clone())
+        return results
+
+
+def text_batches(
+    texts: Sequence[str], tokenizer: WordTokenizer, token_budget: int
+) -> Iterator[tuple[list[TokenizedText], Batch]]:
+    """Clean, tokenise and batch texts by length; `row` is the position of each in `texts`."""
+    if isinstance(texts, str):
+        raise ConfigError("texts is one string; expected a list of them, such as [text]")
+    documents = tokenizer.encode([clean(text) for text in texts])
+    chosen: list[int] = []
+    for row in sorted(range(len(documents)), key=lambda row: len(documents[row].ids)):
+        if chosen and (len(chosen) + 1) * len(documents[row].ids) > token_budget:
+            yield _batch(documents, chosen)
+            chosen = []
+        chosen.append(row)
+    if chosen:
+        yield _batch(documents, chosen)
+
+
+def _batch(documents: list[TokenizedText], rows: list[int]) -> tuple[list[TokenizedText], Batch]:
+    chosen = [documents[row] for row in rows]
+    tokens, lengths = pad([document.ids for document in chosen])
+    return chosen, Batch(tokens, lengths, torch.full_like(lengths, -1), torch.tensor(rows))
+
+
+class ElmoEncoder(Encoder):
+    """All layers of a frozen biLM (Peters et al. 2018, section 3.2): L = 3, D = 2 H.
+
+    Args:
+        tokenizer: the biLM's own.
+        bilm: pretrained.
+    """
+
+    def __init__(self, tokenizer: WordTokenizer, bilm: BiLM) -> None:
+        super().__init__(tokenizer)
+        self.num_layers = bilm.num_layers + 1
+        self.dim = 2 * bilm.hidden_dim
+        self.bilm = bilm.eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def forward(self, batch: Batch) -> Tensor:
+        return self.bilm(batch.tokens, batch.lengths)
+
+    def config(self) -> dict[str, Any]:
+        return {"class": "ElmoEncoder", "arguments": {"bilm": describe(self.bilm)}}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], tokenizer: WordTokenizer) -> Self:
+        return cls(tokenizer, build(config["arguments"]["bilm"], BiLM))
+
+
+class StaticEncoder(Encoder):
+    """One vector a word, whatever its context: L = 1, D = E.
+
+    Args:
+        tokenizer: whose V words the table holds.
+        dim: D.
+    """
+
+    num_layers = 1
+
+    def __init__(self, tokenizer: WordTokenizer, dim: int) -> None:
+        super().__init__(tokenizer)
+        self.dim = dim
+        self.embedding = TokenEmbedding(len(tokenizer), dim).requires_grad_(False)
+
+    @torch.no_grad()
+    def forward(self, batch: Batch) -> Tensor:
+        return self.embedding(batch.tokens).unsqueeze(0)  # (1, B, T, D)
+
+    def config(self) -> dict[str, Any]:
+        return {"class": "StaticEncoder", "arguments": {"dim": self.dim}}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], tokenizer: WordTokenizer) -> Self:
+        return cls(tokenizer, **config["arguments"])
+
+
+def encoder_from_config(config: dict[str, Any], tokenizer: WordTokenizer) -> Encoder:
+    """The encoder that a config describes, with fresh weights."""
+    found = look_up(config, Encoder)
+    try:
+        return found.from_config(config, tokenizer)
+    except (TypeError, KeyError) as error:
+        raise ArtifactError(f"its {found.__name__} cannot be built: {error!r}") from error
+
+
+def load_bilm(path: str | Path) -> ElmoEncoder:
+    """The frozen biLM of a `bilstm.pt`, ready to `embed`.
+
+    Args:
+        path: the file, or the run folder it lies in.
+
+    Raises:
+        ArtifactError: see `elmo.checkpoint.load_artifact`.
+    """
+    return _bilm_from(load_artifact(path, "bilm"), path)
+
+
+def _bilm_from(content: dict[str, Any], path: str | Path) -> ElmoEncoder:
+    prefix = "bilm."
+    state = content["state"]
+    try:
+        bilm = build(content["config"]["bilm"], BiLM)
+        own = {name.removeprefix(prefix): state[name] for name in state if name.startswith(prefix)}
+        fill(bilm, own)
+        return ElmoEncoder(WordTokenizer(content["tokenizer"]), bilm)
+    except ArtifactError as error:
+        raise ArtifactError(f"{path}: {error}") from error
+
+
+def pretrained_elmo(corpus: Corpus, bilm_path: str | None, output_dir: str) -> ElmoEncoder:
+    """The encoder of `encoder=elmo`: the biLM at `bilm_path`, else the latest one of the corpus.
+
+    Raises:
+        MissingModelError: none was pretrained yet.
+        ConfigError: it was pretrained on other data, and `bilm_path` does not name it.
+    """
+    path = Path(bilm_path) if bilm_path else latest_run(Path(output_dir), corpus.name)
+    content = load_artifact(path, "bilm")
+    trained_on = content["facts"]["data"]
+    log.info("biLM: %s, pretrained on data=%s", path, trained_on["name"])
+    if trained_on["fingerprint"] != corpus.fingerprint:
+        difference = (
+            f"{path} was pretrained on data={trained_on['name']} "
+            f"({trained_on['fingerprint']}, {trained_on['train_rows']:,} train rows), the "
+            f"classifier's data={corpus.name} is {corpus.fingerprint} "
+            f"({len(corpus.splits['train']):,} train rows): another corpus, split or cleaning"
+        )
+        if not bilm_path:
+            raise ConfigError(
+                f"{difference}, so validation or test rows may have been in its pretraining; run "
+                f"`python train_lm.py data={corpus.name}` with the same data settings, or say "
+                f"bilm_path={path} to use it all the same"
+            )
+        log.warning("%s; used because bilm_path names it, see the unknown rate", difference)
+    return _bilm_from(content, path)

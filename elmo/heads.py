@@ -1,0 +1,99 @@
+"""What turns the embeddings of a document into scores of its classes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from elmo.bilm import reverse_within
+from elmo.errors import ConfigError
+
+
+class Head(nn.Module, ABC):
+    """Scores the classes of a document; padding has no say.
+
+    Args:
+        dim: D, width of an embedding.
+        num_classes: C.
+    """
+
+    def __init__(self, dim: int, num_classes: int) -> None:
+        super().__init__()
+        self.dim = dim
+        self.num_classes = num_classes
+
+    @abstractmethod
+    def forward(self, embeddings: Tensor, mask: Tensor) -> Tensor:
+        """embeddings (B, T, D), mask (B, T) True where real -> logits (B, C)."""
+
+
+def check(hidden_dim: int, dropout: float) -> None:
+    """Refuse settings of a head that cannot work."""
+    if hidden_dim < 1:
+        raise ConfigError(f"head.hidden_dim is {hidden_dim}; expected 1 or more")
+    if not 0 <= dropout < 1:
+        raise ConfigError(f"head.dropout is {dropout}; expected 0 or more and less than 1")
+
+
+def pool(states: Tensor, mask: Tensor) -> Tensor:
+    """Maximum and mean over the real tokens: (B, T, H), (B, T) -> (B, 2 H)."""
+    padding = ~mask.unsqueeze(-1)  # (B, T, 1)
+    highest = states.masked_fill(padding, -torch.inf).amax(1)
+    mean = states.masked_fill(padding, 0).sum(1) / mask.sum(1, keepdim=True)
+    return torch.cat([highest, mean], dim=1)
+
+
+class PoolHead(Head):
+    """A hidden layer for each token, then maximum and mean over the tokens, then the classes.
+
+    Args:
+        dim, num_classes: see `Head`.
+        hidden_dim: width of the hidden layer.
+        dropout: on the embeddings and on the pooled vector.
+    """
+
+    def __init__(
+        self, dim: int, num_classes: int, hidden_dim: int = 256, dropout: float = 0.3
+    ) -> None:
+        super().__init__(dim, num_classes)
+        check(hidden_dim, dropout)
+        self.hidden_dim = hidden_dim
+        self.dropout = dropout
+        self.token = nn.Sequential(nn.Dropout(dropout), nn.Linear(dim, hidden_dim), nn.ReLU())
+        self.output = nn.Sequential(nn.Dropout(dropout), nn.Linear(2 * hidden_dim, num_classes))
+
+    def forward(self, embeddings: Tensor, mask: Tensor) -> Tensor:
+        return self.output(pool(self.token(embeddings), mask))
+
+
+class BiLSTMHead(Head):
+    """A bidirectional LSTM over the tokens, maximum and mean over its states, then the classes.
+
+    Args:
+        dim, num_classes: see `Head`.
+        hidden_dim: width of each direction.
+        dropout: on the embeddings and on the pooled vector.
+    """
+
+    def __init__(
+        self, dim: int, num_classes: int, hidden_dim: int = 128, dropout: float = 0.3
+    ) -> None:
+        super().__init__(dim, num_classes)
+        check(hidden_dim, dropout)
+        self.hidden_dim = hidden_dim
+        self.dropout = dropout
+        self.drop = nn.Dropout(dropout)
+        self.forward_lstm = nn.LSTM(dim, hidden_dim, batch_first=True)
+        self.backward_lstm = nn.LSTM(dim, hidden_dim, batch_first=True)
+        self.output = nn.Linear(4 * hidden_dim, num_classes)
+
+    def forward(self, embeddings: Tensor, mask: Tensor) -> Tensor:
+        embeddings = self.drop(embeddings)
+        lengths = mask.sum(1)
+        # Padded batches reversed by hand stay on the fused CPU kernel, packed sequences do not.
+        forward, _ = self.forward_lstm(embeddings)  # (B, T, H)
+        backward, _ = self.backward_lstm(reverse_within(embeddings, lengths))
+        states = torch.cat([forward, reverse_within(backward, lengths)], dim=-1)  # (B, T, 2 H)
+        return self.output(self.drop(pool(states, mask)))

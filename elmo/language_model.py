@@ -1,0 +1,110 @@
+"""The bidirectional language model: BiLM and softmax, and its training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import MetricCollection
+
+from elmo.bilm import BiLM
+from elmo.checkpoint import describe, save_artifact
+from elmo.datamodule import Batch
+from elmo.metrics import language_model_metrics, update_directions
+from elmo.softmax import Softmax
+from elmo.task import Task
+from elmo.text import WordTokenizer
+
+
+class LanguageModel(nn.Module):
+    """Forward: the next word from the words before; backward: the previous from those behind.
+
+    Both directions share the token embedding and the softmax (Peters et al. 2018, section 3.1).
+    Forward targets are the words and `</s>`, backward targets the words and `<s>`, so both count
+    N = sum of (lengths - 1) tokens.
+
+    Args:
+        bilm: whose top layer is read, one half for each direction.
+        softmax: over its width D/2.
+            The dropout of the biLM is applied to its top layer, too.
+    """
+
+    def __init__(self, bilm: BiLM, softmax: Softmax) -> None:
+        super().__init__()
+        self.bilm = bilm
+        self.softmax = softmax
+        self.dropout = nn.Dropout(bilm.dropout)
+
+    def hidden_and_targets(self, tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """tokens (B, T), lengths (B,) -> hidden (2, N, D/2) and targets (2, N); padding is out."""
+        forward, backward = self.bilm(tokens, lengths)[-1].chunk(2, dim=-1)  # (B, T, D/2) each
+        positions = torch.arange(1, tokens.shape[1], device=tokens.device)
+        real = positions < lengths.unsqueeze(1)  # (B, T-1), True where both neighbours are real
+        hidden = torch.stack([forward[:, :-1][real], backward[:, 1:][real]])
+        targets = torch.stack([tokens[:, 1:][real], tokens[:, :-1][real]])
+        return self.dropout(hidden), targets
+
+    def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
+        """tokens (B, T), lengths (B,) -> negative log-likelihood in nats (2, N)."""
+        hidden, targets = self.hidden_and_targets(tokens, lengths)
+        return self.softmax(hidden.flatten(0, 1), targets.flatten()).view_as(targets)
+
+    def save(self, path: Path, tokenizer: WordTokenizer, facts: dict[str, Any]) -> None:
+        """Write `bilstm.pt`: BiLM, softmax and tokenizer."""
+        config = {"bilm": describe(self.bilm), "softmax": describe(self.softmax)}
+        save_artifact(path, "bilm", config, tokenizer.json, facts, self.state_dict())
+
+
+class LanguageModelTask(Task):
+    """Pretraining: minimises the mean negative log-likelihood over both directions.
+
+    Args:
+        model: the language model.
+        optimizer, warmup: see `Task`.
+    """
+
+    def __init__(self, model: LanguageModel, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.model = model
+        self.train_metrics = language_model_metrics(accuracy=False).clone(prefix="train/")
+        self.val_metrics = language_model_metrics(accuracy=False).clone(prefix="val/")
+        self.final_metrics = language_model_metrics(accuracy=True)
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        nll = self.model(batch.tokens, batch.lengths)  # (2, N)
+        loss = nll.mean()
+        _update(self.train_metrics, nll.detach())
+        self.log("train/batch_loss", loss, prog_bar=True)
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        self.log_dict(self.train_metrics.compute())
+        self.train_metrics.reset()
+
+    def validation_step(self, batch: Batch, index: int) -> None:
+        _update(self.val_metrics, self.model(batch.tokens, batch.lengths))
+
+    def on_validation_epoch_end(self) -> None:
+        for name, value in self.val_metrics.compute().items():
+            self.log(name, value, prog_bar=name == "val/perplexity")
+        self.val_metrics.reset()
+
+    def test_step(self, batch: Batch, index: int) -> None:
+        hidden, targets = self.model.hidden_and_targets(batch.tokens, batch.lengths)
+        flat = hidden.flatten(0, 1)  # (2 N, D/2)
+        nll = self.model.softmax(flat, targets.flatten()).view_as(targets)
+        _update(self.final_metrics, nll)
+        hits = self.model.softmax.predict(flat).view_as(targets) == targets
+        update_directions(self.final_metrics, "accuracy", hits.float())
+
+    def on_test_epoch_end(self) -> None:
+        figures = self.final_metrics.compute()
+        self.log_dict({f"{self.tag}/{name}": value for name, value in figures.items()})
+        self.final_metrics.reset()
+
+
+def _update(metrics: MetricCollection, nll: Tensor) -> None:
+    metrics["loss"].update(nll)
+    update_directions(metrics, "perplexity", nll)

@@ -1,0 +1,82 @@
+"""The figures of both tasks, as torchmetrics, so that they add up over batches and processes."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torchmetrics import MeanMetric, Metric, MetricCollection
+from torchmetrics.classification import (
+    MulticlassAccuracy,
+    MulticlassConfusionMatrix,
+    MulticlassF1Score,
+    MulticlassPrecision,
+    MulticlassRecall,
+)
+
+
+class TokenMean(MeanMetric):
+    """Mean over tokens; padding never gets here, so every value counts once.
+
+    A value that is not finite stays in, so that the mean shows it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(nan_strategy="disable")
+
+
+class Perplexity(TokenMean):
+    """exp(sum of negative log-likelihoods / number of targets); `update` takes the former (N,)."""
+
+    def compute(self) -> Tensor:
+        return super().compute().exp()
+
+
+def language_model_metrics(accuracy: bool) -> MetricCollection:
+    """Loss (nats a token) and perplexity, per direction and together.
+
+    Args:
+        accuracy: the share of targets that are the most probable word, too.
+    """
+    metrics: dict[str, Metric | MetricCollection] = {
+        "loss": TokenMean(),
+        "perplexity": Perplexity(),
+        "perplexity_forward": Perplexity(),
+        "perplexity_backward": Perplexity(),
+    }
+    if accuracy:
+        metrics |= {
+            "accuracy": TokenMean(),
+            "accuracy_forward": TokenMean(),
+            "accuracy_backward": TokenMean(),
+        }
+    return MetricCollection(metrics, compute_groups=False)
+
+
+def update_directions(metrics: MetricCollection, name: str, values: Tensor) -> None:
+    """Update the metric `name` and its two halves with (2, N): forward, backward."""
+    metrics[name].update(values)
+    metrics[f"{name}_forward"].update(values[0])
+    metrics[f"{name}_backward"].update(values[1])
+
+
+def classification_metrics(num_classes: int) -> MetricCollection:
+    """Accuracy over the rows (micro); precision, recall and F1 as the mean over classes (macro)."""
+    return MetricCollection(
+        {
+            "accuracy": MulticlassAccuracy(num_classes, average="micro"),
+            "precision": MulticlassPrecision(num_classes, average="macro"),
+            "recall": MulticlassRecall(num_classes, average="macro"),
+            "f1": MulticlassF1Score(num_classes, average="macro"),
+        }
+    )
+
+
+def per_class_metrics(num_classes: int) -> MetricCollection:
+    """Precision, recall, F1 of each class (C,), and the confusion matrix (C true, C predicted)."""
+    return MetricCollection(
+        {
+            "precision": MulticlassPrecision(num_classes, average=None),
+            "recall": MulticlassRecall(num_classes, average=None),
+            "f1": MulticlassF1Score(num_classes, average=None),
+            "confusion": MulticlassConfusionMatrix(num_classes),
+        }
+    )

@@ -1,0 +1,159 @@
+"""How the layers of a token become one embedding: the lambda modes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from elmo.errors import ConfigError
+
+
+class Mixer(nn.Module, ABC):
+    """Combines the layers of each token.
+
+    Args:
+        num_layers: L, the embedding layer included.
+        dim: D, width of a layer.
+        layer_norm: bring each layer of a token to mean 0 and variance 1 first, so that lambdas
+            compare layers and not their scales (Peters et al. 2018, section 3.2: "in some cases it
+            also helped to apply layer normalization to each biLM layer before weighting").
+    """
+
+    def __init__(self, num_layers: int, dim: int, layer_norm: bool) -> None:
+        super().__init__()
+        if num_layers < 1 or dim < 1:
+            raise ConfigError(f"mixer for {num_layers} layers of width {dim}; each must be 1 up")
+        self.num_layers = num_layers
+        self.dim = dim
+        self.layer_norm = layer_norm
+
+    def normalised(self, layers: Tensor) -> Tensor:
+        """layers (L, B, T, D), checked and, where asked for, normalised."""
+        if layers.shape[0] != self.num_layers or layers.shape[-1] != self.dim:
+            raise ConfigError(
+                f"the mixer was built for {self.num_layers} layers of width {self.dim}, the "
+                f"encoder gives {layers.shape[0]} of width {layers.shape[-1]}"
+            )
+        return functional.layer_norm(layers, (self.dim,)) if self.layer_norm else layers
+
+    @abstractmethod
+    def forward(self, layers: Tensor, mask: Tensor) -> Tensor:
+        """layers (L, B, T, D), mask (B, T) True where real -> embeddings (B, T, D)."""
+
+    @abstractmethod
+    def lambdas(self) -> Tensor:
+        """The weight of each layer (L,), not negative, summing to one."""
+
+    @property
+    @abstractmethod
+    def scale(self) -> Tensor:
+        """gamma, a scalar."""
+
+
+class ScalarMix(Mixer):
+    """gamma * sum_l softmax(w)_l h_l, the same lambdas for every token (Peters et al. 2018, eq. 1).
+
+    Args:
+        num_layers, dim, layer_norm: see `Mixer`.
+        trainable: learn w, from zeros, and gamma; otherwise w ~ N(0, 1) is drawn once and kept,
+            with gamma = 1.
+        seed: of that draw, by a generator of its own.
+    """
+
+    def __init__(
+        self,
+        num_layers: int,
+        dim: int,
+        layer_norm: bool = True,
+        trainable: bool = True,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(num_layers, dim, layer_norm)
+        if trainable == (seed is not None):
+            raise ConfigError(
+                "mixer.seed draws the lambdas that stay frozen: it is "
+                f"{seed} with mixer.trainable={trainable}; expected a number exactly when false"
+            )
+        self.trainable = trainable
+        self.seed = seed
+        start = torch.zeros(num_layers)
+        if seed is not None:
+            start = torch.randn(num_layers, generator=torch.Generator().manual_seed(seed))
+        self.weights = nn.Parameter(start, requires_grad=trainable)
+        self.gamma = nn.Parameter(torch.ones(()), requires_grad=trainable)
+
+    def forward(self, layers: Tensor, mask: Tensor) -> Tensor:
+        mixed = torch.einsum("l,lbtd->btd", self.lambdas(), self.normalised(layers))
+        return self.gamma * mixed  # (B, T, D)
+
+    def lambdas(self) -> Tensor:
+        return self.weights.softmax(0)
+
+    @property
+    def scale(self) -> Tensor:
+        return self.gamma
+
+
+class LearnedMix(Mixer):
+    """gamma * sum_l g_l(h) h_l with g(h) = softmax(V tanh(U [h_0; ...; h_{L-1}])), token by token.
+
+    A gate that reads all layers of a token and weighs them for this token alone: "bank" may need
+    its context, "goalkeeper" the bare word. Chosen over a free map of the concatenation, which
+    would add a layer to the classifier and not tell whether the layers or the added layer won;
+    the gates still are lambdas and can be compared with those of `ScalarMix`. V starts at zero,
+    hence training at the plain average.
+
+    Args:
+        num_layers, dim, layer_norm: see `Mixer`.
+        hidden_dim: width of the gate's hidden layer.
+    """
+
+    def __init__(
+        self, num_layers: int, dim: int, layer_norm: bool = True, hidden_dim: int = 64
+    ) -> None:
+        super().__init__(num_layers, dim, layer_norm)
+        if hidden_dim < 1:
+            raise ConfigError(f"mixer.hidden_dim is {hidden_dim}; expected 1 or more")
+        self.hidden_dim = hidden_dim
+        self.hidden = nn.Linear(num_layers * dim, hidden_dim)
+        self.gate = nn.Linear(hidden_dim, num_layers)
+        nn.init.zeros_(self.gate.weight)
+        nn.init.zeros_(self.gate.bias)
+        self.gamma = nn.Parameter(torch.ones(()))
+        self.gate_sum: Tensor
+        self.gate_count: Tensor
+        self.register_buffer("gate_sum", torch.zeros(num_layers), persistent=False)
+        self.register_buffer("gate_count", torch.zeros(()), persistent=False)
+
+    def train(self, mode: bool = True) -> LearnedMix:
+        """Switching modes starts a new mean of the gates."""
+        if mode != self.training:
+            self.gate_sum.zero_()
+            self.gate_count.zero_()
+        return super().train(mode)
+
+    def gates(self, layers: Tensor) -> Tensor:
+        """layers (L, B, T, D), normalised where asked for -> gates (L, B, T)."""
+        together = layers.permute(1, 2, 0, 3).flatten(2)  # (B, T, L D)
+        return self.gate(self.hidden(together).tanh()).softmax(-1).permute(2, 0, 1)
+
+    def forward(self, layers: Tensor, mask: Tensor) -> Tensor:
+        layers = self.normalised(layers)
+        gates = self.gates(layers)
+        with torch.no_grad():
+            self.gate_sum += (gates * mask).sum((1, 2))
+            self.gate_count += mask.sum()
+        return self.gamma * (gates.unsqueeze(-1) * layers).sum(0)  # (B, T, D)
+
+    def lambdas(self) -> Tensor:
+        """The mean gates over the tokens seen since the last change between train and eval mode."""
+        if self.gate_count == 0:
+            return torch.full_like(self.gate_sum, 1 / self.num_layers)
+        return self.gate_sum / self.gate_count
+
+    @property
+    def scale(self) -> Tensor:
+        return self.gamma

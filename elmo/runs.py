@@ -1,0 +1,162 @@
+"""What lies on disk around a run: atomic writes, cached folders, records, the latest model."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import platform
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+
+from elmo.errors import ConfigError, MissingModelError
+
+log = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
+    """A temporary file beside `path` that takes its name once it is whole and on disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(descriptor, "wb") as handle:
+            yield handle
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    with atomic_writer(path) as handle:
+        handle.write(text.encode())
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def publish(folder: Path, build: Callable[[Path], object]) -> None:
+    """Let `build` fill a temporary folder that becomes `folder` once it is whole.
+
+    Where another process was faster, its folder stays and ours is dropped: both hold the same,
+    because the name of a cached folder is the key of its content.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+    try:
+        build(temporary)
+        temporary.chmod(0o755)
+        with contextlib.suppress(FileExistsError):
+            temporary.rename(folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def sha256_of(file: Path) -> str:
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """The machine's Python and the packages whose change could change a figure."""
+    names = ("torch", "lightning", "numpy", "tokenizers", "gensim", "datasets", "torchmetrics")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+
+
+class Run:
+    """A run folder from start to end: refuses to overwrite another, times itself, keeps the record.
+
+    Args:
+        run_dir: the folder, there already.
+        artifact: the file that the run will leave, `bilstm.pt` or `classifier.pt`.
+
+    Raises:
+        ConfigError: the folder holds a finished run.
+    """
+
+    def __init__(self, run_dir: Path, artifact: str) -> None:
+        if (run_dir / artifact).exists():
+            raise ConfigError(
+                f"{run_dir} already holds {artifact}: no run overwrites another; leave "
+                "hydra.run.dir out to get a new folder, or name an empty one"
+            )
+        self.run_dir = run_dir
+        self.artifact = run_dir / artifact
+        self.started = time.monotonic()
+
+    def finish(self, **record: Any) -> None:
+        """Write `metrics.json`: what the run found, with all that is needed to repeat it."""
+        record["seconds"] = round(time.monotonic() - self.started, 1)
+        record["threads"] = torch.get_num_threads()
+        record["versions"] = versions()
+        write_json(self.run_dir / "metrics.json", record)
+        log.info("wrote %s", self.artifact)
+
+
+def latest_pointer(output_dir: Path, data_name: str) -> Path:
+    return output_dir / "latest" / data_name
+
+
+def latest_run(output_dir: Path, data_name: str) -> Path:
+    """The folder of the latest pretraining run on `data_name`.
+
+    Raises:
+        MissingModelError: nothing was pretrained on it yet, or the run is gone.
+    """
+    pointer = latest_pointer(output_dir, data_name)
+    command = f"python train_lm.py data={data_name}"
+    if not pointer.is_file():
+        raise MissingModelError(
+            f"{pointer}: no biLM was pretrained on data={data_name} yet; run `{command}` first, "
+            "or name a model with bilm_path=PATH/bilstm.pt"
+        )
+    run = output_dir / pointer.read_text().strip()
+    if not (run / "bilstm.pt").is_file():
+        raise MissingModelError(
+            f"{pointer} names {run}, which holds no bilstm.pt any more; run `{command}` again, "
+            "or name a model with bilm_path=PATH/bilstm.pt"
+        )
+    return run
+
+
+def move_latest(output_dir: Path, data_name: str, run_dir: Path, only_if_better: bool) -> None:
+    """Let the latest-model pointer name `run_dir`.
+
+    Args:
+        only_if_better: keep the pointer where it names a run on the same data with at most the
+            same validation perplexity, which is how the best job of a sweep ends up there.
+    """
+    pointer = latest_pointer(output_dir, data_name)
+    if only_if_better and pointer.is_file():
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            standing = read_record(output_dir / pointer.read_text().strip())
+            new = read_record(run_dir)
+            same_data = standing["data"]["fingerprint"] == new["data"]["fingerprint"]
+            perplexity = "val/perplexity"
+            if same_data and standing["metrics"][perplexity] <= new["metrics"][perplexity]:
+                return
+    with contextlib.suppress(ValueError):  # outside of output_dir the full path has to do
+        run_dir = run_dir.resolve().relative_to(output_dir.resolve())
+    write_text(pointer, f"{run_dir}\n")
+
+
+def read_record(run_dir: Path) -> dict[str, Any]:
+    """The content of a run's `metrics.json`."""
+    return json.loads((run_dir / "metrics.json").read_text())

@@ -1,0 +1,148 @@
+"""Output layers of the language model: full, adaptive and sampled softmax."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from elmo.errors import ConfigError
+
+CHUNK = 2**24  # logits computed at a time: 64 MiB in single precision at any V
+
+
+class Softmax(nn.Module, ABC):
+    """p(word | hidden) over a vocabulary whose ids fall in frequency order.
+
+    Args:
+        dim: width of the hidden states, D/2.
+        vocab_size: V.
+    """
+
+    def __init__(self, dim: int, vocab_size: int) -> None:
+        super().__init__()
+        self.dim = dim
+        self.vocab_size = vocab_size
+
+    @abstractmethod
+    def forward(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """hidden (N, D/2), targets (N,) -> negative log-likelihood in nats (N,)."""
+
+    @abstractmethod
+    def _log_prob(self, hidden: Tensor) -> Tensor:
+        """hidden (N, D/2) -> exact log-probabilities (N, V)."""
+
+    def _chunks(self, hidden: Tensor) -> Iterator[Tensor]:
+        return iter(hidden.split(max(1, CHUNK // self.vocab_size)))
+
+    def log_prob(self, hidden: Tensor) -> Tensor:
+        """hidden (N, D/2) -> exact log-probabilities (N, V), computed in chunks of N."""
+        return torch.cat([self._log_prob(chunk) for chunk in self._chunks(hidden)])
+
+    def predict(self, hidden: Tensor) -> Tensor:
+        """hidden (N, D/2) -> the most probable word of each (N,)."""
+        return torch.cat([self._log_prob(chunk).argmax(1) for chunk in self._chunks(hidden)])
+
+    def topk(self, hidden: Tensor, k: int) -> Tensor:
+        """hidden (N, D/2) -> the k most probable words of each, best first (N, k)."""
+        return torch.cat([self._log_prob(chunk).topk(k).indices for chunk in self._chunks(hidden)])
+
+
+class FullSoftmax(Softmax):
+    """softmax(W h + b) over the whole vocabulary: exact and slow, the yardstick of the others."""
+
+    def __init__(self, dim: int, vocab_size: int) -> None:
+        super().__init__(dim, vocab_size)
+        self.output = nn.Linear(dim, vocab_size)
+
+    def forward(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        return functional.cross_entropy(self.output(hidden), targets, reduction="none")
+
+    def _log_prob(self, hidden: Tensor) -> Tensor:
+        return self.output(hidden).log_softmax(1)
+
+
+class AdaptiveSoftmax(Softmax):
+    """Frequent words in a short head, the rest in clusters of smaller width (Grave et al. 2017).
+
+    A wrapper around `nn.AdaptiveLogSoftmaxWithLoss`. The clusters are cut at V/48, V/12 and V/3:
+    on news text with V = 23,000 the head then holds two thirds of all tokens.
+
+    Args:
+        div_value: each cluster is this many times narrower than the one before.
+    """
+
+    def __init__(self, dim: int, vocab_size: int, div_value: float = 2.0) -> None:
+        super().__init__(dim, vocab_size)
+        if div_value < 1:
+            raise ConfigError(f"softmax.div_value is {div_value}; expected 1 or more")
+        self.div_value = div_value
+        cutoffs = sorted({vocab_size // 48, vocab_size // 12, vocab_size // 3} - {0})
+        if not cutoffs:
+            raise ConfigError(f"softmax=adaptive needs 3 words or more, V is {vocab_size}")
+        # A cluster as narrow as dim / div_value^i would vanish in narrow models.
+        div_value = min(div_value, dim ** (1 / len(cutoffs)))
+        self.output = nn.AdaptiveLogSoftmaxWithLoss(
+            dim, vocab_size, cutoffs, div_value=div_value, head_bias=True
+        )
+
+    def forward(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        return -self.output(hidden, targets).output
+
+    def _log_prob(self, hidden: Tensor) -> Tensor:
+        return self.output.log_prob(hidden)
+
+    def predict(self, hidden: Tensor) -> Tensor:
+        # Exact, and computes the clusters only where the head prefers one of them.
+        return torch.cat([self.output.predict(chunk) for chunk in self._chunks(hidden)])
+
+
+class SampledSoftmax(Softmax):
+    """In training the sum over V is estimated from `samples` random words (Jean et al. 2015).
+
+    The words are drawn with replacement by the log-uniform law P(k) ~ log(1 + 1/(k+1)), shared by
+    the batch: sum_v exp(s_v) is taken as exp(s_target) + sum_k exp(s_k) / (samples P(k)) over the
+    drawn words k other than the target. Exact in `eval()`.
+
+    Args:
+        samples: words drawn for each batch.
+    """
+
+    def __init__(self, dim: int, vocab_size: int, samples: int = 4096) -> None:
+        super().__init__(dim, vocab_size)
+        if samples < 1:
+            raise ConfigError(f"softmax.samples is {samples}; expected 1 or more")
+        self.samples = samples
+        self.output = nn.Linear(dim, vocab_size)
+
+    def _log_expected(self, words: Tensor) -> Tensor:
+        """log of how often each of `words` is expected among the samples."""
+        words = words.double()
+        law = (1 / (words + 1)).log1p() / math.log(self.vocab_size + 1)
+        return (self.samples * law).log().float()
+
+    def forward(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        if not self.training:
+            return self._exact(hidden, targets)
+        uniform = torch.rand(self.samples, dtype=torch.float64, device=hidden.device)
+        drawn = (uniform * math.log(self.vocab_size + 1)).exp().long() - 1  # (S,)
+        drawn = drawn.clamp(0, self.vocab_size - 1)
+        weight, bias = self.output.weight, self.output.bias
+        true = (hidden * weight[targets]).sum(1) + bias[targets]  # (N,)
+        others = functional.linear(hidden, weight[drawn], bias[drawn])  # (N, S)
+        others = others - self._log_expected(drawn)
+        others = others.masked_fill(drawn == targets.unsqueeze(1), -torch.inf)
+        return torch.cat([true.unsqueeze(1), others], 1).logsumexp(1) - true
+
+    def _exact(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        pieces = zip(self._chunks(hidden), self._chunks(targets), strict=True)
+        return torch.cat(
+            [functional.cross_entropy(self.output(h), t, reduction="none") for h, t in pieces]
+        )
+
+    def _log_prob(self, hidden: Tensor) -> Tensor:
+        return self.output(hidden).log_softmax(1)

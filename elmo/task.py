@@ -1,0 +1,84 @@
+"""What the two LightningModules share: optimizer, schedule and the final evaluation."""
+
+from __future__ import annotations
+
+import logging
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import lightning
+from torch.nn import Parameter
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from elmo.datamodule import TokenData
+from elmo.errors import ConfigError
+
+# Lightning announces itself in every fit and test; what a run found is said by the run.
+logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+for message in (
+    ".*does not have many workers.*",  # batches are slices of a memory map, workers rarely pay
+    "Found .* module.* in eval mode.*",  # the frozen encoder
+    ".*LeafSpec.*is deprecated.*",  # inside Lightning
+):
+    warnings.filterwarnings("ignore", message)
+
+PREFIX = {"train": "train", "validation": "val", "test": "test"}
+
+
+class Task(lightning.LightningModule):
+    """A model with its training.
+
+    Args:
+        optimizer: made from the trainable parameters, as in `functools.partial(AdamW, lr=1e-3)`.
+        warmup: share of all steps in which the learning rate rises linearly; a cosine then takes
+            it down to zero at the last step.
+    """
+
+    def __init__(self, optimizer: Callable[[list[Parameter]], Optimizer], warmup: float) -> None:
+        super().__init__()
+        if not 0 <= warmup < 1:
+            raise ConfigError(f"warmup is {warmup}; expected 0 or more and less than 1")
+        self.optimizer = optimizer
+        self.warmup = warmup
+        self.split = "validation"  # which one the final evaluation is at
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self.optimizer([p for p in self.parameters() if p.requires_grad])
+        steps = float(self.trainer.estimated_stepping_batches)
+        if math.isinf(steps):
+            raise ConfigError("trainer.max_epochs is -1; the schedule needs an end to decay to")
+        rise = max(1.0, self.warmup * steps)
+
+        def factor(step: int) -> float:
+            if step < rise:
+                return (step + 1) / (rise + 1)
+            return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rise) / max(1.0, steps - rise))))
+
+        schedule = {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    def evaluate(
+        self, trainer: lightning.Trainer, data: TokenData, test: bool = True
+    ) -> dict[str, float]:
+        """Evaluate the best checkpoint on train, validation and, if `test`, the test split.
+
+        In TensorBoard the figures stand under `best_train/`, `best_val/` and `test/`, because
+        `train/` and `val/` are curves; here they are `train/...`, `val/...` and `test/...`.
+        """
+        results: dict[str, float] = {}
+        for split in ("train", "validation", "test") if test else ("train", "validation"):
+            self.split = split
+            loader = data.evaluation_loader(split)
+            (figures,) = trainer.test(
+                self, loader, ckpt_path="best", verbose=False, weights_only=True
+            )
+            results |= {f"{PREFIX[split]}/{name.split('/')[1]}": v for name, v in figures.items()}
+        return results
+
+    @property
+    def tag(self) -> str:
+        """Where the figures of the final evaluation stand in TensorBoard."""
+        return "test" if self.split == "test" else f"best_{PREFIX[self.split]}"

@@ -1,0 +1,144 @@
+"""From raw descriptions to token ids: named cleaning rules and a word-level tokenizer."""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
+from itertools import islice
+from typing import NamedTuple, Self
+
+import numpy as np
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
+
+from elmo.errors import ConfigError
+
+PAD, UNK, BOS, EOS = 0, 1, 2, 3
+SPECIAL_TOKENS = ("<pad>", "<unk>", "<s>", "</s>")
+
+
+class Rule(NamedTuple):
+    """One cleaning rule: every match of `pattern` becomes `replacement`."""
+
+    name: str
+    pattern: re.Pattern[str]
+    replacement: str | Callable[[re.Match[str]], str]
+
+
+# In the order in which they apply: the entities first, because they hide tags and quotes.
+CLEANING_RULES = (
+    Rule("control_characters", re.compile(r"[\x00-\x1f\x7f\u200b\ufeff]"), " "),
+    # The corpus lost the "&" of its entities, a space stands in its place: "the world #39;s".
+    Rule("clitic", re.compile(r" ?&?#(?:39|146);(?=(?:s|t|re|ve|ll|d|m)\b)", re.I), "'"),
+    Rule("bare_numeric_entity", re.compile(r"(?<![&\w])#(?=\d{2,5};)"), "&#"),
+    Rule("bare_named_entity", re.compile(r"(?<![&\w])(?=(?:quot|amp|lt|gt|nbsp);)"), "&"),
+    Rule("entity", re.compile(r"&(?:#\d+|#x[\da-fA-F]+|\w+);"), lambda m: html.unescape(m[0])),
+    Rule("tag", re.compile(r"</?[A-Za-z][^<>]*>"), " "),
+    # Descriptions are cut at a fixed length, sometimes inside a link: `<A HREF="http://www.inv`.
+    Rule("truncated_tag", re.compile(r"<[A-Za-z]+\s[^<>=]*=[^<>]*$"), " "),
+    Rule("escaped_dollar", re.compile(r"\\+(?=\$)"), ""),
+    Rule("line_break", re.compile(r"\\+"), " "),
+    Rule("apostrophe", re.compile("[\u2018\u2019]"), "'"),
+    Rule("quotation_mark", re.compile("[\u201c\u201d]"), '"'),
+    Rule("white_space", re.compile(r"\s+"), " "),
+)
+
+
+def clean(text: str) -> str:
+    """Apply `CLEANING_RULES` until nothing changes, so that cleaning cleaned text is harmless."""
+    while True:
+        before = text
+        for rule in CLEANING_RULES:
+            text = rule.pattern.sub(rule.replacement, text)
+        text = text.strip()
+        if text == before:
+            return text
+
+
+# Words keep their digits; clitics, numbers with separators, dotted abbreviations and runs of dots
+# or dashes are tokens of their own; any other punctuation mark stands alone.
+TOKEN_PATTERN = (
+    r"(?:[a-z]\.){2,}|\d+(?:[.,]\d+)*(?!\w)|\w+|'(?:s|t|re|ve|ll|d|m)\b|\.{2,}|-{2,}|[^\w\s]"
+)
+
+
+class TokenizedText(NamedTuple):
+    """One document: its words as they stand in the text, and the ids with `<s>` and `</s>`."""
+
+    words: list[str]
+    ids: np.ndarray  # (T,) int32, T = len(words) + 2
+
+
+class WordTokenizer:
+    """Lower-cased words by frequency: id 0 is padding, then `<unk>`, `<s>`, `</s>`, the words.
+
+    A thin wrapper around a Hugging Face `tokenizers` WordLevel model, whose JSON is what the
+    artifacts keep. Ids fall in frequency order, which the adaptive softmax relies on.
+    """
+
+    def __init__(self, json: str) -> None:
+        self.json = json
+        self._tokenizer = Tokenizer.from_str(json)
+        self._tokenizer.encode_special_tokens = True  # "<pad>" in a text is three tokens
+
+    @classmethod
+    def train(cls, texts: Iterable[str], min_count: int, max_size: int | None) -> Self:
+        """Count the words of `texts` and keep those seen at least `min_count` times.
+
+        Args:
+            texts: cleaned documents of the train split, and of no other.
+            min_count: rarer words become `<unk>`.
+            max_size: keep at most so many entries, the special ones included; None keeps all.
+        """
+        if min_count < 1:
+            raise ConfigError(f"data.min_count is {min_count}; expected 1 or more")
+        if max_size is not None and max_size <= len(SPECIAL_TOKENS):
+            raise ConfigError(f"data.max_vocabulary is {max_size}; expected 5 or more, or null")
+        tokenizer = Tokenizer(models.WordLevel(unk_token=SPECIAL_TOKENS[UNK]))
+        tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+        tokenizer.pre_tokenizer = pre_tokenizers.Split(
+            Regex(TOKEN_PATTERN), behavior="removed", invert=True
+        )
+        trainer = trainers.WordLevelTrainer(
+            vocab_size=max_size or 2**31,
+            min_frequency=min_count,
+            special_tokens=list(SPECIAL_TOKENS),
+            show_progress=False,
+        )
+        tokenizer.train_from_iterator(texts, trainer)
+        return cls(tokenizer.to_str())
+
+    def __len__(self) -> int:
+        return self._tokenizer.get_vocab_size()
+
+    @cached_property
+    def words(self) -> list[str]:
+        """Every entry of the vocabulary, by id."""
+        return sorted(vocabulary := self._tokenizer.get_vocab(), key=vocabulary.__getitem__)
+
+    @property
+    def fingerprint(self) -> str:
+        return hashlib.sha256(self.json.encode()).hexdigest()[:16]
+
+    def encode(self, texts: Sequence[str]) -> list[TokenizedText]:
+        """Tokenise cleaned texts; an empty one gives `<s> </s>` alone."""
+        return [
+            TokenizedText(
+                [text[start:end] for start, end in encoding.offsets],
+                np.array([BOS, *encoding.ids, EOS], dtype=np.int32),
+            )
+            for text, encoding in zip(
+                texts,
+                self._tokenizer.encode_batch(list(texts), add_special_tokens=False),
+                strict=True,
+            )
+        ]
+
+    def encode_ids(self, texts: Iterable[str], chunk: int = 10_000) -> Iterator[np.ndarray]:
+        """The ids (T,) of each text, tokenised `chunk` texts at a time."""
+        texts = iter(texts)
+        while block := list(islice(texts, chunk)):
+            for encoding in self._tokenizer.encode_batch_fast(block, add_special_tokens=False):
+                yield np.array([BOS, *encoding.ids, EOS], dtype=np.int32)

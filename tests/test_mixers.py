@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from elmo.errors import ConfigError
+from elmo.mixers import LearnedMix, Mixer, ScalarMix
+
+L, B, T, D = 3, 2, 5, 8
+MASK = torch.tensor([[True] * 5, [True, True, True, False, False]])
+
+
+@pytest.fixture
+def layers() -> torch.Tensor:
+    return torch.randn(L, B, T, D, generator=torch.Generator().manual_seed(0)) * 4 + 1
+
+
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_scalar_mix_against_numpy(layers: torch.Tensor, layer_norm: bool) -> None:
+    mixer = ScalarMix(L, D, layer_norm=layer_norm)
+    with torch.no_grad():
+        mixer.weights.copy_(torch.tensor([0.3, -1.0, 2.0]))
+        mixer.gamma.fill_(1.7)
+    inputs = layers.double().numpy()
+    if layer_norm:
+        mean, variance = inputs.mean(-1, keepdims=True), inputs.var(-1, keepdims=True)
+        inputs = (inputs - mean) / np.sqrt(variance + 1e-5)
+    exponent = np.exp([0.3, -1.0, 2.0])
+    lambdas = exponent / exponent.sum()
+    expected = 1.7 * sum(lambdas[i] * inputs[i] for i in range(L))
+    np.testing.assert_allclose(mixer(layers, MASK).detach().numpy(), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(mixer.lambdas().detach().numpy(), lambdas, rtol=1e-5)
+
+
+def test_trainable_lambdas_start_equal_and_learn(layers: torch.Tensor) -> None:
+    mixer = ScalarMix(L, D)
+    torch.testing.assert_close(mixer.lambdas(), torch.full((L,), 1 / 3))
+    mixer(layers, MASK).pow(2).sum().backward()
+    assert mixer.weights.grad is not None
+    assert mixer.weights.grad.abs().sum() > 0
+    assert mixer.gamma.grad is not None
+
+
+def test_frozen_lambdas_are_random_seeded_and_have_no_gradient() -> None:
+    torch.manual_seed(5)
+    mixer = ScalarMix(L, D, trainable=False, seed=0)
+    torch.rand(3)
+    again = ScalarMix(L, D, trainable=False, seed=0)
+    other = ScalarMix(L, D, trainable=False, seed=1)
+    assert torch.equal(mixer.weights, again.weights)
+    assert not torch.equal(mixer.weights, other.weights)
+    assert not any(parameter.requires_grad for parameter in mixer.parameters())
+    assert mixer.lambdas().sum().item() == pytest.approx(1)
+    assert mixer.lambdas().std() > 0.01
+
+
+def test_drawing_frozen_lambdas_leaves_the_global_generator() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    ScalarMix(L, D, trainable=False, seed=0)
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_learned_mix_starts_at_the_average_and_depends_on_the_token(layers: torch.Tensor) -> None:
+    torch.manual_seed(0)
+    mixer = LearnedMix(L, D, layer_norm=False)
+    torch.testing.assert_close(mixer(layers, MASK), layers.mean(0))
+    torch.nn.init.normal_(mixer.gate.weight)
+    gates = mixer.gates(layers)
+    torch.testing.assert_close(gates.sum(0), torch.ones(B, T))
+    assert gates[0].std() > 0.01
+
+
+def test_learned_lambdas_are_the_mean_gate_of_real_tokens(layers: torch.Tensor) -> None:
+    torch.manual_seed(0)
+    mixer = LearnedMix(L, D)
+    torch.nn.init.normal_(mixer.gate.weight)
+    mixer.eval()
+    mixer(layers, MASK)
+    mixer(layers[:, :1], MASK[:1])
+    gates = mixer.gates(mixer.normalised(layers))
+    real = torch.cat([gates[:, MASK], gates[:, 0]], dim=1)
+    torch.testing.assert_close(mixer.lambdas(), real.mean(1))
+    mixer.train()
+    torch.testing.assert_close(mixer.lambdas(), torch.full((L,), 1 / 3))
+
+
+@pytest.mark.parametrize("kind", [ScalarMix, LearnedMix])
+def test_wrong_layers_are_refused(kind: Callable[..., Mixer], layers: torch.Tensor) -> None:
+    with pytest.raises(ConfigError, match="built for 2 layers"):
+        kind(2, D)(layers, MASK)
+    with pytest.raises(ConfigError, match="width 9"):
+        kind(L, 9)(layers, MASK)
+
+
+def test_contradicting_settings_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"mixer\.seed"):
+        ScalarMix(L, D, trainable=True, seed=0)
+    with pytest.raises(ConfigError, match=r"mixer\.seed"):
+        ScalarMix(L, D, trainable=False)
+    with pytest.raises(ConfigError, match="hidden_dim"):
+        LearnedMix(L, D, hidden_dim=0)

@@ -1,0 +1,60 @@
+"""Classify AG News on the frozen biLM: `python train_cls.py` writes `classifier.pt`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import hydra
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from elmo.sweep import run_job
+
+
+def train(cfg: DictConfig, run_dir: Path) -> float:
+    """One classifier in `run_dir`; returns the validation accuracy of the best epoch."""
+    import lightning
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    from elmo.classifier import ClassificationTask, TextClassifier
+    from elmo.results import write_classification_results
+    from elmo.runs import Run
+
+    run = Run(run_dir, "classifier.pt")
+    lightning.seed_everything(cfg.seed, workers=True, verbose=False)
+    corpus = instantiate(cfg.data)
+    encoder = instantiate(cfg.encoder)(corpus=corpus)
+    data = instantiate(cfg.datamodule)(corpus=corpus, tokenizer=encoder.tokenizer)
+
+    mixer = instantiate(cfg.mixer)(num_layers=encoder.num_layers, dim=encoder.dim)
+    head = instantiate(cfg.head)(dim=encoder.dim, num_classes=len(corpus.class_names))
+    model = TextClassifier(encoder, mixer, head, corpus.class_names)
+    optimizer = instantiate(cfg.optimizer, _convert_="all")
+    task = ClassificationTask(model, optimizer=optimizer, warmup=cfg.warmup)
+
+    callbacks = [callback for callback in instantiate(cfg.callbacks).values() if callback]
+    logger = TensorBoardLogger(run_dir, name="", version="", default_hp_metric=False)
+    trainer = instantiate(cfg.trainer)(callbacks=callbacks, logger=logger)
+    lightning.seed_everything(cfg.seed, workers=True, verbose=False)  # the same dropout for all
+    trainer.fit(task, data)
+    metrics = task.evaluate(trainer, data, test=cfg.evaluate_test)
+
+    model.save(run.artifact, {"data": data.facts(), "metrics": metrics})
+    run.finish(
+        metrics=metrics,
+        lambdas=task.results["validation"].lambdas,
+        gamma=model.mixer.scale.item(),
+        splits=write_classification_results(task.results, corpus, run_dir, logger),
+        data=data.facts(),
+        settings=OmegaConf.to_container(cfg, resolve=True),
+    )
+    return metrics["val/accuracy"]
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="train_cls")
+def main(cfg: DictConfig) -> float:
+    return run_job(train, cfg)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""Pretrain the biLM: `python train_lm.py` writes `bilstm.pt` into its run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import hydra
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from elmo.sweep import in_multirun, run_job
+
+
+def train(cfg: DictConfig, run_dir: Path) -> float:
+    """One pretraining run in `run_dir`; returns the validation perplexity of the best epoch."""
+    import lightning
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    from elmo.language_model import LanguageModel, LanguageModelTask
+    from elmo.runs import Run, move_latest
+
+    run = Run(run_dir, "bilstm.pt")
+    lightning.seed_everything(cfg.seed, workers=True, verbose=False)
+    corpus = instantiate(cfg.data)
+    tokenizer = corpus.tokenizer
+    data = instantiate(cfg.datamodule)(corpus=corpus, tokenizer=tokenizer)
+
+    start = instantiate(cfg.embedding)
+    bilm = instantiate(cfg.bilm)(vocab_size=len(tokenizer), embedding_dim=start.dim)
+    softmax = instantiate(cfg.softmax)(dim=bilm.hidden_dim, vocab_size=len(tokenizer))
+    embedding = start.apply(bilm.embedding, corpus, tokenizer)
+    model = LanguageModel(bilm, softmax)
+    optimizer = instantiate(cfg.optimizer, _convert_="all")
+    task = LanguageModelTask(model, optimizer=optimizer, warmup=cfg.warmup)
+
+    callbacks = [callback for callback in instantiate(cfg.callbacks).values() if callback]
+    logger = TensorBoardLogger(run_dir, name="", version="", default_hp_metric=False)
+    trainer = instantiate(cfg.trainer)(callbacks=callbacks, logger=logger)
+    trainer.fit(task, data)
+    metrics = task.evaluate(trainer, data, test=cfg.evaluate_test)
+
+    model.save(run.artifact, tokenizer, {"data": data.facts(), "metrics": metrics})
+    run.finish(
+        metrics=metrics,
+        data=data.facts(),
+        embedding=embedding,
+        settings=OmegaConf.to_container(cfg, resolve=True),
+    )
+    move_latest(Path(cfg.output_dir), corpus.name, run_dir, only_if_better=in_multirun())
+    return metrics["val/perplexity"]
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="train_lm")
+def main(cfg: DictConfig) -> float:
+    return run_job(train, cfg)
+
+
+if __name__ == "__main__":
+    main()
