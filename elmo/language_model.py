@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
 from elmo.bilm import BiLM
-from elmo.checkpoint import describe, save_artifact
+from elmo.checkpoint import build, describe, fill, load_artifact, save_artifact
 from elmo.datamodule import Batch
+from elmo.errors import ArtifactError
 from elmo.metrics import language_model_metrics, update_directions
 from elmo.softmax import Softmax
 from elmo.task import Task
@@ -55,6 +56,25 @@ class LanguageModel(nn.Module):
         """Write `bilstm.pt`: BiLM, softmax and tokenizer."""
         config = {"bilm": describe(self.bilm), "softmax": describe(self.softmax)}
         save_artifact(path, "bilm", config, tokenizer.json, facts, self.state_dict())
+
+
+def load_language_model(path: str | Path) -> tuple[LanguageModel, WordTokenizer]:
+    """The whole language model of a `bilstm.pt`, softmax included, in eval mode.
+
+    Args:
+        path: the file, or the run folder it lies in.
+
+    Raises:
+        ArtifactError: see `elmo.checkpoint.load_artifact`.
+    """
+    content = load_artifact(path, "bilm")
+    try:
+        bilm = build(content["config"]["bilm"], BiLM)
+        model = LanguageModel(bilm, build(content["config"]["softmax"], Softmax))
+        fill(model, content["state"])
+    except ArtifactError as error:
+        raise ArtifactError(f"{path}: {error}") from error
+    return model.eval(), WordTokenizer(content["tokenizer"])
 
 
 class LanguageModelTask(Task):

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
+
+# Tiny tensors gain nothing from threads, and waiting for each other on a busy machine costs much.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
 import torch
 
 from elmo.bilm import BiLM
 from elmo.corpora import ToyNews
+from elmo.datamodule import Batch, LanguageModelData
 from elmo.encoders import ElmoEncoder
 from elmo.text import WordTokenizer
 
@@ -66,31 +74,58 @@ def encoder() -> ElmoEncoder:
     return ElmoEncoder(tokenizer, BiLM(len(tokenizer), embedding_dim=6, hidden_dim=8))
 
 
-Script = Callable[..., subprocess.CompletedProcess[str]]
+class Finished(NamedTuple):
+    """What a script left: exit code and output."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+Script = Callable[..., Finished]
 
 
 @pytest.fixture(scope="session")
 def script(cache_dir: Path) -> Script:
-    """Runs `python NAME.py OVERRIDES` in the checkout; a wrong exit code fails the test."""
+    """Runs a script as `python NAME.py OVERRIDES` would; a wrong exit code fails the test.
+
+    In this process, because most of a tiny job is the import of torch and lightning; with
+    `apart=True` in one of its own. Flags such as `-m` come last.
+    """
 
     def run(
-        name: str, *overrides: str, output_dir: Path, code: int = 0, **environment: str
-    ) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, f"{name}.py", *overrides]
-        command += [f"output_dir={output_dir}", f"cache_dir={cache_dir}"]
-        result = subprocess.run(
-            command,
-            cwd=ROOT,
-            env={**os.environ, "OMP_NUM_THREADS": "2", **environment},
-            capture_output=True,
-            text=True,
-            timeout=280,
-            check=False,
-        )
-        assert result.returncode == code, result.stdout + result.stderr
-        return result
+        name: str, *overrides: str, output_dir: Path, code: int = 0, apart: bool = False
+    ) -> Finished:
+        folders = [f"output_dir={output_dir}", f"cache_dir={cache_dir}"]
+        command = [str(ROOT / f"{name}.py"), *folders, *overrides]
+        finished = run_apart(command) if apart else run_here(command)
+        assert finished.code == code, finished.stdout + finished.stderr
+        return finished
 
     return run
+
+
+def run_apart(command: list[str]) -> Finished:
+    result = subprocess.run(
+        [sys.executable, *command], capture_output=True, text=True, timeout=280, check=False
+    )
+    return Finished(result.returncode, result.stdout, result.stderr)
+
+
+def run_here(command: list[str]) -> Finished:
+    stdout, stderr = io.StringIO(), io.StringIO()
+    code: object = 0
+    with (
+        contextlib.redirect_stdout(stdout),
+        contextlib.redirect_stderr(stderr),
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(sys, "argv", command)
+        try:
+            runpy.run_path(command[0], run_name="__main__")
+        except SystemExit as exit_:
+            code = exit_.code
+    return Finished(code if isinstance(code, int) else 1, stdout.getvalue(), stderr.getvalue())
 
 
 @pytest.fixture(scope="session")
@@ -99,3 +134,17 @@ def pretrained(script: Script, tmp_path_factory: pytest.TempPathFactory) -> Path
     output_dir = tmp_path_factory.mktemp("outputs")
     script("train_lm", *TINY_LM, output_dir=output_dir)
     return output_dir
+
+
+@pytest.fixture(scope="session")
+def toy_validation(toy: ToyNews) -> list[Batch]:
+    """Every validation row of the corpus that `pretrained` was pretrained on, in batches."""
+    data = LanguageModelData(
+        corpus=toy,
+        tokenizer=toy.tokenizer,
+        token_budget=2048,
+        num_workers=0,
+        seed=0,
+        evaluation_rows=100,
+    )
+    return list(data.val_dataloader())

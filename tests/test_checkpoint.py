@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from elmo.bilm import BiLM
+from elmo.checkpoint import build, describe, fill, load_artifact, save_artifact
+from elmo.classifier import TextClassifier, load_classifier
+from elmo.encoders import ElmoEncoder, load_bilm
+from elmo.errors import ArtifactError
+from elmo.heads import BiLSTMHead, Head, PoolHead
+from elmo.language_model import LanguageModel
+from elmo.mixers import LearnedMix, Mixer, ScalarMix
+from elmo.softmax import AdaptiveSoftmax, FullSoftmax, SampledSoftmax, Softmax
+
+COMPONENTS: list[tuple[torch.nn.Module, type[torch.nn.Module]]] = [
+    (BiLM(50, embedding_dim=6, hidden_dim=8, residual=False), BiLM),
+    (FullSoftmax(8, 50), Softmax),
+    (AdaptiveSoftmax(8, 50, div_value=3.0), Softmax),
+    (SampledSoftmax(8, 50, samples=7), Softmax),
+    (ScalarMix(3, 16, layer_norm=False), Mixer),
+    (ScalarMix(3, 16, trainable=False, seed=4), Mixer),
+    (LearnedMix(3, 16, hidden_dim=5), Mixer),
+    (PoolHead(16, 4, hidden_dim=5), Head),
+    (BiLSTMHead(16, 4, hidden_dim=5, dropout=0.1), Head),
+]
+
+
+@pytest.fixture
+def bilm_file(encoder: ElmoEncoder, tmp_path: Path) -> Path:
+    model = LanguageModel(encoder.bilm, FullSoftmax(8, len(encoder.tokenizer)))
+    model.save(tmp_path / "bilstm.pt", encoder.tokenizer, {"data": {"name": "toy"}})
+    return tmp_path / "bilstm.pt"
+
+
+@pytest.mark.parametrize(("module", "base"), COMPONENTS, ids=lambda value: type(value).__name__)
+def test_described_components_are_built_again(
+    module: torch.nn.Module, base: type[torch.nn.Module]
+) -> None:
+    again = build(describe(module), base)
+    assert type(again) is type(module)
+    assert describe(again) == describe(module)
+    fill(again, module.state_dict())
+
+
+def test_bilm_survives_the_file(encoder: ElmoEncoder, bilm_file: Path) -> None:
+    texts = ["the bank raised its rates", "unheard words"]
+    for path in (bilm_file, bilm_file.parent, str(bilm_file)):
+        for one, other in zip(encoder.embed(texts), load_bilm(path).embed(texts), strict=True):
+            assert one.tokens == other.tokens
+            assert torch.equal(one.vectors, other.vectors)
+
+
+@pytest.mark.parametrize(
+    "mixer", [ScalarMix(3, 16), LearnedMix(3, 16), ScalarMix(3, 16, seed=1, trainable=False)]
+)
+@pytest.mark.parametrize("head", [PoolHead(16, 4), BiLSTMHead(16, 4)])
+def test_classifier_stands_alone(
+    encoder: ElmoEncoder, mixer: Mixer, head: Head, tmp_path: Path
+) -> None:
+    model = TextClassifier(encoder, mixer, head, ["a", "b", "c", "d"]).eval()
+    model.save(tmp_path / "classifier.pt", {})
+    texts = ["the bank raised its rates", ""]
+    assert load_classifier(tmp_path).predict(texts) == model.predict(texts)
+    assert not any("softmax" in name for name in load_artifact(tmp_path, "classifier")["state"])
+
+
+def rewrite(file: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change a file's content and give it a checksum that fits, as an attacker would."""
+    content = torch.load(file, weights_only=True)
+    change(content)
+    save_artifact(
+        file,
+        content["format"].removeprefix("elmo."),
+        content["config"],
+        content["tokenizer"],
+        content["facts"],
+        content["state"],
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["Linear", "os.system", "torch.nn.Linear", "LSTMStack", "nn", "__builtins__", None, 3]
+)
+def test_classes_that_are_no_bilm_are_refused(bilm_file: Path, name: object) -> None:
+    rewrite(bilm_file, lambda content: content["config"]["bilm"].update({"class": name}))
+    with pytest.raises(ArtifactError, match="no BiLM of elmo's own"):
+        load_bilm(bilm_file)
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"hidden_dim": "8"}, {"hidden_dim": -1}, {"unheard_of": 1}, {"vocab_size": 7}]
+)
+def test_arguments_that_do_not_fit_are_refused(bilm_file: Path, arguments: dict) -> None:
+    rewrite(bilm_file, lambda content: content["config"]["bilm"]["arguments"].update(arguments))
+    with pytest.raises(ArtifactError, match=str(bilm_file)):
+        load_bilm(bilm_file)
+
+
+def test_code_in_a_pickle_does_not_run(tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Path.touch, (tmp_path / "sprung",)
+
+    file = tmp_path / "bilstm.pt"
+    for write in (lambda: file.write_bytes(pickle.dumps(Trap())), lambda: torch.save(Trap(), file)):
+        write()
+        with pytest.raises(ArtifactError, match="not an artifact"):
+            load_bilm(file)
+        assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.999])
+def test_a_cut_file_is_refused(bilm_file: Path, share: float) -> None:
+    content = bilm_file.read_bytes()
+    bilm_file.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(ArtifactError, match=str(bilm_file)):
+        load_bilm(bilm_file)
+
+
+def test_changed_weights_are_refused(bilm_file: Path) -> None:
+    content = torch.load(bilm_file, weights_only=True)
+    name = next(iter(content["state"]))
+    content["state"][name].view(-1)[-1] += 1e-3
+    torch.save(content, bilm_file)
+    with pytest.raises(ArtifactError, match="checksum"):
+        load_bilm(bilm_file)
+
+
+def test_other_files_are_refused(bilm_file: Path, tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"no such file.*train_lm\.py"):
+        load_bilm(tmp_path / "missing.pt")
+    with pytest.raises(ArtifactError, match=r"expected .elmo\.classifier."):
+        load_classifier(bilm_file)
+    other = tmp_path / "other.pt"
+    torch.save({"weights": torch.zeros(2)}, other)
+    with pytest.raises(ArtifactError, match="not an artifact of this project"):
+        load_bilm(other)
+
+
+def test_a_newer_format_is_refused(bilm_file: Path) -> None:
+    content = torch.load(bilm_file, weights_only=True)
+    torch.save({**content, "version": 99}, bilm_file)
+    with pytest.raises(ArtifactError, match="format version 99"):
+        load_bilm(bilm_file)
+
+
+def test_missing_and_unknown_fields_are_refused(bilm_file: Path) -> None:
+    content = torch.load(bilm_file, weights_only=True)
+    torch.save({**content, "extra": 1}, bilm_file)
+    with pytest.raises(ArtifactError, match="extra"):
+        load_bilm(bilm_file)
+    del content["tokenizer"]
+    torch.save(content, bilm_file)
+    with pytest.raises(ArtifactError, match="tokenizer"):
+        load_bilm(bilm_file)

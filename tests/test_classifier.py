@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+import torch
+
+from elmo.bilm import BiLM
+from elmo.classifier import ClassificationTask, TextClassifier
+from elmo.datamodule import Batch
+from elmo.encoders import ElmoEncoder
+from elmo.heads import BiLSTMHead, Head, PoolHead
+from elmo.mixers import LearnedMix, Mixer, ScalarMix
+from elmo.text import WordTokenizer
+
+CLASSES = ["World", "Sports", "Business", "Sci/Tech"]
+TEXTS = ["the bank raised its rates", "", "the river left its bank !", "zzz"]
+TOKENIZER = WordTokenizer.train(TEXTS, min_count=1, max_size=None)
+
+MIXERS: dict[str, Callable[..., Mixer]] = {
+    "trainable": ScalarMix,
+    "frozen": partial(ScalarMix, trainable=False, seed=0),
+    "learned": LearnedMix,
+}
+HEADS: dict[str, Callable[..., Head]] = {"pool": PoolHead, "bilstm": BiLSTMHead}
+
+
+def classifier(mixer: str = "trainable", head: str = "pool") -> TextClassifier:
+    torch.manual_seed(0)
+    encoder = ElmoEncoder(TOKENIZER, BiLM(len(TOKENIZER), 8, 8))
+    return TextClassifier(encoder, MIXERS[mixer](3, 16), HEADS[head](16, len(CLASSES)), CLASSES)
+
+
+@pytest.fixture
+def batch() -> Batch:
+    tokens = torch.tensor([[2, 4, 5, 6, 3], [2, 7, 8, 3, 0]])
+    return Batch(tokens, torch.tensor([5, 4]), torch.tensor([1, 3]), torch.arange(2))
+
+
+def steps(model: TextClassifier, batch: Batch, count: int = 5) -> None:
+    """A few training steps as Lightning would take them."""
+    task = ClassificationTask(model, optimizer=partial(torch.optim.AdamW, lr=0.01), warmup=0.0)
+    task.log = lambda *_, **__: None  # type: ignore[method-assign]
+    task.train()
+    optimizer = task.optimizer([p for p in task.parameters() if p.requires_grad])
+    for index in range(count):
+        optimizer.zero_grad()
+        task.training_step(batch, index).backward()
+        optimizer.step()
+
+
+def state(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+
+
+@pytest.mark.parametrize("mixer", MIXERS)
+def test_what_training_changes_and_what_it_leaves(mixer: str, batch: Batch) -> None:
+    model = classifier(mixer)
+    encoder_before, mixer_before = state(model.encoder), state(model.mixer)
+    head_before = state(model.head)
+    steps(model, batch)
+    assert same(encoder_before, state(model.encoder))
+    assert same(mixer_before, state(model.mixer)) == (mixer == "frozen")
+    assert not same(head_before, state(model.head))
+
+
+def test_dropout_of_the_bilm_is_off_in_training(batch: Batch) -> None:
+    model = classifier().train()
+    assert model.head.training
+    assert torch.equal(model.encoder(batch), model.encoder(batch))
+
+
+def test_overfits_one_batch(batch: Batch) -> None:
+    model = classifier("learned", "bilstm")
+    steps(model, batch, count=60)
+    assert model.eval()(batch).argmax(1).tolist() == batch.label.tolist()
+
+
+def test_predictions(batch: Batch) -> None:
+    model = classifier().train()  # predict has to switch dropout off by itself
+    predictions = model.predict(TEXTS)
+    assert predictions == model.predict(TEXTS)
+    for prediction in predictions:
+        assert list(prediction.probabilities) == CLASSES
+        assert sum(prediction.probabilities.values()) == pytest.approx(1, abs=1e-5)
+        assert prediction.label == max(CLASSES, key=prediction.probabilities.__getitem__)
+    assert model.predict([]) == []
+
+
+@pytest.mark.parametrize("budget", [1, 12])
+def test_predictions_do_not_depend_on_the_batch(budget: int) -> None:
+    model = classifier(head="bilstm")
+    together = model.predict(TEXTS, token_budget=budget)
+    for text, prediction in zip(TEXTS, together, strict=True):
+        (alone,) = model.predict([text])
+        assert alone.probabilities == pytest.approx(prediction.probabilities, abs=1e-5)

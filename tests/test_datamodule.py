@@ -1,0 +1,334 @@
+from __future__ import annotations
+
+import logging
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from elmo.corpora import ToyNews
+from elmo.datamodule import (
+    Batch,
+    ClassificationData,
+    EpochOrder,
+    LanguageModelData,
+    TokenBudgetBatches,
+    TokenData,
+    TokenizedSplit,
+    pad,
+)
+from elmo.errors import ConfigError
+from elmo.text import BOS, EOS, PAD, UNK, WordTokenizer
+
+BUDGET = 512
+
+
+def classification_data(toy: ToyNews, **changes: Any) -> ClassificationData:
+    arguments = {"token_budget": BUDGET, "num_workers": 0, "seed": 0}
+    return ClassificationData(corpus=toy, tokenizer=toy.tokenizer, **{**arguments, **changes})
+
+
+def language_model_data(toy: ToyNews, rows: int, seed: int = 0) -> LanguageModelData:
+    return LanguageModelData(
+        evaluation_rows=rows,
+        corpus=toy,
+        tokenizer=toy.tokenizer,
+        token_budget=BUDGET,
+        num_workers=0,
+        seed=seed,
+    )
+
+
+@pytest.fixture
+def data(toy: ToyNews) -> ClassificationData:
+    return classification_data(toy)
+
+
+def epoch(data: TokenData, number: int) -> list[list[int]]:
+    """The rows of each train batch."""
+    loader = data.train_dataloader()
+    loader.batch_sampler.sampler.set_epoch(number)  # type: ignore[union-attr]
+    return [batch.row.tolist() for batch in loader]
+
+
+def flat(batches: list[list[int]]) -> list[int]:
+    return [row for batch in batches for row in batch]
+
+
+LENGTHS = st.lists(st.integers(2, 40), min_size=1, max_size=60).map(np.array)
+
+
+@settings(deadline=None)
+@given(LENGTHS, st.integers(1, 150), st.one_of(st.none(), st.integers(0, 3)))
+def test_batches_partition_the_rows_within_the_budget(
+    lengths: np.ndarray, budget: int, seed: int | None
+) -> None:
+    batches = TokenBudgetBatches(EpochOrder(lengths, seed), budget)
+    for number in range(3):
+        batches.sampler.set_epoch(number)
+        chosen = list(batches)
+        assert len(chosen) == len(batches)
+        assert sorted(flat(chosen)) == list(range(len(lengths)))
+        for rows in chosen:
+            assert len(rows) == 1 or len(rows) * lengths[rows].max() <= budget
+
+
+@settings(deadline=None)
+@given(LENGTHS, st.integers(1, 150))
+def test_batches_are_as_full_as_the_budget_allows(lengths: np.ndarray, budget: int) -> None:
+    batches = list(TokenBudgetBatches(EpochOrder(lengths, None), budget))
+    for rows, following in pairwise(batches):
+        assert (len(rows) + 1) * lengths[following[0]] > budget
+
+
+@settings(deadline=None)
+@given(LENGTHS, st.integers(1, 150))
+def test_the_unshuffled_order_is_by_length_and_stable(lengths: np.ndarray, budget: int) -> None:
+    rows = flat(list(TokenBudgetBatches(EpochOrder(lengths, None), budget)))
+    assert rows == sorted(range(len(lengths)), key=lambda row: (lengths[row], row))
+
+
+def test_each_document_comes_once_an_epoch(data: ClassificationData) -> None:
+    for number in range(2):
+        assert sorted(flat(epoch(data, number))) == list(range(len(data.splits["train"])))
+
+
+def test_batches_keep_the_token_budget(data: ClassificationData) -> None:
+    for loader in (data.train_dataloader(), data.val_dataloader(), data.test_dataloader()):
+        assert all(batch.tokens.numel() <= BUDGET for batch in loader)
+
+
+def test_epochs_differ_and_repeat(toy: ToyNews, data: ClassificationData) -> None:
+    first, second = epoch(data, 0), epoch(data, 1)
+    assert first != second
+    assert len(first) == len(second)
+    # Other documents meet, not only the same batches in another order.
+    assert len({frozenset(rows) for rows in first} & {frozenset(rows) for rows in second}) < 5
+    assert epoch(classification_data(toy), 1) == second
+    assert epoch(classification_data(toy, seed=1), 1) != second
+
+
+def test_batches_do_not_come_in_the_order_of_their_lengths(data: ClassificationData) -> None:
+    lengths = [batch.tokens.shape[1] for batch in data.train_dataloader()]
+    assert lengths != sorted(lengths)
+
+
+def test_neither_global_seed_nor_earlier_epochs_matter(data: ClassificationData) -> None:
+    expected = epoch(data, 1)
+    torch.manual_seed(5)
+    np.random.seed(5)
+    loader = data.train_dataloader()
+    _ = list(loader)
+    loader.batch_sampler.sampler.set_epoch(1)  # type: ignore[union-attr]
+    assert [batch.row.tolist() for batch in loader] == expected
+
+
+def test_padding_is_rare(data: ClassificationData) -> None:
+    masks = [batch.mask for batch in data.train_dataloader()]
+    real = sum(int(mask.sum()) for mask in masks)
+    assert real / sum(mask.numel() for mask in masks) > 0.97
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_evaluation_is_the_whole_split_by_length(split: str, data: ClassificationData) -> None:
+    rows = flat([batch.row.tolist() for batch in data.evaluation_loader(split)])
+    lengths = data.splits[split].lengths
+    assert rows == sorted(range(len(lengths)), key=lambda row: (lengths[row], row))
+
+
+def test_batches_hold_what_the_corpus_holds(toy: ToyNews, data: ClassificationData) -> None:
+    rows = toy.splits["test"]
+    words = toy.tokenizer.words
+    for batch in data.test_dataloader():
+        assert batch.tokens.dtype == batch.label.dtype == torch.int64
+        assert torch.equal(batch.mask.sum(dim=1), batch.lengths)
+        for tokens, length, label, row in zip(*batch, strict=True):
+            ids = tokens.tolist()
+            assert ids[0] == BOS
+            assert ids[length - 1] == EOS
+            assert set(ids[length:]) <= {PAD}
+            assert label == rows[int(row)]["label"]
+            text = rows[int(row)]["text"].lower()
+            known = [words[index] for index in ids[1 : length - 1] if index != UNK]
+            assert all(word in text for word in known)
+            assert ids[:length] == toy.tokenizer.encode([rows[int(row)]["text"]])[0].ids.tolist()
+
+
+@given(st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=7), min_size=1, max_size=5))
+def test_padding_follows_each_document(documents: list[list[int]]) -> None:
+    tokens, lengths = pad([np.array(ids, dtype=np.int32) for ids in documents])
+    batch = Batch(tokens, lengths, lengths, lengths)
+    width = max(map(len, documents))
+    assert tokens.tolist() == [ids + [PAD] * (width - len(ids)) for ids in documents]
+    assert lengths.tolist() == batch.mask.sum(dim=1).tolist() == list(map(len, documents))
+    for row, ids in enumerate(documents):
+        assert tokens[row][batch.mask[row]].tolist() == ids
+
+
+def test_workers_change_no_batch(toy: ToyNews) -> None:
+    alone, helped = (
+        classification_data(toy, num_workers=number, token_budget=4096) for number in (0, 2)
+    )
+    loaders = alone.train_dataloader(), helped.train_dataloader()
+    for number in range(2):
+        for loader in loaders:
+            loader.batch_sampler.sampler.set_epoch(number)  # type: ignore[union-attr]
+        for one, other in zip(*loaders, strict=True):
+            assert isinstance(other, Batch)
+            assert all(map(torch.equal, one, other))
+
+
+class Recorder(lightning.LightningModule):
+    """Notes the rows of each train batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(()))
+        self.epochs: list[list[list[int]]] = []
+
+    def on_train_epoch_start(self) -> None:
+        self.epochs.append([])
+
+    def training_step(self, batch: Batch) -> Tensor:
+        self.epochs[-1].append(batch.row.tolist())
+        return self.weight * batch.lengths.sum()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.0)
+
+
+def test_lightning_shuffles_each_epoch_anew(data: ClassificationData, tmp_path: Path) -> None:
+    recorder = Recorder()
+    lightning.Trainer(
+        max_epochs=2,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        default_root_dir=tmp_path,
+    ).fit(recorder, train_dataloaders=data.train_dataloader())
+    assert recorder.epochs == [epoch(data, 0), epoch(data, 1)]
+    assert recorder.epochs[0] != recorder.epochs[1]
+
+
+def test_tokens_are_memory_mapped(data: ClassificationData) -> None:
+    for split in data.splits.values():
+        assert isinstance(split.tokens, np.memmap)
+
+
+def test_the_second_start_tokenises_nothing(
+    toy: ToyNews, data: ClassificationData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise AssertionError("tokenised again")
+
+    monkeypatch.setattr(TokenizedSplit, "build", refuse)
+    for method in ("encode", "encode_ids"):
+        monkeypatch.setattr(WordTokenizer, method, refuse)
+    again = classification_data(toy, token_budget=100, seed=3)
+    assert again.facts() == data.facts()
+
+
+def test_another_tokenizer_is_another_cache(toy: ToyNews, data: ClassificationData) -> None:
+    tokenizer = WordTokenizer.train(toy.splits["train"]["text"], min_count=20, max_size=None)
+    other = ClassificationData(toy, tokenizer, BUDGET, num_workers=0, seed=0)
+    assert len(other.tokenizer) < len(toy.tokenizer)
+    for split, before in data.splits.items():
+        assert other.splits[split].unknown_rate > before.unknown_rate
+
+
+def test_unknown_rates_and_counts(toy: ToyNews, data: ClassificationData) -> None:
+    facts = data.facts()
+    known = set(toy.tokenizer.words)
+    for split, rows in toy.splits.items():
+        words = [
+            word.lower() for text in toy.tokenizer.encode(list(rows["text"])) for word in text.words
+        ]
+        unknown = sum(word not in known for word in words)
+        assert facts["unknown_rate"][split] == pytest.approx(unknown / len(words), abs=1e-12)
+        assert facts["tokens"][split] == len(words) + 2 * len(rows)
+        assert facts[f"{split}_rows"] == len(rows)
+    # The test means little unless words are unknown, and fewer in the split they come from.
+    assert 0 < facts["unknown_rate"]["train"] < facts["unknown_rate"]["validation"] < 1
+    assert facts["vocabulary_size"] == len(known)
+
+
+def test_vocabulary_and_unknown_rates_are_logged(
+    toy: ToyNews, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, logger="elmo.datamodule"):
+        facts = classification_data(toy).facts()
+    assert f"V = {facts['vocabulary_size']:,} words" in caplog.text
+    for split, rate in facts["unknown_rate"].items():
+        assert f"{split} {rate:.2%}" in caplog.text
+
+
+def sampled(data: LanguageModelData) -> list[int]:
+    return flat([batch.row.tolist() for batch in data.evaluation_loader("train")])
+
+
+def test_the_train_sample_is_seeded(toy: ToyNews) -> None:
+    data = language_model_data(toy, rows=100)
+    rows = sampled(data)
+    assert len(set(rows)) == len(rows) == 100
+    assert sampled(data) == sampled(language_model_data(toy, rows=100)) == rows
+    assert sorted(sampled(language_model_data(toy, rows=100, seed=1))) != sorted(rows)
+    assert max(rows) > 500  # drawn from the whole split, not its beginning
+
+
+def test_the_train_sample_names_rows_of_the_split(toy: ToyNews) -> None:
+    data = language_model_data(toy, rows=100)
+    for batch in data.evaluation_loader("train"):
+        for tokens, length, label, row in zip(*batch, strict=True):
+            assert np.array_equal(tokens[:length], data.splits["train"].ids(int(row)))
+            assert label == toy.splits["train"][int(row)]["label"]
+
+
+def test_a_sample_as_large_as_the_split_is_the_split(toy: ToyNews) -> None:
+    count = len(toy.splits["train"])
+    assert sorted(sampled(language_model_data(toy, rows=count))) == list(range(count))
+    assert sorted(sampled(language_model_data(toy, rows=10**6))) == list(range(count))
+
+
+def test_only_the_train_split_is_sampled(toy: ToyNews) -> None:
+    data = language_model_data(toy, rows=100)
+    for split in ("validation", "test"):
+        rows = [batch.row.tolist() for batch in data.evaluation_loader(split)]
+        assert sorted(flat(rows)) == list(range(200))
+    assert sorted(flat(epoch(data, 0))) == list(range(len(data.splits["train"])))
+
+
+def test_a_document_longer_than_the_budget_is_a_batch_of_its_own(tmp_path: Path) -> None:
+    tokenizer = WordTokenizer.train(["a b"], min_count=1, max_size=None)
+    texts = ["a", "b a b", "a b " * 2500, "b"]
+    TokenizedSplit.build(tmp_path, iter(texts), np.arange(4), tokenizer)
+    split = TokenizedSplit(tmp_path)
+    batches = [
+        split.__getitems__(rows) for rows in TokenBudgetBatches(EpochOrder(split.lengths, 0), 64)
+    ]
+    (long,) = [batch for batch in batches if 2 in batch.row]
+    assert long.tokens.shape == (1, 5002)
+    assert long.label.tolist() == [2]
+    assert long.mask.all()
+    assert sum(len(batch.row) for batch in batches) == 4
+
+
+@pytest.mark.parametrize("budget", [0, -5])
+def test_an_impossible_budget_is_refused(budget: int, toy: ToyNews) -> None:
+    with pytest.raises(ConfigError, match=rf"datamodule\.token_budget is {budget}"):
+        classification_data(toy, token_budget=budget)
+
+
+@pytest.mark.parametrize("rows", [0, -5])
+def test_an_impossible_sample_is_refused(rows: int, toy: ToyNews) -> None:
+    with pytest.raises(ConfigError, match=rf"datamodule\.evaluation_rows is {rows}"):
+        language_model_data(toy, rows=rows)

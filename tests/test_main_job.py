@@ -1,0 +1,253 @@
+"""The whole job as a user runs it: pretrain, sweep, compare, go wrong."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from conftest import ROOT, TINY_CLS, TINY_LM, Script
+from sklearn.metrics import accuracy_score, f1_score
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import elmo
+from elmo.checkpoint import load_artifact
+from elmo.corpora import ToyNews
+from elmo.mixers import ScalarMix
+from elmo.runs import latest_run, read_record
+
+MIXERS = ("trainable", "frozen", "learned")
+
+
+@pytest.fixture(scope="module")
+def sweep(script: Script, pretrained: Path) -> tuple[Path, str]:
+    """The folder of the three-mixer sweep, and what it printed."""
+    folder = pretrained / "three_mixers"
+    overrides = [*TINY_CLS, f"mixer={','.join(MIXERS)}", "seed=3", f"hydra.sweep.dir={folder}"]
+    result = script("train_cls", *overrides, "-m", output_dir=pretrained)
+    return folder, result.stdout
+
+
+def job(sweep_dir: Path, mixer: str) -> Path:
+    (folder,) = sweep_dir.glob(f"*mixer-{mixer}*")
+    return folder
+
+
+def scalars(run_dir: Path) -> dict[str, list[float]]:
+    events = EventAccumulator(str(run_dir))
+    events.Reload()
+    return {tag: [e.value for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+
+
+def test_pretraining_leaves_a_whole_run(pretrained: Path) -> None:
+    run = latest_run(pretrained, "toy")
+    record = read_record(run)
+    for split in ("train", "val", "test"):
+        metrics = {name: record["metrics"][f"{split}/{name}"] for name in ("perplexity", "loss")}
+        assert metrics["perplexity"] == pytest.approx(math.exp(metrics["loss"]), rel=1e-4)
+        assert 0 < record["metrics"][f"{split}/accuracy"] < 1
+        both = [record["metrics"][f"{split}/perplexity_{d}"] for d in ("forward", "backward")]
+        assert metrics["perplexity"] == pytest.approx(math.sqrt(both[0] * both[1]), rel=1e-4)
+    # Better than guessing every word alike: it learned something.
+    assert record["metrics"]["val/perplexity"] < record["data"]["vocabulary_size"] / 2
+    assert record["settings"]["seed"] == 0
+    tags = scalars(run)
+    assert {"train/perplexity", "val/perplexity", "test/perplexity", "best_val/accuracy"} <= set(
+        tags
+    )
+    assert tags["test/perplexity"] == pytest.approx([record["metrics"]["test/perplexity"]])
+
+
+def test_sweep_table(sweep: tuple[Path, str]) -> None:
+    folder, printed = sweep
+    with (folder / "sweep.csv").open() as handle:
+        rows = list(csv.DictReader(handle))
+    assert [row["mixer"] for row in rows] == list(MIXERS)
+    for row in rows:
+        record = read_record(job(folder, row["mixer"]))
+        assert row["status"] == "ok"
+        assert row["test accuracy"] == f"{record['metrics']['test/accuracy']:.4f}"
+        assert row["test accuracy"] in printed
+        assert sum(record["lambdas"]) == pytest.approx(1)
+    assert (folder / "sweep.md").read_text().count("\n") == 5
+
+
+@pytest.mark.parametrize("mixer", MIXERS)
+def test_the_bilm_comes_out_as_it_went_in(
+    sweep: tuple[Path, str], pretrained: Path, mixer: str
+) -> None:
+    before = load_artifact(latest_run(pretrained, "toy"), "bilm")["state"]
+    after = load_artifact(job(sweep[0], mixer), "classifier")["state"]
+    names = [name for name in before if name.startswith("bilm.")]
+    assert len(names) > 10
+    assert all(torch.equal(before[name], after[f"encoder.{name}"]) for name in names)
+
+
+def test_lambdas_of_each_mode(sweep: tuple[Path, str]) -> None:
+    drawn = ScalarMix(3, 32, trainable=False, seed=3)
+    states = {mixer: load_artifact(job(sweep[0], mixer), "classifier")["state"] for mixer in MIXERS}
+    assert torch.equal(states["frozen"]["mixer.weights"], drawn.weights)
+    assert states["frozen"]["mixer.gamma"].item() == 1
+    assert states["trainable"]["mixer.weights"].abs().max() > 1e-4
+    assert states["trainable"]["mixer.gamma"].item() != 1
+    assert states["learned"]["mixer.gate.weight"].abs().max() > 1e-4
+    for mixer in MIXERS:
+        curves = scalars(job(sweep[0], mixer))
+        assert {"lambda/0", "lambda/1", "lambda/2", "lambda/gamma"} <= set(curves)
+
+
+@pytest.mark.parametrize("mixer", MIXERS)
+def test_predictions_and_reload_give_the_logged_figures(
+    sweep: tuple[Path, str], toy: ToyNews, mixer: str
+) -> None:
+    folder = job(sweep[0], mixer)
+    record = read_record(folder)
+    classifier = elmo.load_classifier(folder)
+    for split, prefix in (("train", "train"), ("validation", "val"), ("test", "test")):
+        table = pq.read_table(folder / "predictions" / f"{split}.parquet").to_pydict()
+        rows = toy.splits[split]
+        assert table["row"] == list(rows["row"])
+        assert table["label"] == [toy.class_names[label] for label in rows["label"]]
+        figures = {
+            "accuracy": accuracy_score(table["label"], table["predicted"]),
+            "f1": f1_score(table["label"], table["predicted"], average="macro"),
+        }
+        for name, value in figures.items():
+            assert record["metrics"][f"{prefix}/{name}"] == pytest.approx(value, abs=1e-6)
+        confusion = record["splits"][split]["confusion"]
+        assert sum(map(sum, confusion)) == len(rows)
+        if split == "test":
+            again = classifier.predict(list(rows["text"]))
+            assert [prediction.label for prediction in again] == table["predicted"]
+            assert [p.probabilities["World"] for p in again] == pytest.approx(
+                table["p(World)"], abs=1e-5
+            )
+
+
+def test_no_text_in_the_predictions(sweep: tuple[Path, str]) -> None:
+    table = pq.read_table(job(sweep[0], "frozen") / "predictions/test.parquet")
+    assert table.column_names[:3] == ["row", "label", "predicted"]
+    assert all(name.startswith("p(") for name in table.column_names[3:])
+
+
+@pytest.mark.parametrize("mixer", ["learned"])
+def test_a_job_alone_gives_the_same_bits_as_in_the_sweep(
+    script: Script, sweep: tuple[Path, str], pretrained: Path, mixer: str
+) -> None:
+    alone = pretrained / "alone"
+    script(
+        "train_cls", *TINY_CLS, f"mixer={mixer}", "seed=3", f"hydra.run.dir={alone}",
+        output_dir=pretrained, apart=True,
+    )  # fmt: skip
+    together = job(sweep[0], mixer)
+    assert read_record(alone)["metrics"] == read_record(together)["metrics"]
+    one = load_artifact(alone, "classifier")
+    other = load_artifact(together, "classifier")
+    assert one["state"].keys() == other["state"].keys()
+    assert all(torch.equal(one["state"][name], other["state"][name]) for name in one["state"])
+
+
+def test_word2vec_encoder_and_bilstm_head_without_the_test_split(
+    script: Script, pretrained: Path
+) -> None:
+    folder = pretrained / "static"
+    overrides = ["encoder=word2vec", "encoder.dim=16", "encoder.epochs=1", "head=bilstm"]
+    overrides += ["evaluate_test=false", f"hydra.run.dir={folder}"]
+    script("train_cls", *TINY_CLS, *overrides, output_dir=pretrained)
+    record = read_record(folder)
+    assert record["lambdas"] == [1.0]
+    assert not any(name.startswith("test/") for name in record["metrics"])
+    assert not (folder / "predictions/test.parquet").exists()
+
+
+def test_a_failing_job_does_not_take_the_sweep_down(script: Script, pretrained: Path) -> None:
+    folder = pretrained / "failing"
+    result = script(
+        "train_cls", *TINY_CLS, "head.dropout=1.5,0.1", "trainer.limit_train_batches=2",
+        f"hydra.sweep.dir={folder}", "-m", output_dir=pretrained, code=1,
+    )  # fmt: skip
+    assert "Traceback" not in result.stdout + result.stderr
+    with (folder / "sweep.csv").open() as handle:
+        failed, fine = list(csv.DictReader(handle))
+    assert failed["status"].startswith("failed: head.dropout is 1.5")
+    assert fine["status"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["data.split_seed=1"], "another corpus, split or cleaning"),
+        (["bilm_path=nowhere.pt"], "nowhere.pt: no such file"),
+        (["data.validation_size=1200"], "data.validation_size is 1200"),
+        (["datamodule.token_budget=0"], "datamodule.token_budget is 0"),
+        (["trainer.max_epochs=-1"], "trainer.max_epochs is -1"),
+        (["mixer.seed=1"], "Key 'seed' is not in struct"),
+        (["mixer=unheard_of"], "Could not find 'mixer/unheard_of'"),
+    ],
+)
+def test_mistakes_of_the_classifier_end_in_one_message(
+    script: Script, pretrained: Path, tmp_path: Path, overrides: list[str], message: str
+) -> None:
+    run_dir = f"hydra.run.dir={tmp_path / 'run'}"
+    result = script("train_cls", *TINY_CLS, *overrides, run_dir, output_dir=pretrained, code=1)
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "message"),
+    [
+        ("train_cls", ["data=toy"], "no biLM was pretrained on data=toy yet; run `python train_lm"),
+        ("train_lm", ["data=ag_news", "data.dir=nowhere"], "nowhere/train.csv: no such file"),
+        (
+            "train_lm",
+            ["data=toy", "embedding=word2vec", "embedding.path=no.bin"],
+            "no.bin: no such",
+        ),
+        ("train_lm", ["data=toy", "bilm.dropout=1.5"], "bilm.dropout is 1.5"),
+    ],
+)
+def test_mistakes_before_any_work_end_in_one_message(
+    script: Script, tmp_path: Path, name: str, overrides: list[str], message: str
+) -> None:
+    result = script(name, *overrides, output_dir=tmp_path, code=1)
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_finished_run_is_not_overwritten(script: Script, pretrained: Path) -> None:
+    run = latest_run(pretrained, "toy")
+    before = (run / "bilstm.pt").read_bytes()
+    result = script("train_lm", *TINY_LM, f"hydra.run.dir={run}", output_dir=pretrained, code=1)
+    assert "no run overwrites another" in result.stderr
+    assert (run / "bilstm.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["train_lm", "train_cls"])
+def test_help_waits_for_neither_torch_nor_lightning(name: str) -> None:
+    code = (
+        f"import runpy, sys; sys.argv = ['{name}.py', '--help']\n"
+        f"try: runpy.run_path('{name}.py', run_name='__main__')\n"
+        "except SystemExit: pass\n"
+        "assert not {'torch', 'lightning', 'datasets', 'gensim'} & set(sys.modules)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert "mixer" in result.stdout or "softmax" in result.stdout
+
+
+def test_records_are_plain_json(sweep: tuple[Path, str]) -> None:
+    def forbid(constant: str) -> Any:
+        raise AssertionError(constant)
+
+    for file in sweep[0].glob("*/metrics.json"):
+        json.loads(file.read_text(), parse_constant=forbid)
