@@ -17,7 +17,7 @@ $(STAMP): requirements.txt requirements-dev.txt constraints.txt
 
 demo: $(STAMP) ## pretrain, sweep three mixers, compare: toy corpus, offline, 3 minutes
 	@echo "Pretraining a small biLM on the built-in toy corpus (no real news, no download) ..."
-	$(BIN)/python train_lm.py experiment=demo
+	$(BIN)/python train_lm.py experiment=demo bilm=tiny
 	@echo "Classifying on the frozen biLM with three mixers ..."
 	$(BIN)/python train_cls.py experiment=demo mixer=trainable,frozen,learned -m
 	@echo

@@ -124,6 +124,7 @@ class Corpus(ABC):
         facts: Counter[str] = Counter()
         test = self._cleaned("test", facts)
         train = self._cleaned("train", facts)
+        facts["train_rows_also_in_test"] = 0
         in_test = {text.lower() for _, text, _ in test}
         groups: dict[str, list[RawRow]] = defaultdict(list)
         for row in train:
@@ -206,7 +207,9 @@ class AgNews(Corpus):
         return files
 
     def _download(self) -> dict[str, Path]:
-        config = DownloadConfig(cache_dir=self.cache_dir / "downloads", max_retries=1)
+        config = DownloadConfig(
+            cache_dir=self.cache_dir / "downloads", max_retries=1, use_etag=False
+        )
         manager = DownloadManager(dataset_name=self.name, download_config=config)
         files = {}
         for split, expected in self.SHA256.items():
@@ -214,7 +217,7 @@ class AgNews(Corpus):
             try:
                 files[split] = Path(manager.download(url))
             except Exception as error:  # whatever the network layers below raise
-                raise DataError(f"{url}: {error}; {WAYS_TO_AG_NEWS}") from error
+                raise DataError(f"{url}: download failed ({error}); {WAYS_TO_AG_NEWS}") from error
             if (found := sha256_of(files[split])) != expected:
                 files[split].unlink()
                 raise DataError(
@@ -228,9 +231,12 @@ class AgNews(Corpus):
     def read(self, split: str) -> Iterator[RawRow]:
         file, expected = self.files[split], self.ROWS[split]
         count = 0
-        for row in read_ag_news_csv(file):
-            count += 1
-            yield row
+        try:
+            for row in read_ag_news_csv(file):
+                count += 1
+                yield row
+        except DataError as error:
+            raise DataError(f"{error}; {WAYS_TO_AG_NEWS}") from error
         if split == "test" and count != expected:
             raise DataError(
                 f"{file}: {count:,} rows, expected {expected:,}, so that test figures compare; "

