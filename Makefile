@@ -38,7 +38,6 @@ lint: $(STAMP) ## ruff and mypy
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-clean: ## remove the environment, caches and runs; outputs/reference stays
+clean: ## remove the environment and the caches; runs under outputs/ stay
 	rm -rf .venv .cache .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
-	[ ! -d outputs ] || find outputs -mindepth 1 -maxdepth 1 ! -name reference -exec rm -rf {} +

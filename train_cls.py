@@ -26,8 +26,9 @@ def train(cfg: DictConfig, run_dir: Path) -> float:
     encoder = instantiate(cfg.encoder)(corpus=corpus)
     data = instantiate(cfg.datamodule)(corpus=corpus, tokenizer=encoder.tokenizer)
 
-    mixer = instantiate(cfg.mixer)(num_layers=encoder.num_layers, dim=encoder.dim)
+    # The head first: it starts the same whatever the mixer draws.
     head = instantiate(cfg.head)(dim=encoder.dim, num_classes=len(corpus.class_names))
+    mixer = instantiate(cfg.mixer)(num_layers=encoder.num_layers, dim=encoder.dim)
     model = TextClassifier(encoder, mixer, head, corpus.class_names)
     optimizer = instantiate(cfg.optimizer, _convert_="all")
     task = ClassificationTask(model, optimizer=optimizer, warmup=cfg.warmup)

@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import get_object, instantiate
+from omegaconf import DictConfig, OmegaConf, open_dict
+
 from conftest import ROOT
 from elmo.checkpoint import state_checksum
 from elmo.classifier import TextClassifier
 from elmo.corpora import ToyNews
 from elmo.runs import latest_run
-from hydra import compose, initialize_config_dir
-from hydra.core.hydra_config import HydraConfig
-from hydra.utils import get_object, instantiate
-from omegaconf import DictConfig, OmegaConf, open_dict
 
 CONF = ROOT / "conf"
 JOBS = {"train_lm", "train_cls"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,11 +14,11 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import torch
-from conftest import ROOT, TINY_CLS, TINY_LM, Script
 from sklearn.metrics import accuracy_score, f1_score
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import elmo
+from conftest import ROOT, TINY_CLS, TINY_LM, Script
 from elmo.checkpoint import load_artifact
 from elmo.corpora import ToyNews
 from elmo.mixers import ScalarMix
@@ -251,3 +252,16 @@ def test_records_are_plain_json(sweep: tuple[Path, str]) -> None:
 
     for file in sweep[0].glob("*/metrics.json"):
         json.loads(file.read_text(), parse_constant=forbid)
+
+
+@pytest.mark.skipif(not os.environ.get("AG_NEWS_DIR"), reason="AG_NEWS_DIR is not set")
+def test_the_job_runs_on_real_rows(script: Script, tmp_path: Path) -> None:
+    few = [f"trainer.limit_{split}_batches=2" for split in ("train", "val", "test")]
+    few += ["trainer.max_epochs=1", "trainer.accelerator=cpu", "trainer.enable_progress_bar=false"]
+    script("train_lm", *few, "embedding.dim=16", "bilm.hidden_dim=16", output_dir=tmp_path)
+    data = read_record(latest_run(tmp_path, "ag_news"))["data"]
+    assert data["test_rows"] == 7600
+    assert data["validation_rows"] == 5000
+    assert all(0 < rate < 0.05 for rate in data["unknown_rate"].values())
+    result = script("train_cls", *few, f"mixer={','.join(MIXERS)}", "-m", output_dir=tmp_path)
+    assert result.stdout.count(" ok ") == 3
