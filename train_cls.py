@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import hydra
@@ -9,6 +10,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from elmo.sweep import run_job
+
+make = partial(instantiate, _convert_="all")  # plain lists, not Hydra's
 
 
 def train(cfg: DictConfig, run_dir: Path) -> float:
@@ -22,31 +25,31 @@ def train(cfg: DictConfig, run_dir: Path) -> float:
 
     run = Run(run_dir, "classifier.pt")
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
-    corpus = instantiate(cfg.data)
-    encoder = instantiate(cfg.encoder)(corpus=corpus)
-    data = instantiate(cfg.datamodule)(corpus=corpus, tokenizer=encoder.tokenizer)
+    corpus = make(cfg.data)
+    encoder = make(cfg.encoder)(corpus=corpus)
+    data = make(cfg.datamodule)(corpus=corpus, tokenizer=encoder.tokenizer)
 
     # The head first: it starts the same whatever the mixer draws.
-    head = instantiate(cfg.head)(dim=encoder.dim, num_classes=len(corpus.class_names))
-    mixer = instantiate(cfg.mixer)(num_layers=encoder.num_layers, dim=encoder.dim)
+    head = make(cfg.head)(dim=encoder.dim, num_classes=len(corpus.class_names))
+    mixer = make(cfg.mixer)(num_layers=encoder.num_layers, dim=encoder.dim)
     model = TextClassifier(encoder, mixer, head, corpus.class_names)
-    optimizer = instantiate(cfg.optimizer, _convert_="all")
+    optimizer = make(cfg.optimizer)
     task = ClassificationTask(model, optimizer=optimizer, warmup=cfg.warmup)
 
-    callbacks = [callback for callback in instantiate(cfg.callbacks).values() if callback]
+    callbacks = [callback for callback in make(cfg.callbacks).values() if callback]
     logger = TensorBoardLogger(run_dir, name="", version="", default_hp_metric=False)
-    trainer = instantiate(cfg.trainer)(callbacks=callbacks, logger=logger)
+    trainer = make(cfg.trainer)(callbacks=callbacks, logger=logger)
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)  # the same dropout for all
     trainer.fit(task, data)
     metrics = task.evaluate(trainer, data, test=cfg.evaluate_test)
 
-    model.save(run.artifact, {"data": data.facts(), "metrics": metrics})
+    model.save(run.artifact, {"data": data.facts, "metrics": metrics})
     run.finish(
         metrics=metrics,
         lambdas=task.results["validation"].lambdas,
         gamma=model.mixer.scale.item(),
         splits=write_classification_results(task.results, corpus, run_dir, logger),
-        data=data.facts(),
+        data=data.facts,
         settings=OmegaConf.to_container(cfg, resolve=True),
     )
     return metrics["val/accuracy"]

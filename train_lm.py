@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import hydra
@@ -9,6 +10,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from elmo.sweep import in_multirun, run_job
+
+make = partial(instantiate, _convert_="all")  # plain lists, not Hydra's
 
 
 def train(cfg: DictConfig, run_dir: Path) -> float:
@@ -21,28 +24,28 @@ def train(cfg: DictConfig, run_dir: Path) -> float:
 
     run = Run(run_dir, "bilstm.pt")
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
-    corpus = instantiate(cfg.data)
+    corpus = make(cfg.data)
     tokenizer = corpus.tokenizer
-    data = instantiate(cfg.datamodule)(corpus=corpus, tokenizer=tokenizer)
+    data = make(cfg.datamodule)(corpus=corpus, tokenizer=tokenizer)
 
-    start = instantiate(cfg.embedding)
-    bilm = instantiate(cfg.bilm)(vocab_size=len(tokenizer), embedding_dim=start.dim)
-    softmax = instantiate(cfg.softmax)(dim=bilm.hidden_dim, vocab_size=len(tokenizer))
+    start = make(cfg.embedding)
+    bilm = make(cfg.bilm)(vocab_size=len(tokenizer), embedding_dim=start.dim)
+    softmax = make(cfg.softmax)(dim=bilm.hidden_dim, vocab_size=len(tokenizer))
     embedding = start.apply(bilm.embedding, corpus, tokenizer)
     model = LanguageModel(bilm, softmax)
-    optimizer = instantiate(cfg.optimizer, _convert_="all")
+    optimizer = make(cfg.optimizer)
     task = LanguageModelTask(model, optimizer=optimizer, warmup=cfg.warmup)
 
-    callbacks = [callback for callback in instantiate(cfg.callbacks).values() if callback]
+    callbacks = [callback for callback in make(cfg.callbacks).values() if callback]
     logger = TensorBoardLogger(run_dir, name="", version="", default_hp_metric=False)
-    trainer = instantiate(cfg.trainer)(callbacks=callbacks, logger=logger)
+    trainer = make(cfg.trainer)(callbacks=callbacks, logger=logger)
     trainer.fit(task, data)
     metrics = task.evaluate(trainer, data, test=cfg.evaluate_test)
 
-    model.save(run.artifact, tokenizer, {"data": data.facts(), "metrics": metrics})
+    model.save(run.artifact, tokenizer, {"data": data.facts, "metrics": metrics})
     run.finish(
         metrics=metrics,
-        data=data.facts(),
+        data=data.facts,
         embedding=embedding,
         settings=OmegaConf.to_container(cfg, resolve=True),
     )

@@ -29,7 +29,7 @@ class LSTMStack(nn.Module):
     Args:
         dim: width of the input and of each layer, H = D/2.
         num_layers: LSTM layers.
-        dropout: between the layers.
+        dropout: on the input of every layer.
         residual: add a layer's input to its output, from the second layer on (Peters et al. 2018,
             section 3.4: "a residual connection from the first to second layer").
     """

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from elmo.batches import Batch
 from elmo.checkpoint import build, describe, fill, load_artifact, save_artifact, state_checksum
-from elmo.datamodule import Batch
 from elmo.encoders import Encoder, encoder_from_config, text_batches
 from elmo.errors import ArtifactError
 from elmo.heads import Head
@@ -54,7 +54,7 @@ class TextClassifier(nn.Module):
 
     @torch.no_grad()
     def predict(self, texts: Sequence[str], token_budget: int = 8192) -> list[Prediction]:
-        """The class of each text, which is cleaned and tokenised first; dropout is off.
+        """The class of each text, cleaned and tokenised first; leaves the model in eval mode.
 
         Args:
             texts: documents; an empty one is classified too, by `<s> </s>` alone.

@@ -1,26 +1,22 @@
-"""The corpora: AG News and toy news, cleaned and split into train, validation and test."""
+"""What a corpus is: descriptions cleaned and split into train, validation and test; toy news."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import logging
-import sys
 from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from datasets import (
     ClassLabel,
     Dataset,
     DatasetDict,
-    DownloadConfig,
-    DownloadManager,
     Features,
     Value,
     disable_progress_bars,
@@ -28,9 +24,9 @@ from datasets import (
 )
 
 from elmo import toy_news
-from elmo.errors import ConfigError, DataError
-from elmo.runs import publish, sha256_of
-from elmo.text import CLEANING_RULES, WordTokenizer, clean
+from elmo.errors import ConfigError
+from elmo.runs import publish
+from elmo.text import CLEANING_RULES, TOKEN_PATTERN, WordTokenizer, clean
 
 log = logging.getLogger(__name__)
 
@@ -90,29 +86,41 @@ class Corpus(ABC):
     @cached_property
     def fingerprint(self) -> str:
         """Names this corpus and this split of it: source, cleaning rules, validation rows."""
-        rules = [(rule.name, rule.pattern.pattern) for rule in CLEANING_RULES]
+        rules = [
+            # A function as replacement has no content to hash; its name stands for it.
+            (
+                rule.name,
+                rule.pattern.pattern,
+                rule.pattern.flags,
+                getattr(rule.replacement, "__name__", rule.replacement),
+            )
+            for rule in CLEANING_RULES
+        ]
         key = [self.name, self.source_fingerprint(), rules, self.split_seed, self.validation_size]
         return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
 
+    @property
+    def _folder(self) -> Path:
+        return self.cache_dir / "corpora" / f"{self.name}-{self.fingerprint}"
+
     @cached_property
     def splits(self) -> DatasetDict:
-        folder = self.cache_dir / "corpora" / f"{self.name}-{self.fingerprint}"
-        if not folder.exists():
-            publish(folder, self._build)
-        return load_from_disk(str(folder))
+        if not self._folder.exists():
+            publish(self._folder, self._build)
+        return load_from_disk(str(self._folder))
 
     @cached_property
     def facts(self) -> dict[str, int]:
         """What cleaning and splitting did, in rows."""
-        _ = self.splits
-        folder = self.cache_dir / "corpora" / f"{self.name}-{self.fingerprint}"
-        return json.loads((folder / "facts.json").read_text())
+        _ = self.splits  # built by now
+        return json.loads((self._folder / "facts.json").read_text())
 
     @cached_property
     def tokenizer(self) -> WordTokenizer:
         """The tokenizer of the train split; a pretrained biLM brings its own instead."""
-        key = f"{self.name}-{self.fingerprint}-{self.min_count}-{self.max_vocabulary}"
-        folder = self.cache_dir / "tokenizers" / key
+        rules = [self.fingerprint, TOKEN_PATTERN, self.min_count, self.max_vocabulary]
+        key = hashlib.sha256(json.dumps(rules).encode()).hexdigest()[:16]
+        folder = self.cache_dir / "tokenizers" / f"{self.name}-{key}"
         if not folder.exists():
             texts = (text for batch in self.splits["train"].iter(10_000) for text in batch["text"])
             tokenizer = WordTokenizer.train(texts, self.min_count, self.max_vocabulary)
@@ -175,121 +183,6 @@ class Corpus(ABC):
         facts[f"{split}_rows_in_source"] = len(rows)
         facts[f"empty_{split}_rows"] = len(rows) - len(kept)
         return kept
-
-
-class AgNews(Corpus):
-    """AG News, topic classification of news (Zhang et al. 2015), the Description column alone.
-
-    Args:
-        dir: folder with the original `train.csv` and `test.csv`; None downloads them once.
-    """
-
-    name = "ag_news"
-    URL = "https://raw.githubusercontent.com/mhjabreel/CharCnn_Keras/master/data/ag_news_csv/"
-    SHA256: ClassVar = {
-        "train": "76a0a2d2f92b286371fe4d4044640910a04a803fdd2538e0f3f29a5c6f6b672e",
-        "test": "521465c2428ed7f02f8d6db6ffdd4b5447c1c701962353eb2c40d548c3c85699",
-    }
-    ROWS: ClassVar = {"train": 120_000, "test": 7_600}
-
-    def __init__(self, dir: str | None, **arguments: Any) -> None:
-        super().__init__(**arguments)
-        self.dir = Path(dir).expanduser() if dir else None
-
-    @cached_property
-    def files(self) -> dict[str, Path]:
-        if self.dir is None:
-            return self._download()
-        files = {split: self.dir / f"{split}.csv" for split in self.ROWS}
-        for file in files.values():
-            if not file.is_file():
-                raise DataError(f"{file}: no such file; {WAYS_TO_AG_NEWS}")
-        return files
-
-    def _download(self) -> dict[str, Path]:
-        config = DownloadConfig(
-            cache_dir=self.cache_dir / "downloads", max_retries=1, use_etag=False
-        )
-        manager = DownloadManager(dataset_name=self.name, download_config=config)
-        files = {}
-        for split, expected in self.SHA256.items():
-            url = f"{self.URL}{split}.csv"
-            try:
-                files[split] = Path(manager.download(url))
-            except Exception as error:  # whatever the network layers below raise
-                raise DataError(f"{url}: download failed ({error}); {WAYS_TO_AG_NEWS}") from error
-            if (found := sha256_of(files[split])) != expected:
-                files[split].unlink()
-                raise DataError(
-                    f"{url}: sha256 {found}, expected {expected}; try again, or {WAYS_TO_AG_NEWS}"
-                )
-        return files
-
-    def source_fingerprint(self) -> str:
-        return "".join(sha256_of(file) for file in self.files.values())
-
-    def read(self, split: str) -> Iterator[RawRow]:
-        file, expected = self.files[split], self.ROWS[split]
-        count = 0
-        try:
-            for row in read_ag_news_csv(file):
-                count += 1
-                yield row
-        except DataError as error:
-            raise DataError(f"{error}; {WAYS_TO_AG_NEWS}") from error
-        if split == "test" and count != expected:
-            raise DataError(
-                f"{file}: {count:,} rows, expected {expected:,}, so that test figures compare; "
-                f"{WAYS_TO_AG_NEWS}"
-            )
-        if count != expected:
-            log.warning("%s has %s rows, the original %s", file.name, f"{count:,}", f"{expected:,}")
-
-
-WAYS_TO_AG_NEWS = (
-    "put the original train.csv and test.csv in a folder and name it with data.dir=FOLDER or the "
-    f"environment variable AG_NEWS_DIR (they are at {AgNews.URL}), or run on the built-in corpus "
-    "with data=toy"
-)
-
-
-def read_ag_news_csv(file: Path) -> Iterator[RawRow]:
-    """Rows of `class index (1..4), title, description`, without header, every field quoted.
-
-    Raises:
-        DataError: names the file and the line of the first row that is not like that.
-    """
-    csv.field_size_limit(sys.maxsize)
-
-    def lines() -> Iterator[str]:
-        with file.open("rb") as handle:
-            for number, line in enumerate(handle, start=1):
-                try:
-                    yield line.decode("utf-8-sig" if number == 1 else "utf-8")
-                except UnicodeDecodeError as error:
-                    raise DataError(
-                        f"{file}, line {number}: not UTF-8 ({error.reason} at byte {error.start}); "
-                        "save the file as UTF-8"
-                    ) from error
-
-    reader = csv.reader(lines(), strict=True)
-    row = -1
-    start = 1
-    try:
-        for row, fields in enumerate(reader):
-            place = f"{file}, line {start}"
-            start = reader.line_num + 1
-            if len(fields) != 3:
-                raise DataError(
-                    f"{place}: {len(fields)} columns, expected 3: class index, title, description"
-                )
-            if fields[0] not in ("1", "2", "3", "4"):
-                raise DataError(f"{place}: class index {fields[0][:40]!r}, expected 1, 2, 3 or 4")
-            yield RawRow(row, fields[2], int(fields[0]) - 1)
-    except csv.Error as error:
-        raise DataError(f"{file}, line {start}: {error}; expected quoted CSV fields") from error
-    if row < 0:
-        raise DataError(f"{file}: empty file, expected rows of class index, title, description")
 
 
 class ToyNews(Corpus):

@@ -1,46 +1,26 @@
-"""From a corpus to batches: token ids memory-mapped, length-bucketed under a token budget."""
+"""From a corpus to loaders: tokenised once, memory-mapped, one data module for each task."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import lightning
 import numpy as np
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
+from elmo.batches import Batch, EpochOrder, TokenBudgetBatches, pad
 from elmo.corpora import Corpus
 from elmo.errors import ConfigError
 from elmo.runs import publish
-from elmo.text import PAD, UNK, WordTokenizer
+from elmo.text import UNK, WordTokenizer
 
 log = logging.getLogger(__name__)
-
-
-class Batch(NamedTuple):
-    """B documents, padded to the longest."""
-
-    tokens: Tensor  # (B, T) ids with <s> and </s>, 0 is padding
-    lengths: Tensor  # (B,) real tokens of each
-    label: Tensor  # (B,) class from 0
-    row: Tensor  # (B,) position in the split
-
-    @property
-    def mask(self) -> Tensor:  # (B, T), True where a token is real
-        return self.tokens != PAD
-
-
-def pad(documents: list[np.ndarray]) -> tuple[Tensor, Tensor]:
-    """Stack ids of several lengths into tokens (B, T) and lengths (B,)."""
-    lengths = np.array([len(ids) for ids in documents], dtype=np.int64)
-    tokens = np.full((len(documents), lengths.max()), PAD, dtype=np.int64)
-    tokens[np.arange(tokens.shape[1]) < lengths[:, None]] = np.concatenate(documents)
-    return torch.from_numpy(tokens), torch.from_numpy(lengths)
 
 
 class TokenizedSplit(Dataset[Batch]):
@@ -82,65 +62,6 @@ class TokenizedSplit(Dataset[Batch]):
         return float((self.tokens == UNK).sum() / max(1, len(self.tokens) - 2 * len(self)))
 
 
-class EpochOrder(Sampler[int]):
-    """Row numbers by length; within a length in the order of the file, or shuffled anew each epoch.
-
-    The sorted lengths are the same in every epoch, and so are the number of batches cut from them
-    and the padding inside (nearly none); which documents meet is not. Lightning calls `set_epoch`
-    because this is the `.sampler` of a batch sampler.
-    """
-
-    def __init__(self, lengths: np.ndarray, seed: int | None) -> None:
-        self.lengths = lengths
-        self.seed = seed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    @property
-    def random(self) -> np.random.Generator | None:
-        return None if self.seed is None else np.random.default_rng((self.seed, self.epoch))
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    def __iter__(self) -> Iterator[int]:
-        order = np.arange(len(self)) if self.random is None else self.random.permutation(len(self))
-        yield from order[np.argsort(self.lengths[order], kind="stable")].tolist()
-
-
-class TokenBudgetBatches(Sampler[list[int]]):
-    """Batches of documents of like length whose padded size B x T stays within `token_budget`.
-
-    A document longer than the budget is a batch of its own. Shuffled where the order is.
-    """
-
-    def __init__(self, order: EpochOrder, token_budget: int) -> None:
-        self.sampler = order
-        self.cuts = self._cut(np.sort(order.lengths), token_budget)
-
-    @staticmethod
-    def _cut(lengths: np.ndarray, token_budget: int) -> list[int]:
-        """Where batches begin and end among the sorted lengths; the last in one is its longest."""
-        cuts = [0]
-        for index, length in enumerate(lengths.tolist()):
-            if index > cuts[-1] and (index + 1 - cuts[-1]) * length > token_budget:
-                cuts.append(index)
-        return [*cuts, len(lengths)]
-
-    def __len__(self) -> int:
-        return len(self.cuts) - 1
-
-    def __iter__(self) -> Iterator[list[int]]:
-        rows = list(self.sampler)
-        batches = np.arange(len(self))
-        if (random := self.sampler.random) is not None:
-            random.shuffle(batches)
-        for batch in batches:
-            yield rows[self.cuts[batch] : self.cuts[batch + 1]]
-
-
 class TokenData(lightning.LightningDataModule):
     """Batches of a corpus under a tokenizer, the same for both tasks.
 
@@ -169,7 +90,7 @@ class TokenData(lightning.LightningDataModule):
         self.num_workers = num_workers
         self.seed = seed
         self.splits = {split: self._tokenized(split) for split in ("train", "validation", "test")}
-        facts = self.facts()
+        facts = self.facts
         log.info("%s: %s", corpus.name, ", ".join(f"{k} {v:,}" for k, v in corpus.facts.items()))
         log.info(
             "V = %s words; unknown: %s",
@@ -189,7 +110,8 @@ class TokenData(lightning.LightningDataModule):
             publish(folder, lambda path: TokenizedSplit.build(path, texts, labels, self.tokenizer))
         return TokenizedSplit(folder)
 
-    def facts(self) -> dict:
+    @cached_property
+    def facts(self) -> dict[str, Any]:
         """What every result should name: rows, V, unknown rates, the fingerprint of the data."""
         return {
             "name": self.corpus.name,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from abc import ABC, abstractmethod
 
 import torch
@@ -11,8 +10,6 @@ from torch import Tensor, nn
 from elmo.corpora import Corpus
 from elmo.errors import ConfigError
 from elmo.text import PAD, WordTokenizer
-
-log = logging.getLogger(__name__)
 
 
 class TokenEmbedding(nn.Module):

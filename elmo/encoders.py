@@ -11,10 +11,10 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
+from elmo.batches import Batch, pad
 from elmo.bilm import BiLM
 from elmo.checkpoint import build, describe, fill, load_artifact, look_up
 from elmo.corpora import Corpus
-from elmo.datamodule import Batch, pad
 from elmo.embedding import TokenEmbedding
 from elmo.errors import ArtifactError, ConfigError
 from elmo.runs import latest_run
@@ -63,7 +63,7 @@ class Encoder(nn.Module, ABC):
         """A frozen encoder stays in eval mode, whatever the model around it does."""
         return super().train(False)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def embed(self, texts: Sequence[str], token_budget: int = 8192) -> list[Embedding]:
         """The layers of each text, which is cleaned and tokenised first.
 
@@ -90,6 +90,10 @@ def text_batches(
     """Clean, tokenise and batch texts by length; `row` is the position of each in `texts`."""
     if isinstance(texts, str):
         raise ConfigError("texts is one string; expected a list of them, such as [text]")
+    for position, text in enumerate(texts):
+        if not isinstance(text, str):
+            kind = type(text).__name__
+            raise ConfigError(f"texts[{position}] is of type {kind}; expected a string")
     documents = tokenizer.encode([clean(text) for text in texts])
     chosen: list[int] = []
     for row in sorted(range(len(documents)), key=lambda row: len(documents[row].ids)):

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
+from elmo.batches import Batch
 from elmo.bilm import BiLM
 from elmo.checkpoint import build, describe, fill, load_artifact, save_artifact
-from elmo.datamodule import Batch
 from elmo.errors import ArtifactError
 from elmo.metrics import language_model_metrics, update_directions
 from elmo.softmax import Softmax
@@ -24,12 +24,11 @@ class LanguageModel(nn.Module):
 
     Both directions share the token embedding and the softmax (Peters et al. 2018, section 3.1).
     Forward targets are the words and `</s>`, backward targets the words and `<s>`, so both count
-    N = sum of (lengths - 1) tokens.
+    N = sum of (lengths - 1) tokens. The dropout of the biLM is applied to its top layer, too.
 
     Args:
         bilm: whose top layer is read, one half for each direction.
         softmax: over its width D/2.
-            The dropout of the biLM is applied to its top layer, too.
     """
 
     def __init__(self, bilm: BiLM, softmax: Softmax) -> None:

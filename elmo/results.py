@@ -49,6 +49,7 @@ def write_classification_results(
             },
             "confusion": confusion.tolist(),
         }
+    logger.experiment.close()
     return record
 
 

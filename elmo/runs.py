@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 import logging
-import math
 import os
 import platform
 import shutil
@@ -22,6 +21,8 @@ import torch
 from elmo.errors import ConfigError, MissingModelError
 
 log = logging.getLogger(__name__)
+
+HEADLINES = ("val/perplexity", "test/perplexity", "val/accuracy", "test/accuracy", "test/f1")
 
 
 @contextlib.contextmanager
@@ -47,7 +48,9 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    """Plain JSON, which has no numbers for infinity and "not a number": they become null."""
+    plain = json.loads(json.dumps(content), parse_constant=lambda _: None)
+    write_text(path, json.dumps(plain, indent=2, ensure_ascii=False) + "\n")
 
 
 def publish(folder: Path, build: Callable[[Path], object]) -> None:
@@ -61,8 +64,7 @@ def publish(folder: Path, build: Callable[[Path], object]) -> None:
     try:
         build(temporary)
         temporary.chmod(0o755)
-        with contextlib.suppress(FileExistsError):
-            temporary.rename(folder)
+        temporary.rename(folder)
     except OSError:
         if not folder.is_dir():
             raise
@@ -108,7 +110,9 @@ class Run:
         record["threads"] = torch.get_num_threads()
         record["versions"] = versions()
         write_json(self.run_dir / "metrics.json", record)
-        log.info("wrote %s", self.artifact)
+        figures = {name: record["metrics"].get(name) for name in HEADLINES}
+        shown = [f"{name} {value:.4g}" for name, value in figures.items() if value is not None]
+        log.info("wrote %s: %s", self.artifact, ", ".join(shown))
 
 
 def latest_pointer(output_dir: Path, data_name: str) -> Path:
@@ -138,21 +142,24 @@ def latest_run(output_dir: Path, data_name: str) -> Path:
 
 
 def move_latest(output_dir: Path, data_name: str, run_dir: Path, only_if_better: bool) -> None:
-    """Let the latest-model pointer name `run_dir`.
+    """Let the latest-model pointer name `run_dir`, unless its training diverged.
 
     Args:
         only_if_better: keep the pointer where it names a run on the same data with at most the
             same validation perplexity, which is how the best job of a sweep ends up there.
     """
     pointer = latest_pointer(output_dir, data_name)
+    new = read_record(run_dir)
+    found = new["metrics"]["val/perplexity"]
+    if found is None:
+        log.warning("validation perplexity is not finite: %s stays as it is", pointer)
+        return
     if only_if_better and pointer.is_file():
         # A standing run that is gone or not readable is no rival.
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, MissingModelError):
             standing = read_record(latest_run(output_dir, data_name))
-            new = read_record(run_dir)
             same_data = standing["data"]["fingerprint"] == new["data"]["fingerprint"]
-            best, found = (record["metrics"]["val/perplexity"] for record in (standing, new))
-            if same_data and (best <= found or math.isnan(found)):
+            if same_data and standing["metrics"]["val/perplexity"] <= found:
                 return
     run_dir = run_dir.resolve()
     with contextlib.suppress(ValueError):  # outside of output_dir the full path has to do

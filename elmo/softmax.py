@@ -90,15 +90,25 @@ class AdaptiveSoftmax(Softmax):
             dim, vocab_size, cutoffs, div_value=div_value, head_bias=True
         )
 
+    # PyTorch's class writes the clusters into one tensor of the type of its input, which fails
+    # where autocast gives them another type: here it stays off.
+
     def forward(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        return -self.output(hidden, targets).output
+        with torch.autocast(hidden.device.type, enabled=False):
+            return -self.output(self._as_weights(hidden), targets).output
 
     def _log_prob(self, hidden: Tensor) -> Tensor:
-        return self.output.log_prob(hidden)
+        with torch.autocast(hidden.device.type, enabled=False):
+            return self.output.log_prob(self._as_weights(hidden))
 
     def predict(self, hidden: Tensor) -> Tensor:
         # Exact, and computes the clusters only where the head prefers one of them.
-        return torch.cat([self.output.predict(chunk) for chunk in self._chunks(hidden)])
+        with torch.autocast(hidden.device.type, enabled=False):
+            chunks = self._chunks(self._as_weights(hidden))
+            return torch.cat([self.output.predict(chunk) for chunk in chunks])
+
+    def _as_weights(self, hidden: Tensor) -> Tensor:
+        return hidden.to(self.output.head.weight.dtype)
 
 
 class SampledSoftmax(Softmax):

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import CompactHydraException
+from hydra.errors import CompactHydraException, InstantiationException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from elmo.errors import ElmoError
 
@@ -35,16 +36,16 @@ def run_job(job: Callable[[DictConfig, Path], float], cfg: DictConfig) -> float:
     try:
         return job(cfg, run_dir)
     except Exception as error:
-        mistake = _elmo_error(error)
+        mistake = _mistake(error)
         if not in_multirun():
             if mistake is None:
                 raise
-            raise CompactHydraException(str(mistake)) from error
+            raise CompactHydraException(mistake) from error
         if mistake is None:
             log.exception("job %s failed", hydra.job.num)
         else:
             log.error("job %s failed: %s", hydra.job.num, mistake)
-        reason = str(mistake or f"{type(error).__name__}: {error}").splitlines()[0]
+        reason = (mistake or f"{type(error).__name__}: {error}").splitlines()[0]
         (run_dir / "failure.json").write_text(json.dumps({"reason": reason}))
         return math.nan
 
@@ -54,52 +55,88 @@ def in_multirun() -> bool:
     return HydraConfig.get().mode == RunMode.MULTIRUN
 
 
-def _elmo_error(error: BaseException | None) -> ElmoError | None:
-    """The ElmoError behind an exception; Hydra wraps what a constructor raises."""
-    while error is not None and not isinstance(error, ElmoError):
-        error = error.__cause__
-    return error
+def _mistake(error: BaseException) -> str | None:
+    """What to tell the user where an exception is the user's to mend; None where it is a defect.
+
+    Besides our own errors these are what a constructor says of a config (Hydra wraps it), a key
+    that the class of a config does not take, and settings that Lightning refuses.
+    """
+    chain = [error]
+    while (cause := chain[-1].__cause__) is not None:
+        chain.append(cause)
+    for link in chain:
+        if isinstance(link, ElmoError):
+            return str(link)
+        if isinstance(link, TypeError) and "unexpected keyword argument" in str(link):
+            return f"{link}; every key of a config is an argument of the class in its _target_"
+        if type(link).__name__ == "MisconfigurationException":  # importing it costs seconds
+            return f"trainer: {link}"
+    if isinstance(error, InstantiationException):
+        return f"{chain[-1]}; check the settings, see --cfg job"
+    return None
 
 
 class SweepTable(Callback):
-    """At the end of a multirun, writes and prints a table with one row a job."""
+    """At the end of a multirun, writes and prints a table with one row a job.
+
+    Hydra turns an exception of a callback into a warning; SystemExit does end the program.
+    """
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        sweep_dir = Path(config.hydra.sweep.dir)
+        if _job_folders(sweep_dir):
+            log.error(
+                "%s already holds jobs: no run overwrites another; leave hydra.sweep.dir out to "
+                "get a new folder, or name an empty one",
+                sweep_dir,
+            )
+            raise SystemExit(1)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        sweep_dir = Path(config.hydra.sweep.dir)
+        try:
+            failed = self._report(Path(config.hydra.sweep.dir))
+        except Exception:
+            log.exception("the sweep table could not be made")
+            raise SystemExit(1) from None
+        if failed:
+            raise SystemExit(1)
+
+    def _report(self, sweep_dir: Path) -> int:
+        """Write and print the table; returns how many jobs failed."""
         rows = collect(sweep_dir)
-        if not rows:
-            return
         header, cells = tabulate(rows)
         text = io.StringIO()
         csv.writer(text).writerows([header, *cells])
         (sweep_dir / "sweep.csv").write_text(text.getvalue())
         lines = [header, ["---"] * len(header), *cells]
-        (sweep_dir / "sweep.md").write_text(
-            "".join(
-                f"| {' | '.join(cell.replace('|', '/') for cell in line)} |\n" for line in lines
-            )
-        )
-        table = Table(*header, title=str(sweep_dir))
+        safe = [[cell.replace("|", "/") for cell in line] for line in lines]
+        (sweep_dir / "sweep.md").write_text("".join(f"| {' | '.join(row)} |\n" for row in safe))
+        # Text, because brackets in a string would be Rich's markup.
+        table = Table(title=Text(str(sweep_dir)))
+        for name in header:
+            table.add_column(Text(name))
         for line in cells:
-            table.add_row(*line)
-        console = Console()
-        console.print(table if console.width >= 80 else (sweep_dir / "sweep.md").read_text())
-        failed = sum(not row["status"].startswith("ok") for row in rows)
-        if failed:
-            log.error("%d of %d jobs failed, see their status in %s", failed, len(rows), sweep_dir)
-            raise SystemExit(1)
+            table.add_row(*(Text(cell.split(":")[0]) for cell in line))
+        Console().print(table)
+        failures = [(row["number"], row["status"]) for row in rows if row["status"] != "ok"]
+        for number, status in failures:
+            log.error("job %s %s", number, status)
+        return len(failures)
+
+
+def _job_folders(sweep_dir: Path) -> list[Path]:
+    return [file.parent.parent for file in sweep_dir.rglob(".hydra/overrides.yaml")]
 
 
 def collect(sweep_dir: Path) -> list[dict[str, Any]]:
     """What each job of a sweep left: its overrides, its record if it ended well, its status."""
-    folders = [file.parent.parent for file in sweep_dir.glob("*/.hydra/overrides.yaml")]
     rows = []
-    for folder in sorted(folders, key=lambda folder: int(folder.name.split("_")[0])):
+    for folder in _job_folders(sweep_dir):
         overrides = [
             str(item).split("=", 1) for item in OmegaConf.load(folder / ".hydra/overrides.yaml")
         ]
         row: dict[str, Any] = {
-            "folder": folder.name,
+            "number": int(OmegaConf.load(folder / ".hydra/hydra.yaml").hydra.job.num),
             "overrides": {pair[0]: pair[-1] for pair in overrides},
             "record": {},
         }
@@ -111,36 +148,44 @@ def collect(sweep_dir: Path) -> list[dict[str, Any]]:
         else:
             row["status"] = "failed: ended without metrics.json"
         rows.append(row)
-    return rows
+    return sorted(rows, key=lambda row: row["number"])
 
 
 COLUMNS = {  # of either task; a sweep shows those that its jobs have
-    "val/accuracy": "val accuracy",
     "val/perplexity": "val perplexity",
+    "test/perplexity": "test perplexity",
+    "val/accuracy": "val accuracy",
     "test/accuracy": "test accuracy",
     "test/f1": "test macro F1",
-    "test/perplexity": "test perplexity",
 }
 
 
 def tabulate(rows: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """Header and cells: overrides that vary, figures, lambdas, seconds and status of each job."""
+    """Header and cells: overrides that vary, figures, lambdas, seconds and status of each job.
+
+    Perplexities depend on the vocabulary, so V and the unknown rate stand beside them.
+    """
     keys = dict.fromkeys(key for row in rows for key in row["overrides"])
     varying = [key for key in keys if len({row["overrides"].get(key) for row in rows}) > 1]
-    figures = [
-        key for key in COLUMNS if any(key in row["record"].get("metrics", {}) for row in rows)
-    ]
+    found = {key for row in rows for key in row["record"].get("metrics", {})}
+    figures = [key for key in COLUMNS if key in found]
+    has_perplexity = "val/perplexity" in found
     has_lambdas = any("lambdas" in row["record"] for row in rows)
     header = [*(varying or ["job"]), *(COLUMNS[key] for key in figures)]
+    header += [*(["V", "val unknown"] if has_perplexity else [])]
     header += [*(["lambdas"] if has_lambdas else []), "seconds", "status"]
     cells = []
     for row in rows:
         record = row["record"]
-        line = [row["overrides"].get(key, "") for key in varying] or [row["folder"]]
+        line = [row["overrides"].get(key, "") for key in varying] or [str(row["number"])]
         for key in figures:
             value = record.get("metrics", {}).get(key)
             digits = 2 if "perplexity" in key else 4
             line.append("" if value is None else f"{value:.{digits}f}")
+        if has_perplexity:
+            data = record.get("data")
+            line.append(f"{data['vocabulary_size']:,}" if data else "")
+            line.append(f"{data['unknown_rate']['validation']:.2%}" if data else "")
         if has_lambdas:
             line.append(" ".join(f"{value:.2f}" for value in record.get("lambdas", [])))
         line.append(f"{record['seconds']:.0f}" if "seconds" in record else "")

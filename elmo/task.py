@@ -45,6 +45,13 @@ class Task(lightning.LightningModule):
         self.warmup = warmup
         self.split = "validation"  # which one the final evaluation is at
 
+    def setup(self, stage: str) -> None:
+        if self.trainer.world_size > 1:
+            raise ConfigError(
+                f"trainer.devices and num_nodes make {self.trainer.world_size} processes, which "
+                "would all train on the same batches; expected 1"
+            )
+
     def configure_optimizers(self) -> Any:
         optimizer = self.optimizer([p for p in self.parameters() if p.requires_grad])
         steps = float(self.trainer.estimated_stepping_batches)
@@ -67,7 +74,15 @@ class Task(lightning.LightningModule):
 
         In TensorBoard the figures stand under `best_train/`, `best_val/` and `test/`, because
         `train/` and `val/` are curves; here they are `train/...`, `val/...` and `test/...`.
+
+        Raises:
+            ConfigError: no checkpoint was written.
         """
+        if not getattr(trainer.checkpoint_callback, "best_model_path", ""):
+            raise ConfigError(
+                f"there is no best checkpoint to evaluate: trainer.max_epochs is "
+                f"{trainer.max_epochs}, expected 1 or more, and callbacks.checkpoint is needed"
+            )
         results: dict[str, float] = {}
         for split in ("train", "validation", "test") if test else ("train", "validation"):
             self.split = split

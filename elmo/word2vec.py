@@ -21,6 +21,7 @@ from elmo.runs import publish
 from elmo.text import PAD, WordTokenizer
 
 log = logging.getLogger(__name__)
+logging.getLogger("gensim").setLevel(logging.WARNING)  # it reports each epoch of each thread
 
 
 class Sentences:
@@ -93,7 +94,7 @@ def read_vectors(path: str | Path) -> KeyedVectors:
             if not isinstance(vectors, KeyedVectors):
                 raise TypeError(f"it holds a {type(vectors).__name__}; save its .wv")
             return vectors
-        if file.suffix == ".bin":
+        if ".bin" in file.suffixes:
             return KeyedVectors.load_word2vec_format(str(file), binary=True)
         with file.open("rb") as handle:
             has_header = len(handle.readline(10_000).split()) == 2
@@ -104,7 +105,7 @@ def read_vectors(path: str | Path) -> KeyedVectors:
     except Exception as error:  # gensim raises whatever the malformed line led to
         raise DataError(
             f"{file}: not readable as word vectors ({error}); expected gensim KeyedVectors (.kv), "
-            "word2vec binary (.bin), word2vec text, or GloVe text"
+            "word2vec binary (.bin, .bin.gz), word2vec text, or GloVe text"
         ) from error
 
 

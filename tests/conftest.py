@@ -18,9 +18,10 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import pytest
 import torch
 
+from elmo.batches import Batch
 from elmo.bilm import BiLM
 from elmo.corpora import ToyNews
-from elmo.datamodule import Batch, LanguageModelData
+from elmo.datamodule import LanguageModelData
 from elmo.encoders import ElmoEncoder
 from elmo.text import WordTokenizer
 

@@ -6,9 +6,9 @@ from functools import partial
 import pytest
 import torch
 
+from elmo.batches import Batch
 from elmo.bilm import BiLM
 from elmo.classifier import ClassificationTask, TextClassifier
-from elmo.datamodule import Batch
 from elmo.encoders import ElmoEncoder
 from elmo.heads import BiLSTMHead, Head, PoolHead
 from elmo.mixers import LearnedMix, Mixer, ScalarMix

@@ -235,7 +235,7 @@ def test_the_second_start_tokenises_nothing(
     for method in ("encode", "encode_ids"):
         monkeypatch.setattr(WordTokenizer, method, refuse)
     again = classification_data(toy, token_budget=100, seed=3)
-    assert again.facts() == data.facts()
+    assert again.facts == data.facts
 
 
 def test_another_tokenizer_is_another_cache(toy: ToyNews, data: ClassificationData) -> None:
@@ -247,7 +247,7 @@ def test_another_tokenizer_is_another_cache(toy: ToyNews, data: ClassificationDa
 
 
 def test_unknown_rates_and_counts(toy: ToyNews, data: ClassificationData) -> None:
-    facts = data.facts()
+    facts = data.facts
     known = set(toy.tokenizer.words)
     for split, rows in toy.splits.items():
         words = [
@@ -266,7 +266,7 @@ def test_vocabulary_and_unknown_rates_are_logged(
     toy: ToyNews, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, logger="elmo.datamodule"):
-        facts = classification_data(toy).facts()
+        facts = classification_data(toy).facts
     assert f"V = {facts['vocabulary_size']:,} words" in caplog.text
     for split, rate in facts["unknown_rate"].items():
         assert f"{split} {rate:.2%}" in caplog.text

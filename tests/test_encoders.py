@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from elmo.datamodule import Batch
+from elmo.batches import Batch
 from elmo.encoders import ElmoEncoder, StaticEncoder, text_batches
 from elmo.errors import ConfigError
 from elmo.text import WordTokenizer
@@ -53,6 +53,14 @@ def test_nothing_to_embed(encoder: ElmoEncoder) -> None:
 def test_one_string_is_a_mistake(encoder: ElmoEncoder) -> None:
     with pytest.raises(ConfigError, match="one string"):
         encoder.embed("the bank")
+    with pytest.raises(ConfigError, match=r"texts\[1\] is of type NoneType"):
+        encoder.embed(["the bank", None])  # type: ignore[list-item]
+
+
+def test_vectors_can_feed_a_model_that_learns(encoder: ElmoEncoder) -> None:
+    layer = torch.nn.Linear(16, 2)
+    layer(encoder.embed(["the bank"])[0].vectors).sum().backward()
+    assert layer.weight.grad is not None
 
 
 def test_raw_text_is_cleaned(encoder: ElmoEncoder) -> None:

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch.nn.functional import pad
 
+from elmo.batches import Batch
 from elmo.bilm import BiLM
 from elmo.checkpoint import load_artifact
-from elmo.datamodule import Batch
 from elmo.language_model import LanguageModel, LanguageModelTask, load_language_model
 from elmo.metrics import language_model_metrics, update_directions
 from elmo.runs import latest_run, read_record

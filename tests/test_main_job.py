@@ -189,6 +189,10 @@ def test_a_failing_job_does_not_take_the_sweep_down(script: Script, pretrained: 
         (["data.validation_size=1200"], "data.validation_size is 1200"),
         (["datamodule.token_budget=0"], "datamodule.token_budget is 0"),
         (["trainer.max_epochs=-1"], "trainer.max_epochs is -1"),
+        (["trainer.max_epochs=0"], "trainer.max_epochs is 0"),
+        (["trainer.limit_val_batches=0.0001"], "trainer: "),
+        (["data.validation_size=many"], "check the settings"),
+        (["+mixer.unheard_of=1"], "unexpected keyword argument 'unheard_of'"),
         (["mixer.seed=1"], "Key 'seed' is not in struct"),
         (["mixer=unheard_of"], "Could not find 'mixer/unheard_of'"),
     ],
@@ -244,6 +248,17 @@ def test_help_waits_for_neither_torch_nor_lightning(name: str) -> None:
     )
     assert result.returncode == 0, result.stderr
     assert "mixer" in result.stdout or "softmax" in result.stdout
+
+
+def test_a_diverged_pretraining_does_not_become_the_latest(
+    script: Script, pretrained: Path
+) -> None:
+    run = latest_run(pretrained, "toy")
+    folder = pretrained / "diverged"
+    diverged = ["optimizer.lr=1e8", "trainer.gradient_clip_val=null", f"hydra.run.dir={folder}"]
+    script("train_lm", *TINY_LM, *diverged, output_dir=pretrained)
+    assert latest_run(pretrained, "toy") == run
+    assert "Infinity" not in (folder / "metrics.json").read_text()
 
 
 def test_records_are_plain_json(sweep: tuple[Path, str]) -> None:

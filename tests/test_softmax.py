@@ -131,6 +131,18 @@ def test_trains_to_the_target(kind: type[Softmax]) -> None:
     assert torch.equal(softmax.predict(hidden), targets)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_mixed_precision(
+    softmax: Softmax, hidden: torch.Tensor, targets: torch.Tensor, dtype: torch.dtype
+) -> None:
+    expected = softmax(hidden, targets)
+    with torch.autocast("cpu", dtype=dtype):
+        half = hidden.to(dtype)
+        torch.testing.assert_close(softmax(half, targets).float(), expected, rtol=0.05, atol=0.05)
+        assert (softmax.predict(half) == softmax.predict(hidden)).float().mean() > 0.9
+        softmax.train()(half.requires_grad_(), targets).mean().backward()
+
+
 def test_impossible_settings_are_refused() -> None:
     with pytest.raises(ConfigError, match="div_value"):
         AdaptiveSoftmax(8, 100, div_value=0.5)

@@ -13,12 +13,14 @@ from elmo.sweep import SweepTable, collect, tabulate
 def sweep_dir(tmp_path: Path) -> Path:
     """Eleven jobs: number 3 failed, number 10 ended without a word."""
     for number in range(11):
-        job = tmp_path / f"{number}_job"
+        job = tmp_path / "a/b" / f"{number}_job"
         (job / ".hydra").mkdir(parents=True)
         overrides = [f"seed={number}", "trainer.max_epochs=2", "mixer=frozen"]
         OmegaConf.save(OmegaConf.create(overrides), job / ".hydra/overrides.yaml")
+        hydra = OmegaConf.create({"hydra": {"job": {"num": number}}})
+        OmegaConf.save(hydra, job / ".hydra/hydra.yaml")
         if number == 3:
-            (job / "failure.json").write_text(json.dumps({"reason": "no | model"}))
+            (job / "failure.json").write_text(json.dumps({"reason": "no | [/model]"}))
         elif number < 10:
             metrics = {"val/accuracy": 0.5 + number / 100, "test/accuracy": 0.25, "test/f1": 0.125}
             record = {"metrics": metrics, "lambdas": [0.2, 0.8], "seconds": 7.4}
@@ -33,7 +35,7 @@ def test_one_row_a_job_in_order(sweep_dir: Path) -> None:
     ]  # fmt: skip
     assert [row[0] for row in cells] == [str(number) for number in range(11)]
     assert cells[2] == ["2", "0.5200", "0.2500", "0.1250", "0.20 0.80", "7", "ok"]
-    assert cells[3][-1] == "failed: no | model"
+    assert cells[3][-1] == "failed: no | [/model]"
     assert cells[10][-1] == "failed: ended without metrics.json"
 
 
@@ -48,11 +50,36 @@ def test_a_failed_job_ends_the_sweep_with_exit_code_1(
     lines = (sweep_dir / "sweep.md").read_text().splitlines()
     assert len(lines) == 13
     assert {line.count("|") for line in lines} == {8}
-    assert (sweep_dir / "sweep.csv").read_text().splitlines()[4] == "3,,,,,,failed: no | model"
+    assert (sweep_dir / "sweep.csv").read_text().splitlines()[4] == "3,,,,,,failed: no | [/model]"
 
 
 def test_a_sweep_that_went_well_does_not_exit(sweep_dir: Path) -> None:
     for number in (3, 10):
-        (sweep_dir / f"{number}_job/.hydra/overrides.yaml").unlink()
+        (sweep_dir / f"a/b/{number}_job/.hydra/overrides.yaml").unlink()
     SweepTable().on_multirun_end(OmegaConf.create({"hydra": {"sweep": {"dir": str(sweep_dir)}}}))
     assert len((sweep_dir / "sweep.csv").read_text().splitlines()) == 10
+
+
+def test_perplexities_stand_beside_v_and_unknown_rate(tmp_path: Path) -> None:
+    data = {"vocabulary_size": 22296, "unknown_rate": {"validation": 0.0217}}
+    record = {"metrics": {"val/perplexity": 65.621}, "data": data, "seconds": 1.0}
+    rows = [{"number": 0, "overrides": {}, "record": record, "status": "ok"}]
+    header, cells = tabulate(rows)
+    assert header == ["job", "val perplexity", "V", "val unknown", "seconds", "status"]
+    assert cells == [["0", "65.62", "22,296", "2.17%", "1", "ok"]]
+
+
+def test_a_used_sweep_folder_is_refused(sweep_dir: Path, tmp_path: Path) -> None:
+    config = OmegaConf.create({"hydra": {"sweep": {"dir": str(sweep_dir)}}})
+    with pytest.raises(SystemExit):
+        SweepTable().on_multirun_start(config)
+    config.hydra.sweep.dir = str(tmp_path / "fresh")
+    SweepTable().on_multirun_start(config)
+
+
+def test_a_table_that_cannot_be_made_is_no_success(sweep_dir: Path) -> None:
+    (sweep_dir / "a/b/0_job/metrics.json").write_text("{")
+    with pytest.raises(SystemExit):
+        SweepTable().on_multirun_end(
+            OmegaConf.create({"hydra": {"sweep": {"dir": str(sweep_dir)}}})
+        )

@@ -11,8 +11,8 @@ import pytest
 import torch
 from gensim.models import KeyedVectors, Word2Vec
 
+from elmo.batches import Batch, pad
 from elmo.corpora import ToyNews
-from elmo.datamodule import Batch, pad
 from elmo.embedding import TokenEmbedding
 from elmo.errors import ConfigError, DataError
 from elmo.text import PAD, WordTokenizer

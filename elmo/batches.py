@@ -1,0 +1,94 @@
+"""Batches of documents of like length under a token budget."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Sampler
+
+from elmo.text import PAD
+
+
+class Batch(NamedTuple):
+    """B documents, padded to the longest."""
+
+    tokens: Tensor  # (B, T) ids with <s> and </s>, 0 is padding
+    lengths: Tensor  # (B,) real tokens of each
+    label: Tensor  # (B,) class from 0
+    row: Tensor  # (B,) position in the split
+
+    @property
+    def mask(self) -> Tensor:  # (B, T), True where a token is real
+        return self.tokens != PAD
+
+
+def pad(documents: list[np.ndarray]) -> tuple[Tensor, Tensor]:
+    """Stack ids of several lengths into tokens (B, T) and lengths (B,)."""
+    lengths = np.array([len(ids) for ids in documents], dtype=np.int64)
+    tokens = np.full((len(documents), lengths.max()), PAD, dtype=np.int64)
+    tokens[np.arange(tokens.shape[1]) < lengths[:, None]] = np.concatenate(documents)
+    return torch.from_numpy(tokens), torch.from_numpy(lengths)
+
+
+class EpochOrder(Sampler[int]):
+    """Row numbers by length; within a length in the order of the file, or shuffled anew each epoch.
+
+    The sorted lengths are the same in every epoch, and so are the number of batches cut from them
+    and the padding inside (nearly none); which documents meet is not. Lightning calls `set_epoch`
+    because this is the `.sampler` of a batch sampler.
+    """
+
+    def __init__(self, lengths: np.ndarray, seed: int | None) -> None:
+        self.lengths = lengths
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def generator(self) -> np.random.Generator | None:
+        """A new generator of this epoch's random numbers; None where nothing is shuffled."""
+        return None if self.seed is None else np.random.default_rng((self.seed, self.epoch))
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = self.generator()
+        order = np.arange(len(self)) if generator is None else generator.permutation(len(self))
+        yield from order[np.argsort(self.lengths[order], kind="stable")].tolist()
+
+
+class TokenBudgetBatches(Sampler[list[int]]):
+    """Batches of documents of like length whose padded size B x T stays within `token_budget`.
+
+    A document longer than the budget is a batch of its own. Shuffled where the order is.
+    """
+
+    def __init__(self, order: EpochOrder, token_budget: int) -> None:
+        self.sampler = order
+        self.cuts = self._cut(np.sort(order.lengths), token_budget)
+
+    @staticmethod
+    def _cut(lengths: np.ndarray, token_budget: int) -> list[int]:
+        """Where batches begin and end among the sorted lengths; the last in one is its longest."""
+        cuts = [0]
+        for index, length in enumerate(lengths.tolist()):
+            if index > cuts[-1] and (index + 1 - cuts[-1]) * length > token_budget:
+                cuts.append(index)
+        return [*cuts, len(lengths)]
+
+    def __len__(self) -> int:
+        return len(self.cuts) - 1
+
+    def __iter__(self) -> Iterator[list[int]]:
+        rows = list(self.sampler)
+        batches = np.arange(len(self))
+        if (generator := self.sampler.generator()) is not None:
+            generator.shuffle(batches)
+        for batch in batches:
+            yield rows[self.cuts[batch] : self.cuts[batch + 1]]
