@@ -19,8 +19,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import elmo
 from conftest import ROOT, TINY_CLS, TINY_LM, Script
+from elmo.batches import Batch
 from elmo.checkpoint import load_artifact
 from elmo.corpora import ToyNews
+from elmo.language_model import load_language_model
 from elmo.mixers import ScalarMix
 from elmo.runs import latest_run, read_record
 
@@ -248,6 +250,23 @@ def test_help_waits_for_neither_torch_nor_lightning(name: str) -> None:
     )
     assert result.returncode == 0, result.stderr
     assert "mixer" in result.stdout or "softmax" in result.stdout
+
+
+def test_final_figures_and_artifact_are_of_the_chosen_epoch(
+    script: Script, tmp_path: Path, toy_validation: list[Batch]
+) -> None:
+    """With the choice turned round the first epoch is "best", and the last weights are not it."""
+    tiny = [item for item in TINY_LM if "max_epochs" not in item]
+    turned = ["mode=max", "trainer.max_epochs=3", f"hydra.run.dir={tmp_path / 'run'}"]
+    script("train_lm", *tiny, *turned, output_dir=tmp_path)
+    curve = scalars(tmp_path / "run")["val/perplexity"]
+    assert curve[0] > 1.1 * curve[-1]
+    logged = read_record(tmp_path / "run")["metrics"]["val/perplexity"]
+    assert logged == pytest.approx(curve[0], rel=1e-4)
+    model, _ = load_language_model(tmp_path / "run")
+    with torch.no_grad():
+        nll = torch.cat([model(batch.tokens, batch.lengths) for batch in toy_validation], dim=1)
+    assert nll.mean().exp().item() == pytest.approx(curve[0], rel=1e-4)
 
 
 def test_a_diverged_pretraining_does_not_become_the_latest(

@@ -98,7 +98,10 @@ def test_adaptive_cut_offs_follow_the_vocabulary(vocab_size: int) -> None:
 
 def test_sampled_loss_tends_to_the_full_loss(hidden: torch.Tensor, targets: torch.Tensor) -> None:
     torch.manual_seed(0)
-    exact = SampledSoftmax(DIM, VOCAB).eval()(hidden, targets)
+    full = SampledSoftmax(DIM, VOCAB).eval()
+    # Half of the targets are likely words, where counting one twice would show.
+    targets = torch.where(torch.arange(64) % 2 == 0, full.predict(hidden), targets)
+    exact = full(hidden, targets)
     errors = []
     for samples in (20, 20_000):
         torch.manual_seed(0)
