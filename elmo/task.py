@@ -9,6 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 import lightning
+from lightning.pytorch.plugins.precision import Precision
+from lightning.pytorch.utilities import GradClipAlgorithmType
 from torch.nn import Parameter
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -66,6 +68,27 @@ class Task(lightning.LightningModule):
 
         schedule = {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}
         return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """As Lightning clips, but for a fused optimizer under bf16-mixed too.
+
+        Lightning refuses that because a gradient scaler may stand between; bf16 has none.
+        """
+        plugin = self.trainer.precision_plugin
+        fused = any(group.get("fused") for group in optimizer.param_groups)
+        if fused and getattr(plugin, "scaler", None) is not None:
+            raise ConfigError(
+                f"trainer.precision={self.trainer.precision} scales the gradients, and a fused "
+                "optimizer hides from clipping by how much; say optimizer.fused=false, or "
+                "trainer.precision=bf16-mixed"
+            )
+        algorithm = GradClipAlgorithmType(gradient_clip_algorithm or "norm")
+        Precision.clip_gradients(plugin, optimizer, gradient_clip_val or 0.0, algorithm)
 
     def evaluate(
         self, trainer: lightning.Trainer, data: TokenData, test: bool = True

@@ -269,6 +269,19 @@ def test_final_figures_and_artifact_are_of_the_chosen_epoch(
     assert nll.mean().exp().item() == pytest.approx(curve[0], rel=1e-4)
 
 
+def test_mixed_precision(script: Script, pretrained: Path, tmp_path: Path) -> None:
+    half = "trainer.precision=bf16-mixed"
+    script("train_lm", *TINY_LM, half, output_dir=tmp_path)
+    single, mixed = (
+        read_record(latest_run(folder, "toy"))["metrics"]["val/perplexity"]
+        for folder in (pretrained, tmp_path)
+    )
+    assert mixed == pytest.approx(single, rel=0.05)
+    folder = tmp_path / "classifier"
+    script("train_cls", *TINY_CLS, half, f"hydra.run.dir={folder}", output_dir=pretrained)
+    assert read_record(folder)["metrics"]["val/loss"] < 1.5
+
+
 def test_a_diverged_pretraining_does_not_become_the_latest(
     script: Script, pretrained: Path
 ) -> None:
