@@ -112,6 +112,10 @@ class Run:
         write_json(self.run_dir / "metrics.json", record)
         figures = {name: record["metrics"].get(name) for name in HEADLINES}
         shown = [f"{name} {value:.4g}" for name, value in figures.items() if value is not None]
+        if "val/perplexity" in record["metrics"]:  # which means nothing without these
+            data = record["data"]
+            shown.append(f"V {data['vocabulary_size']:,}")
+            shown += [f"{split} unknown {rate:.2%}" for split, rate in data["unknown_rate"].items()]
         log.info("wrote %s: %s", self.artifact, ", ".join(shown))
 
 

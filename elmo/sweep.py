@@ -114,9 +114,10 @@ class SweepTable(Callback):
         # Text, because brackets in a string would be Rich's markup.
         table = Table(title=Text(str(sweep_dir)))
         for name in header:
-            table.add_column(Text(name))
-        for line in cells:
-            table.add_row(*(Text(cell.split(":")[0]) for cell in line))
+            table.add_column(Text(name), overflow="fold")  # never a figure cut short
+        for row, line in zip(rows, cells, strict=True):
+            status = "ok" if row["status"] == "ok" else "failed"  # the reasons follow the table
+            table.add_row(*map(Text, [*line[:-1], status]))
         Console().print(table)
         failures = [(row["number"], row["status"]) for row in rows if row["status"] != "ok"]
         for number, status in failures:
@@ -151,7 +152,7 @@ def collect(sweep_dir: Path) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: row["number"])
 
 
-COLUMNS = {  # of either task; a sweep shows those that its jobs have
+COLUMNS = {  # of a language model the perplexities, of a classifier the rest
     "val/perplexity": "val perplexity",
     "test/perplexity": "test perplexity",
     "val/accuracy": "val accuracy",
@@ -168,8 +169,8 @@ def tabulate(rows: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
     keys = dict.fromkeys(key for row in rows for key in row["overrides"])
     varying = [key for key in keys if len({row["overrides"].get(key) for row in rows}) > 1]
     found = {key for row in rows for key in row["record"].get("metrics", {})}
-    figures = [key for key in COLUMNS if key in found]
     has_perplexity = "val/perplexity" in found
+    figures = [key for key in COLUMNS if key in found and has_perplexity == ("perplexity" in key)]
     has_lambdas = any("lambdas" in row["record"] for row in rows)
     header = [*(varying or ["job"]), *(COLUMNS[key] for key in figures)]
     header += [*(["V", "val unknown"] if has_perplexity else [])]

@@ -136,14 +136,15 @@ def finished(tmp_path: Path) -> Path:
     run = Run(tmp_path, "bilstm.pt")
     time.sleep(0.1)
     (tmp_path / "bilstm.pt").write_bytes(b"weights")
-    run.finish(metrics={"val/perplexity": 3.5}, data={"name": "toy"})
+    data = {"name": "toy", "vocabulary_size": 5, "unknown_rate": {"test": 0.25}}
+    run.finish(metrics={"val/perplexity": 3.5}, data=data)
     return tmp_path
 
 
 def test_the_record_says_how_to_repeat_the_run(finished: Path) -> None:
     record = read_record(finished)
     assert record["metrics"] == {"val/perplexity": 3.5}
-    assert record["data"] == {"name": "toy"}
+    assert record["data"]["name"] == "toy"
     assert 0.1 <= record["seconds"] < 30
     assert record["threads"] == torch.get_num_threads()
     assert record["versions"] == versions()

@@ -15,7 +15,12 @@ def sweep_dir(tmp_path: Path) -> Path:
     for number in range(11):
         job = tmp_path / "a/b" / f"{number}_job"
         (job / ".hydra").mkdir(parents=True)
-        overrides = [f"seed={number}", "trainer.max_epochs=2", "mixer=frozen"]
+        overrides = [
+            f"seed={number}",
+            f"data.dir=a:{number}",
+            "trainer.max_epochs=2",
+            "mixer=frozen",
+        ]
         OmegaConf.save(OmegaConf.create(overrides), job / ".hydra/overrides.yaml")
         hydra = OmegaConf.create({"hydra": {"job": {"num": number}}})
         OmegaConf.save(hydra, job / ".hydra/hydra.yaml")
@@ -31,10 +36,11 @@ def sweep_dir(tmp_path: Path) -> Path:
 def test_one_row_a_job_in_order(sweep_dir: Path) -> None:
     header, cells = tabulate(collect(sweep_dir))
     assert header == [
-        "seed", "val accuracy", "test accuracy", "test macro F1", "lambdas", "seconds", "status",
+        "seed", "data.dir", "val accuracy", "test accuracy", "test macro F1",
+        "lambdas", "seconds", "status",
     ]  # fmt: skip
     assert [row[0] for row in cells] == [str(number) for number in range(11)]
-    assert cells[2] == ["2", "0.5200", "0.2500", "0.1250", "0.20 0.80", "7", "ok"]
+    assert cells[2] == ["2", "a:2", "0.5200", "0.2500", "0.1250", "0.20 0.80", "7", "ok"]
     assert cells[3][-1] == "failed: no | [/model]"
     assert cells[10][-1] == "failed: ended without metrics.json"
 
@@ -46,11 +52,15 @@ def test_a_failed_job_ends_the_sweep_with_exit_code_1(
     with pytest.raises(SystemExit) as exit_:
         SweepTable().on_multirun_end(config)
     assert exit_.value.code == 1
-    assert "0.5900" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "0.5900" in printed
+    assert "a:9" in printed
     lines = (sweep_dir / "sweep.md").read_text().splitlines()
     assert len(lines) == 13
-    assert {line.count("|") for line in lines} == {8}
-    assert (sweep_dir / "sweep.csv").read_text().splitlines()[4] == "3,,,,,,failed: no | [/model]"
+    assert {line.count("|") for line in lines} == {9}
+    assert (sweep_dir / "sweep.csv").read_text().splitlines()[
+        4
+    ] == "3,a:3,,,,,,failed: no | [/model]"
 
 
 def test_a_sweep_that_went_well_does_not_exit(sweep_dir: Path) -> None:
@@ -62,7 +72,11 @@ def test_a_sweep_that_went_well_does_not_exit(sweep_dir: Path) -> None:
 
 def test_perplexities_stand_beside_v_and_unknown_rate(tmp_path: Path) -> None:
     data = {"vocabulary_size": 22296, "unknown_rate": {"validation": 0.0217}}
-    record = {"metrics": {"val/perplexity": 65.621}, "data": data, "seconds": 1.0}
+    record = {
+        "metrics": {"val/perplexity": 65.621, "val/accuracy": 0.3},
+        "data": data,
+        "seconds": 1.0,
+    }
     rows = [{"number": 0, "overrides": {}, "record": record, "status": "ok"}]
     header, cells = tabulate(rows)
     assert header == ["job", "val perplexity", "V", "val unknown", "seconds", "status"]
