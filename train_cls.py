@@ -9,7 +9,7 @@ import hydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from elmo.sweep import run_job
+from elmo.sweep import in_multirun, run_job
 
 make = partial(instantiate, _convert_="all")  # plain lists, not Hydra's
 
@@ -20,6 +20,7 @@ def train(cfg: DictConfig, run_dir: Path) -> float:
     from lightning.pytorch.loggers import TensorBoardLogger
 
     from elmo.classifier import ClassificationTask, TextClassifier
+    from elmo.latest import move_latest
     from elmo.results import write_classification_results
     from elmo.runs import Run
 
@@ -52,6 +53,8 @@ def train(cfg: DictConfig, run_dir: Path) -> float:
         data=data.facts,
         settings=OmegaConf.to_container(cfg, resolve=True),
     )
+    output_dir = Path(cfg.output_dir)
+    move_latest(output_dir, corpus.name, run_dir, in_multirun(), kind="classifier")
     return metrics["val/accuracy"]
 
 

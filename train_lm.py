@@ -20,7 +20,8 @@ def train(cfg: DictConfig, run_dir: Path) -> float:
     from lightning.pytorch.loggers import TensorBoardLogger
 
     from elmo.language_model import LanguageModel, LanguageModelTask
-    from elmo.runs import Run, move_latest
+    from elmo.latest import move_latest
+    from elmo.runs import Run
 
     run = Run(run_dir, "bilstm.pt")
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)

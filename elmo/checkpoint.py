@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from elmo.errors import ArtifactError, ElmoError
+from elmo.latest import KINDS
 from elmo.runs import atomic_writer
 
 T = TypeVar("T")
@@ -100,22 +101,23 @@ def save_artifact(
         torch.save(content, handle)
 
 
-def load_artifact(path: str | Path, kind: str) -> dict[str, Any]:
+def load_artifact(path: str | Path, *kinds: str) -> dict[str, Any]:
     """Read and check an artifact.
 
     Args:
         path: the file, or the run folder it lies in.
-        kind: `bilm` or `classifier`.
+        kinds: which ones will do, `bilm` or `classifier` or both.
 
     Raises:
         ArtifactError: it is missing, no artifact, of another kind, of a newer format, or damaged.
     """
     file = Path(path)
     if file.is_dir():
-        file /= {"bilm": "bilstm.pt", "classifier": "classifier.pt"}[kind]
+        candidates = [file / KINDS[kind].file for kind in kinds]
+        file = next((one for one in candidates if one.is_file()), candidates[0])
     if not file.is_file():
-        script = {"bilm": "train_lm.py", "classifier": "train_cls.py"}[kind]
-        raise ArtifactError(f"{file}: no such file; `python {script}` writes one")
+        scripts = " or ".join(f"`python {KINDS[kind].script}`" for kind in kinds)
+        raise ArtifactError(f"{file}: no such file; {scripts} writes one")
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch has no common base for what a bad file can cause
@@ -125,9 +127,10 @@ def load_artifact(path: str | Path, kind: str) -> dict[str, Any]:
         ) from error
     if not isinstance(content, dict) or not isinstance(content.get("format"), str):
         raise ArtifactError(f"{file}: a PyTorch file, but not an artifact of this project")
-    if content["format"] != f"elmo.{kind}":
+    if content["format"] not in [f"elmo.{kind}" for kind in kinds]:
+        expected = " or ".join(f"'elmo.{kind}'" for kind in kinds)
         raise ArtifactError(
-            f"{file}: holds {content['format']!r}, expected 'elmo.{kind}'; bilstm.pt comes from "
+            f"{file}: holds {content['format']!r}, expected {expected}; bilstm.pt comes from "
             "train_lm.py, classifier.pt from train_cls.py"
         )
     if content.get("version") != FORMAT_VERSION:

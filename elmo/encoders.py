@@ -17,7 +17,7 @@ from elmo.checkpoint import build, describe, fill, load_artifact, look_up
 from elmo.corpora import Corpus
 from elmo.embedding import TokenEmbedding
 from elmo.errors import ArtifactError, ConfigError
-from elmo.runs import latest_run
+from elmo.latest import latest_run
 from elmo.text import TokenizedText, WordTokenizer, clean
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,6 @@ class Encoder(nn.Module, ABC):
         """A frozen encoder stays in eval mode, whatever the model around it does."""
         return super().train(False)
 
-    @torch.no_grad()
     def embed(self, texts: Sequence[str], token_budget: int = 8192) -> list[Embedding]:
         """The layers of each text, which is cleaned and tokenised first.
 
@@ -74,14 +73,23 @@ class Encoder(nn.Module, ABC):
         Returns:
             One `Embedding` a text, vectors (L, T, D) in single precision on the CPU.
         """
+        found = dict(self.embed_by_length(texts, token_budget))
+        return [found[row] for row in range(len(texts))]
+
+    @torch.no_grad()
+    def embed_by_length(
+        self, texts: Sequence[str], token_budget: int = 8192
+    ) -> Iterator[tuple[int, Embedding]]:
+        """As `embed`, but one text at a time with its position in `texts`, the shortest first.
+
+        No more than a batch of vectors is held at a time.
+        """
         device = next(self.parameters()).device
-        results: list[Embedding] = [Embedding([], torch.empty(0))] * len(texts)
         for documents, batch in text_batches(texts, self.tokenizer, token_budget):
             layers = self(Batch(*(field.to(device) for field in batch))).float().cpu()
             for index, row in enumerate(batch.row.tolist()):
                 words = documents[index].words
-                results[row] = Embedding(words, layers[:, index, 1 : len(words) + 1].clone())
-        return results
+                yield row, Embedding(words, layers[:, index, 1 : len(words) + 1].clone())
 
 
 def text_batches(
@@ -186,15 +194,42 @@ def load_bilm(path: str | Path) -> ElmoEncoder:
 
 
 def _bilm_from(content: dict[str, Any], path: str | Path) -> ElmoEncoder:
-    prefix = "bilm."
-    state = content["state"]
     try:
         bilm = build(content["config"]["bilm"], BiLM)
-        own = {name.removeprefix(prefix): state[name] for name in state if name.startswith(prefix)}
-        fill(bilm, own)
+        fill(bilm, _under(content["state"], "bilm."))
         return ElmoEncoder(WordTokenizer(content["tokenizer"]), bilm)
     except ArtifactError as error:
         raise ArtifactError(f"{path}: {error}") from error
+
+
+def _under(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in state.items()
+        if name.startswith(prefix)
+    }
+
+
+def load_encoder(path: str | Path) -> Encoder:
+    """The frozen encoder of a `bilstm.pt` or of a `classifier.pt`, ready to `embed`.
+
+    Args:
+        path: the file, or the run folder it lies in.
+
+    Raises:
+        ArtifactError: see `elmo.checkpoint.load_artifact`.
+    """
+    content = load_artifact(path, "bilm", "classifier")
+    if content["format"] == "elmo.bilm":
+        return _bilm_from(content, path)
+    try:
+        encoder = encoder_from_config(
+            content["config"]["encoder"], WordTokenizer(content["tokenizer"])
+        )
+        fill(encoder, _under(content["state"], "encoder."))
+    except ArtifactError as error:
+        raise ArtifactError(f"{path}: {error}") from error
+    return encoder.eval()
 
 
 def pretrained_elmo(corpus: Corpus, bilm_path: str | None, output_dir: str) -> ElmoEncoder:

@@ -1,4 +1,4 @@
-"""What lies on disk around a run: atomic writes, cached folders, records, the latest model."""
+"""What lies on disk around a run: atomic writes, cached folders, records."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import IO, Any
 
 import torch
 
-from elmo.errors import ConfigError, MissingModelError
+from elmo.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
@@ -117,58 +117,6 @@ class Run:
             shown.append(f"V {data['vocabulary_size']:,}")
             shown += [f"{split} unknown {rate:.2%}" for split, rate in data["unknown_rate"].items()]
         log.info("wrote %s: %s", self.artifact, ", ".join(shown))
-
-
-def latest_pointer(output_dir: Path, data_name: str) -> Path:
-    return output_dir / "latest" / data_name
-
-
-def latest_run(output_dir: Path, data_name: str) -> Path:
-    """The folder of the latest pretraining run on `data_name`.
-
-    Raises:
-        MissingModelError: nothing was pretrained on it yet, or the run is gone.
-    """
-    pointer = latest_pointer(output_dir, data_name)
-    command = f"python train_lm.py data={data_name}"
-    if not pointer.is_file():
-        raise MissingModelError(
-            f"{pointer}: no biLM was pretrained on data={data_name} yet; run `{command}` first, "
-            "or name a model with bilm_path=PATH/bilstm.pt"
-        )
-    run = output_dir / pointer.read_text().strip()
-    if not (run / "bilstm.pt").is_file():
-        raise MissingModelError(
-            f"{pointer} names {run}, which holds no bilstm.pt any more; run `{command}` again, "
-            "or name a model with bilm_path=PATH/bilstm.pt"
-        )
-    return run
-
-
-def move_latest(output_dir: Path, data_name: str, run_dir: Path, only_if_better: bool) -> None:
-    """Let the latest-model pointer name `run_dir`, unless its training diverged.
-
-    Args:
-        only_if_better: keep the pointer where it names a run on the same data with at most the
-            same validation perplexity, which is how the best job of a sweep ends up there.
-    """
-    pointer = latest_pointer(output_dir, data_name)
-    new = read_record(run_dir)
-    found = new["metrics"]["val/perplexity"]
-    if found is None:
-        log.warning("validation perplexity is not finite: %s stays as it is", pointer)
-        return
-    if only_if_better and pointer.is_file():
-        # A standing run that is gone or not readable is no rival.
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, MissingModelError):
-            standing = read_record(latest_run(output_dir, data_name))
-            same_data = standing["data"]["fingerprint"] == new["data"]["fingerprint"]
-            if same_data and standing["metrics"]["val/perplexity"] <= found:
-                return
-    run_dir = run_dir.resolve()
-    with contextlib.suppress(ValueError):  # outside of output_dir the full path has to do
-        run_dir = run_dir.relative_to(output_dir.resolve())
-    write_text(pointer, f"{run_dir}\n")
 
 
 def read_record(run_dir: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from conftest import ROOT
 from elmo.checkpoint import state_checksum
 from elmo.classifier import TextClassifier
 from elmo.corpora import ToyNews
-from elmo.runs import latest_run
+from elmo.latest import latest_run
 
 CONF = ROOT / "conf"
 JOBS = {"train_lm", "train_cls"}

@@ -12,8 +12,9 @@ from elmo.batches import Batch
 from elmo.bilm import BiLM
 from elmo.checkpoint import load_artifact
 from elmo.language_model import LanguageModel, LanguageModelTask, load_language_model
+from elmo.latest import latest_run
 from elmo.metrics import language_model_metrics, update_directions
-from elmo.runs import latest_run, read_record
+from elmo.runs import read_record
 from elmo.softmax import AdaptiveSoftmax, FullSoftmax
 from elmo.text import BOS, EOS
 

@@ -23,8 +23,9 @@ from elmo.batches import Batch
 from elmo.checkpoint import load_artifact
 from elmo.corpora import ToyNews
 from elmo.language_model import load_language_model
+from elmo.latest import latest_run
 from elmo.mixers import ScalarMix
-from elmo.runs import latest_run, read_record
+from elmo.runs import read_record
 
 MIXERS = ("trainable", "frozen", "learned")
 

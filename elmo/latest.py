@@ -1,0 +1,126 @@
+"""The latest models: which run a command takes where none is named."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from pathlib import Path
+from typing import NamedTuple
+
+from elmo.errors import MissingModelError
+from elmo.runs import read_record, write_text
+
+log = logging.getLogger(__name__)
+
+
+class Kind(NamedTuple):
+    """One of the two models: the file it is kept in, the script that trains it, what selects it."""
+
+    title: str
+    file: str
+    script: str
+    metric: str
+    higher_is_better: bool
+    pointer: str  # name of the pointer file, after the name of the corpus
+    naming: str  # how to name one instead
+
+
+KINDS = {
+    "bilm": Kind(
+        title="biLM",
+        file="bilstm.pt",
+        script="train_lm.py",
+        metric="val/perplexity",
+        higher_is_better=False,
+        pointer="",
+        naming="bilm_path=PATH/bilstm.pt (scripts) or --model PATH/bilstm.pt (commands)",
+    ),
+    "classifier": Kind(
+        title="classifier",
+        file="classifier.pt",
+        script="train_cls.py",
+        metric="val/accuracy",
+        higher_is_better=True,
+        pointer="-classifier",
+        naming="--model PATH/classifier.pt",
+    ),
+}
+
+
+def latest_pointer(output_dir: Path, data_name: str, kind: str = "bilm") -> Path:
+    return output_dir / "latest" / f"{data_name}{KINDS[kind].pointer}"
+
+
+def latest_run(output_dir: Path, data_name: str, kind: str = "bilm") -> Path:
+    """The folder of the latest run on `data_name` that left a model of `kind`.
+
+    Raises:
+        MissingModelError: there was none yet, or it is gone.
+    """
+    title, file, script, *_, naming = KINDS[kind]
+    pointer = latest_pointer(output_dir, data_name, kind)
+    command = f"python {script} data={data_name}"
+    if not pointer.is_file():
+        raise MissingModelError(
+            f"{pointer}: no {title} was trained on data={data_name} yet; run `{command}` first, "
+            f"or name a model: {naming}"
+        )
+    run = output_dir / pointer.read_text().strip()
+    if not (run / file).is_file():
+        raise MissingModelError(
+            f"{pointer} names {run}, which holds no {file} any more; run `{command}` again, "
+            f"or name a model: {naming}"
+        )
+    return run
+
+
+def latest_of_all(output_dir: Path, kind: str) -> Path:
+    """The folder of the latest run that left a model of `kind`, whatever the corpus.
+
+    Raises:
+        MissingModelError: there was none yet, or it is gone.
+    """
+    suffix = KINDS["classifier"].pointer
+    pointers = [
+        pointer
+        for pointer in output_dir.glob("latest/[!.]*")
+        if pointer.name.endswith(suffix) == (kind == "classifier")
+    ]
+    if not pointers:
+        title, _, script, *_, naming = KINDS[kind]
+        raise MissingModelError(
+            f"{output_dir / 'latest'}: no {title} was trained yet; run `python {script}` first, "
+            f"or name a model: {naming}"
+        )
+    newest = max(pointers, key=lambda pointer: pointer.stat().st_mtime_ns)
+    return latest_run(output_dir, newest.name.removesuffix(suffix), kind)
+
+
+def move_latest(
+    output_dir: Path, data_name: str, run_dir: Path, only_if_better: bool, kind: str = "bilm"
+) -> None:
+    """Let the latest-model pointer name `run_dir`, unless its training diverged.
+
+    Args:
+        only_if_better: keep the pointer where it names a run on the same data that is at least as
+            good on validation, which is how the best job of a sweep ends up there.
+    """
+    metric = KINDS[kind].metric
+    pointer = latest_pointer(output_dir, data_name, kind)
+    new = read_record(run_dir)
+    found = new["metrics"][metric]
+    if found is None:
+        log.warning("%s is not finite: %s stays as it is", metric, pointer)
+        return
+    if only_if_better and pointer.is_file():
+        # A standing run that is gone or not readable is no rival.
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, MissingModelError):
+            standing = read_record(latest_run(output_dir, data_name, kind))
+            same_data = standing["data"]["fingerprint"] == new["data"]["fingerprint"]
+            rival = standing["metrics"][metric]
+            if same_data and (rival >= found if KINDS[kind].higher_is_better else rival <= found):
+                return
+    run_dir = run_dir.resolve()
+    with contextlib.suppress(ValueError):  # outside of output_dir the full path has to do
+        run_dir = run_dir.relative_to(output_dir.resolve())
+    write_text(pointer, f"{run_dir}\n")
