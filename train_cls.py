@@ -7,9 +7,9 @@ from pathlib import Path
 
 import hydra
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from elmo.sweep import in_multirun, run_job
+from elmo.sweep import choices, in_multirun, run_job, settings_of
 
 make = partial(instantiate, _convert_="all")  # plain lists, not Hydra's
 
@@ -21,7 +21,7 @@ def train(cfg: DictConfig, run_dir: Path) -> float:
 
     from elmo.classifier import ClassificationTask, TextClassifier
     from elmo.latest import move_latest
-    from elmo.results import write_classification_results
+    from elmo.results import Writer, write_classification_results
     from elmo.runs import Run
 
     run = Run(run_dir, "classifier.pt")
@@ -45,14 +45,19 @@ def train(cfg: DictConfig, run_dir: Path) -> float:
     metrics = task.evaluate(trainer, data, test=cfg.evaluate_test)
 
     model.save(run.artifact, {"data": data.facts, "metrics": metrics})
+    writer = Writer(run_dir, logger)
+    settings = settings_of(cfg)
     run.finish(
         metrics=metrics,
         lambdas=task.results["validation"].lambdas,
         gamma=model.mixer.scale.item(),
-        splits=write_classification_results(task.results, corpus, run_dir, logger),
+        splits=write_classification_results(task.results, corpus, writer),
         data=data.facts,
-        settings=OmegaConf.to_container(cfg, resolve=True),
+        seconds_of=task.seconds,
+        choices=choices(),
+        settings=settings,
     )
+    writer.finish(choices(), settings)
     output_dir = Path(cfg.output_dir)
     move_latest(output_dir, corpus.name, run_dir, in_multirun(), kind="classifier")
     return metrics["val/accuracy"]

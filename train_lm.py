@@ -7,9 +7,9 @@ from pathlib import Path
 
 import hydra
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from elmo.sweep import in_multirun, run_job
+from elmo.sweep import choices, in_multirun, run_job, settings_of
 
 make = partial(instantiate, _convert_="all")  # plain lists, not Hydra's
 
@@ -19,8 +19,11 @@ def train(cfg: DictConfig, run_dir: Path) -> float:
     import lightning
     from lightning.pytorch.loggers import TensorBoardLogger
 
+    from elmo.encoders import ElmoEncoder
     from elmo.language_model import LanguageModel, LanguageModelTask
     from elmo.latest import move_latest
+    from elmo.projector import write_projector
+    from elmo.results import Writer, write_language_model_results
     from elmo.runs import Run
 
     run = Run(run_dir, "bilstm.pt")
@@ -44,12 +47,19 @@ def train(cfg: DictConfig, run_dir: Path) -> float:
     metrics = task.evaluate(trainer, data, test=cfg.evaluate_test)
 
     model.save(run.artifact, tokenizer, {"data": data.facts, "metrics": metrics})
+    writer = Writer(run_dir, logger)
+    settings = settings_of(cfg)
+    write_projector(ElmoEncoder(tokenizer, bilm), corpus, logger)
     run.finish(
         metrics=metrics,
+        splits=write_language_model_results(task.results, tokenizer, writer),
         data=data.facts,
         embedding=embedding,
-        settings=OmegaConf.to_container(cfg, resolve=True),
+        seconds_of=task.seconds,
+        choices=choices(),
+        settings=settings,
     )
+    writer.finish(choices(), settings)
     move_latest(Path(cfg.output_dir), corpus.name, run_dir, only_if_better=in_multirun())
     return metrics["val/perplexity"]
 

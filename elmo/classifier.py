@@ -53,6 +53,12 @@ class TextClassifier(nn.Module):
         return self.head(self.mixer(layers, batch.mask), batch.mask)
 
     @torch.no_grad()
+    def scores(self, batch: Batch) -> Tensor:
+        """B documents, on any device -> logits (B, C); leaves the model in eval mode."""
+        self.eval()
+        device = next(self.parameters()).device
+        return self(Batch(*(field.to(device) for field in batch)))
+
     def predict(self, texts: Sequence[str], token_budget: int = 8192) -> list[Prediction]:
         """The class of each text, cleaned and tokenised first; leaves the model in eval mode.
 
@@ -60,11 +66,9 @@ class TextClassifier(nn.Module):
             texts: documents; an empty one is classified too, by `<s> </s>` alone.
             token_budget: padded tokens classified at a time, at most.
         """
-        self.eval()
-        device = next(self.parameters()).device
         rows: dict[int, Prediction] = {}
         for _, batch in text_batches(texts, self.encoder.tokenizer, token_budget):
-            logits = self(Batch(*(field.to(device) for field in batch)))
+            logits = self.scores(batch)
             for row, best, scores in zip(
                 batch.row.tolist(),
                 logits.argmax(1).tolist(),
@@ -126,10 +130,13 @@ class ClassificationTask(Task):
         classes = len(model.class_names)
         self.train_metrics = classification_metrics(classes).clone(prefix="train/")
         self.val_metrics = classification_metrics(classes).clone(prefix="val/")
-        self.final_metrics = classification_metrics(classes)
+        self.final_metrics = classification_metrics(classes, calibration=True)
         self.per_class = per_class_metrics(classes)
         self.outputs: list[tuple[Tensor, Tensor, Tensor]] = []
         self.results: dict[str, SplitResult] = {}
+
+    def parts(self) -> dict[str, nn.Module]:
+        return {"mixer": self.model.mixer, "head": self.model.head}
 
     def on_fit_start(self) -> None:
         self.encoder_checksum = state_checksum(self.model.encoder.state_dict())
@@ -145,6 +152,10 @@ class ClassificationTask(Task):
         self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=size)
         self.log("train/batch_loss", loss, prog_bar=True, batch_size=size)
         self.train_metrics.update(logits.detach(), batch.label)
+        if self.logs_now:
+            mixer = self.model.mixer
+            self.log_dict({f"lambda/{i}": value for i, value in enumerate(mixer.lambdas())})
+            self.log("lambda/gamma", mixer.scale.detach())
         return loss
 
     def on_train_epoch_end(self) -> None:
@@ -161,17 +172,15 @@ class ClassificationTask(Task):
         for name, value in self.val_metrics.compute().items():
             self.log(name, value, prog_bar=name == "val/accuracy")
         self.val_metrics.reset()
-        mixer = self.model.mixer
-        self.log_dict({f"lambda/{i}": value for i, value in enumerate(mixer.lambdas())})
-        self.log("lambda/gamma", mixer.scale.detach())
 
     def test_step(self, batch: Batch, index: int) -> None:
         logits = self.model(batch)
         loss = functional.cross_entropy(logits, batch.label)
         self.log(f"{self.tag}/loss", loss, batch_size=len(batch.label))
-        self.final_metrics.update(logits, batch.label)
-        self.per_class.update(logits, batch.label)
-        self.outputs.append((batch.row, batch.label, logits.float().softmax(1)))
+        probabilities = logits.float().softmax(1)
+        self.final_metrics.update(probabilities, batch.label)
+        self.per_class.update(probabilities, batch.label)
+        self.outputs.append((batch.row, batch.label, probabilities))
 
     def on_test_epoch_end(self) -> None:
         figures = self.final_metrics.compute()
@@ -184,6 +193,7 @@ class ClassificationTask(Task):
             probabilities[order].cpu(),
             {name: values.cpu() for name, values in self.per_class.compute().items()},
             self.model.mixer.lambdas().tolist(),
+            figures["ece"].item(),
         )
         self.final_metrics.reset()
         self.per_class.reset()
@@ -198,3 +208,4 @@ class SplitResult(NamedTuple):
     probabilities: Tensor  # (N, C)
     per_class: dict[str, Tensor]  # precision, recall, f1 (C,), confusion (C true, C predicted)
     lambdas: list[float]  # (L,); of a learned mixer, the mean over this split
+    calibration_error: float

@@ -58,6 +58,7 @@ class Corpus(ABC):
 
     name: str
     class_names = ("World", "Sports", "Business", "Sci/Tech")
+    redistributable = False  # whether its text may stand in what a run shows
 
     def __init__(
         self,
@@ -196,6 +197,7 @@ class ToyNews(Corpus):
 
     name = "toy"
     class_names = toy_news.CLASS_NAMES
+    redistributable = True
 
     def __init__(self, rows: int, test_rows: int, seed: int, **arguments: Any) -> None:
         super().__init__(**arguments)

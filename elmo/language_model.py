@@ -14,6 +14,7 @@ from elmo.bilm import BiLM
 from elmo.checkpoint import build, describe, fill, load_artifact, save_artifact
 from elmo.errors import ArtifactError
 from elmo.metrics import language_model_metrics, update_directions
+from elmo.scores import TOP, LanguageModelResult, LanguageModelScores
 from elmo.softmax import Softmax
 from elmo.task import Task
 from elmo.text import WordTokenizer
@@ -51,6 +52,18 @@ class LanguageModel(nn.Module):
         hidden, targets = self.hidden_and_targets(tokens, lengths)
         return self.softmax(hidden.flatten(0, 1), targets.flatten()).view_as(targets)
 
+    @torch.no_grad()
+    def score(self, tokens: Tensor, lengths: Tensor, scores: LanguageModelScores) -> None:
+        """Add the targets of tokens (B, T), lengths (B,) to `scores`."""
+        hidden, targets = self.hidden_and_targets(tokens, lengths)
+        flat = hidden.flatten(0, 1)  # (2 N, D/2)
+        nll = self.softmax(flat, targets.flatten()).view_as(targets)
+        k = min(TOP, self.softmax.vocab_size)
+        top = self.softmax.topk(flat, k).view(*targets.shape, k)
+        places = torch.arange(1, tokens.shape[1], device=tokens.device).expand(len(tokens), -1)
+        ahead = places[places < lengths.unsqueeze(1)]  # (N,), in the order of the targets
+        scores.update(nll, top, targets, torch.stack([ahead, ahead - 1]))
+
     def save(self, path: Path, tokenizer: WordTokenizer, facts: dict[str, Any]) -> None:
         """Write `bilstm.pt`: BiLM, softmax and tokenizer."""
         config = {"bilm": describe(self.bilm), "softmax": describe(self.softmax)}
@@ -87,9 +100,19 @@ class LanguageModelTask(Task):
     def __init__(self, model: LanguageModel, **arguments: Any) -> None:
         super().__init__(**arguments)
         self.model = model
-        self.train_metrics = language_model_metrics(accuracy=False).clone(prefix="train/")
-        self.val_metrics = language_model_metrics(accuracy=False).clone(prefix="val/")
-        self.final_metrics = language_model_metrics(accuracy=True)
+        self.train_metrics = language_model_metrics().clone(prefix="train/")
+        self.val_metrics = language_model_metrics().clone(prefix="val/")
+        self.final_metrics = LanguageModelScores(model.softmax.vocab_size)
+        self.results: dict[str, LanguageModelResult] = {}
+
+    def parts(self) -> dict[str, nn.Module]:
+        bilm = self.model.bilm
+        return {
+            "embedding": bilm.embedding,
+            "forward_lstm": bilm.forward_lstm,
+            "backward_lstm": bilm.backward_lstm,
+            "softmax": self.model.softmax,
+        }
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         nll = self.model(batch.tokens, batch.lengths)  # (2, N)
@@ -111,16 +134,12 @@ class LanguageModelTask(Task):
         self.val_metrics.reset()
 
     def test_step(self, batch: Batch, index: int) -> None:
-        hidden, targets = self.model.hidden_and_targets(batch.tokens, batch.lengths)
-        flat = hidden.flatten(0, 1)  # (2 N, D/2)
-        nll = self.model.softmax(flat, targets.flatten()).view_as(targets)
-        _update(self.final_metrics, nll)
-        hits = self.model.softmax.predict(flat).view_as(targets) == targets
-        update_directions(self.final_metrics, "accuracy", hits.float())
+        self.model.score(batch.tokens, batch.lengths, self.final_metrics)
 
     def on_test_epoch_end(self) -> None:
-        figures = self.final_metrics.compute()
-        self.log_dict({f"{self.tag}/{name}": value for name, value in figures.items()})
+        result = self.final_metrics.compute()
+        self.log_dict({f"{self.tag}/{name}": value for name, value in result.scalars.items()})
+        self.results[self.split] = result
         self.final_metrics.reset()
 
 

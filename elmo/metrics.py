@@ -6,11 +6,14 @@ from torch import Tensor
 from torchmetrics import MeanMetric, Metric, MetricCollection
 from torchmetrics.classification import (
     MulticlassAccuracy,
+    MulticlassCalibrationError,
     MulticlassConfusionMatrix,
     MulticlassF1Score,
     MulticlassPrecision,
     MulticlassRecall,
 )
+
+CALIBRATION_BINS = 15
 
 
 class TokenMean(MeanMetric):
@@ -30,25 +33,17 @@ class Perplexity(TokenMean):
         return super().compute().exp()
 
 
-def language_model_metrics(accuracy: bool) -> MetricCollection:
-    """Loss (nats a token) and perplexity, per direction and together.
-
-    Args:
-        accuracy: the share of targets that are the most probable word, too.
-    """
-    metrics: dict[str, Metric | MetricCollection] = {
-        "loss": TokenMean(),
-        "perplexity": Perplexity(),
-        "perplexity_forward": Perplexity(),
-        "perplexity_backward": Perplexity(),
-    }
-    if accuracy:
-        metrics |= {
-            "accuracy": TokenMean(),
-            "accuracy_forward": TokenMean(),
-            "accuracy_backward": TokenMean(),
-        }
-    return MetricCollection(metrics, compute_groups=False)
+def language_model_metrics() -> MetricCollection:
+    """Loss (nats a token) and perplexity, per direction and together."""
+    return MetricCollection(
+        {
+            "loss": TokenMean(),
+            "perplexity": Perplexity(),
+            "perplexity_forward": Perplexity(),
+            "perplexity_backward": Perplexity(),
+        },
+        compute_groups=False,
+    )
 
 
 def update_directions(metrics: MetricCollection, name: str, values: Tensor) -> None:
@@ -58,16 +53,22 @@ def update_directions(metrics: MetricCollection, name: str, values: Tensor) -> N
     metrics[f"{name}_backward"].update(values[1])
 
 
-def classification_metrics(num_classes: int) -> MetricCollection:
-    """Accuracy over the rows (micro); precision, recall and F1 as the mean over classes (macro)."""
-    return MetricCollection(
-        {
-            "accuracy": MulticlassAccuracy(num_classes, average="micro"),
-            "precision": MulticlassPrecision(num_classes, average="macro"),
-            "recall": MulticlassRecall(num_classes, average="macro"),
-            "f1": MulticlassF1Score(num_classes, average="macro"),
-        }
-    )
+def classification_metrics(num_classes: int, calibration: bool = False) -> MetricCollection:
+    """Accuracy over the rows (micro); precision, recall and F1 as the mean over classes (macro).
+
+    Args:
+        calibration: the expected calibration error, too (Guo et al. 2017); `update` has to get
+            probabilities then.
+    """
+    metrics: dict[str, Metric | MetricCollection] = {
+        "accuracy": MulticlassAccuracy(num_classes, average="micro"),
+        "precision": MulticlassPrecision(num_classes, average="macro"),
+        "recall": MulticlassRecall(num_classes, average="macro"),
+        "f1": MulticlassF1Score(num_classes, average="macro"),
+    }
+    if calibration:
+        metrics["ece"] = MulticlassCalibrationError(num_classes, CALIBRATION_BINS, norm="l1")
+    return MetricCollection(metrics)
 
 
 def per_class_metrics(num_classes: int) -> MetricCollection:

@@ -30,18 +30,29 @@ class Mixer(nn.Module, ABC):
         self.dim = dim
         self.layer_norm = layer_norm
 
-    def normalised(self, layers: Tensor) -> Tensor:
-        """layers (L, B, T, D), checked and, where asked for, normalised."""
+    def check(self, layers: Tensor) -> None:
+        """Refuse layers (L, B, T, D) of another number or width."""
         if layers.shape[0] != self.num_layers or layers.shape[-1] != self.dim:
             raise ConfigError(
                 f"the mixer was built for {self.num_layers} layers of width {self.dim}, the "
                 f"encoder gives {layers.shape[0]} of width {layers.shape[-1]}"
             )
+
+    def normalised(self, layers: Tensor) -> Tensor:
+        """layers (L, B, T, D), checked and, where asked for, normalised."""
+        self.check(layers)
         return functional.layer_norm(layers, (self.dim,)) if self.layer_norm else layers
 
     @abstractmethod
     def forward(self, layers: Tensor, mask: Tensor) -> Tensor:
         """layers (L, B, T, D), mask (B, T) True where real -> embeddings (B, T, D)."""
+
+    @abstractmethod
+    def gates(self, layers: Tensor) -> Tensor:
+        """layers (L, B, T, D), as `forward` takes them -> the weight of each for a token (L, B, T).
+
+        Not negative, summing to one over L; `forward` sums the layers with them, then scales.
+        """
 
     @abstractmethod
     def lambdas(self) -> Tensor:
@@ -88,6 +99,10 @@ class ScalarMix(Mixer):
     def forward(self, layers: Tensor, mask: Tensor) -> Tensor:
         mixed = torch.einsum("l,lbtd->btd", self.lambdas(), self.normalised(layers))
         return self.gamma * mixed  # (B, T, D)
+
+    def gates(self, layers: Tensor) -> Tensor:
+        self.check(layers)
+        return self.lambdas()[:, None, None].expand(layers.shape[:3])
 
     def lambdas(self) -> Tensor:
         return self.weights.softmax(0)
@@ -136,13 +151,16 @@ class LearnedMix(Mixer):
         return super().train(mode)
 
     def gates(self, layers: Tensor) -> Tensor:
-        """layers (L, B, T, D), normalised where asked for -> gates (L, B, T)."""
+        return self._gates(self.normalised(layers))
+
+    def _gates(self, layers: Tensor) -> Tensor:
+        """The gates (L, B, T) of layers that are normalised already."""
         together = layers.permute(1, 2, 0, 3).flatten(2)  # (B, T, L D)
         return self.gate(self.hidden(together).tanh()).softmax(-1).permute(2, 0, 1)
 
     def forward(self, layers: Tensor, mask: Tensor) -> Tensor:
         layers = self.normalised(layers)
-        gates = self.gates(layers)
+        gates = self._gates(layers)
         with torch.no_grad():
             self.gate_sum += (gates * mask).sum((1, 2))
             self.gate_count += mask.sum()

@@ -1,4 +1,4 @@
-"""The files that a finished run leaves: metrics.json, tables, predictions, figures."""
+"""The files and pictures that a finished run leaves: tables, predictions, figures."""
 
 from __future__ import annotations
 
@@ -11,45 +11,146 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from lightning.pytorch.loggers import TensorBoardLogger
+from matplotlib.figure import Figure
+from torch.utils.tensorboard.summary import hparams
 
 from elmo.classifier import SplitResult
 from elmo.corpora import Corpus
-from elmo.figures import confusion_matrix_figure
+from elmo.figures import confusion_matrix_figure, perplexity_figure, reliability_figure
+from elmo.metrics import CALIBRATION_BINS
 from elmo.runs import atomic_writer, write_text
+from elmo.scores import DIRECTIONS, FIRST_WORD, Group, LanguageModelResult, as_record
+from elmo.text import WordTokenizer
+
+
+class Writer:
+    """Writes tables and figures into a folder, and the figures to TensorBoard, too.
+
+    Args:
+        folder: of the run.
+        logger: None leaves TensorBoard out.
+    """
+
+    def __init__(self, folder: Path, logger: TensorBoardLogger | None = None) -> None:
+        self.folder = folder
+        self.logger = logger
+
+    def table(self, name: str, header: list[str], rows: list[list[Any]]) -> None:
+        """As `tables/NAME.csv`."""
+        text = io.StringIO()
+        csv.writer(text).writerows([header, *rows])
+        write_text(self.folder / "tables" / f"{name}.csv", text.getvalue())
+
+    def figure(self, kind: str, split: str, figure: Figure) -> None:
+        """As `figures/KIND_SPLIT.png` and, in TensorBoard, as `KIND/SPLIT`."""
+        with atomic_writer(self.folder / "figures" / f"{kind}_{split}.png") as handle:
+            figure.savefig(handle, format="png")
+        if self.logger:
+            self.logger.experiment.add_figure(f"{kind}/{split}", figure)
+
+    def finish(self, choices: dict[str, str], settings: dict[str, Any]) -> None:
+        """Write what TensorBoard's HPARAMS tab compares runs by, and close the event file.
+
+        Without an `Experiment` record: TensorBoard would take the first that it finds for all
+        runs, and the settings that only other runs have would not be shown. So it gathers them
+        from the runs, and knows which of them differ.
+        """
+        if self.logger:
+            _, start, end = hparams({**choices, **_flat(settings)}, {})
+            file = self.logger.experiment.file_writer
+            file.add_summary(start)
+            file.add_summary(end)
+            self.logger.experiment.close()
+
+
+NOT_COMPARED = ("callbacks", "output_dir", "cache_dir", "bilm_path", "monitor", "mode")
+
+
+def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Settings as `group.key: value`, without paths and what names a class."""
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        if key.startswith("_") or key in ("cache_dir", "dir") or prefix + key in NOT_COMPARED:
+            continue
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        elif value is not None:
+            flat[prefix + key] = value if isinstance(value, (bool, int, float)) else str(value)
+    return flat
+
+
+def write_language_model_results(
+    results: dict[str, LanguageModelResult], tokenizer: WordTokenizer, writer: Writer
+) -> dict[str, Any]:
+    """Write the confusion matrices and the perplexities by frequency and position of every split.
+
+    Returns:
+        The tables as plain data, for `metrics.json`.
+    """
+    for split, result in results.items():
+        for kind, axis, groups in (
+            ("perplexity_by_frequency", "frequency rank of the word", result.by_frequency),
+            ("perplexity_by_position", "position in the description", result.by_position),
+        ):
+            writer.table(f"{kind}_{split}", [axis, *_group_header()], _group_rows(groups))
+            writer.figure(kind, split, perplexity_figure(groups, axis, split))
+        names = [*tokenizer.words[FIRST_WORD:][: result.confusion.shape[1] - 1], "other"]
+        for direction, counts in zip(DIRECTIONS, result.confusion.numpy(), strict=True):
+            rows = [[name, *counts[i].tolist()] for i, name in enumerate(names)]
+            writer.table(f"confusion_{split}_{direction}", ["true \\ predicted", *names], rows)
+            title = f"{len(names) - 1} most frequent words, {split}, {direction}"
+            figure = confusion_matrix_figure(counts, names, title)
+            writer.figure("confusion", f"{split}_{direction}", figure)
+    return {split: as_record(result) for split, result in results.items()}
+
+
+def _group_header() -> list[str]:
+    return [f"{what} {name}" for what in ("targets", "perplexity") for name in DIRECTIONS]
+
+
+def _group_rows(groups: list[Group]) -> list[list[Any]]:
+    return [
+        [group.name, *group.targets, *(f"{value:.3f}" for value in group.perplexity)]
+        for group in groups
+    ]
 
 
 def write_classification_results(
-    results: dict[str, SplitResult], corpus: Corpus, run_dir: Path, logger: TensorBoardLogger
+    results: dict[str, SplitResult], corpus: Corpus, writer: Writer
 ) -> dict[str, Any]:
-    """Write the predictions, the per-class tables and the confusion matrices of every split.
+    """Write predictions, per-class tables, confusion matrices and calibration of every split.
 
     Returns:
         The per-class figures and confusion matrices as plain data, for `metrics.json`.
     """
     record: dict[str, Any] = {}
+    names = list(corpus.class_names)
     for split, result in results.items():
-        _write_predictions(result, corpus, split, run_dir / "predictions" / f"{split}.parquet")
+        path = writer.folder / "predictions" / f"{split}.parquet"
+        _write_predictions(result, corpus, split, path)
         confusion = result.per_class["confusion"]
         scores = {name: result.per_class[name] for name in ("precision", "recall", "f1")}
         rows = [
             [name, *(f"{scores[score][i]:.4f}" for score in scores), int(confusion[i].sum())]
-            for i, name in enumerate(corpus.class_names)
+            for i, name in enumerate(names)
         ]
-        _write_csv(run_dir / f"per_class_{split}.csv", ["class", *scores, "rows"], rows)
-        counts = [[name, *confusion[i].tolist()] for i, name in enumerate(corpus.class_names)]
-        _write_csv(
-            run_dir / f"confusion_{split}.csv", ["true \\ predicted", *corpus.class_names], counts
+        writer.table(f"per_class_{split}", ["class", *scores, "rows"], rows)
+        counts = [[name, *confusion[i].tolist()] for i, name in enumerate(names)]
+        writer.table(f"confusion_{split}", ["true \\ predicted", *names], counts)
+        figure = confusion_matrix_figure(confusion.numpy(), names, split)
+        writer.figure("confusion", split, figure)
+        probabilities, labels = result.probabilities.numpy(), result.labels.numpy()
+        figure = reliability_figure(
+            probabilities, labels, CALIBRATION_BINS, result.calibration_error, split
         )
-        figure = confusion_matrix_figure(confusion.numpy(), list(corpus.class_names), split)
-        logger.experiment.add_figure(f"confusion/{split}", figure)
+        writer.figure("calibration", split, figure)
         record[split] = {
             "per_class": {
                 name: {score: float(values[i]) for score, values in scores.items()}
-                for i, name in enumerate(corpus.class_names)
+                for i, name in enumerate(names)
             },
             "confusion": confusion.tolist(),
         }
-    logger.experiment.close()
     return record
 
 
@@ -65,11 +166,3 @@ def _write_predictions(result: SplitResult, corpus: Corpus, split: str, path: Pa
         columns[f"p({name})"] = result.probabilities[:, index].numpy()
     with atomic_writer(path) as handle:
         pq.write_table(pa.table(columns), handle)
-
-
-def _write_csv(path: Path, header: list[str], rows: list[list[Any]]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(header)
-    writer.writerows(rows)
-    write_text(path, text.getvalue())

@@ -30,7 +30,10 @@ class Softmax(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        """hidden (N, D/2), targets (N,) -> negative log-likelihood in nats (N,)."""
+        """hidden (N, D/2), targets (N,) -> negative log-likelihood in nats (N,).
+
+        Without gradients no more than `CHUNK` logits are held at a time.
+        """
 
     @abstractmethod
     def _log_prob(self, hidden: Tensor) -> Tensor:
@@ -45,25 +48,44 @@ class Softmax(nn.Module, ABC):
 
     def predict(self, hidden: Tensor) -> Tensor:
         """hidden (N, D/2) -> the most probable word of each (N,)."""
-        return torch.cat([self._log_prob(chunk).argmax(1) for chunk in self._chunks(hidden)])
+        return self.topk(hidden, 1).squeeze(1)
 
     def topk(self, hidden: Tensor, k: int) -> Tensor:
-        """hidden (N, D/2) -> the k most probable words of each, best first (N, k)."""
-        return torch.cat([self._log_prob(chunk).topk(k).indices for chunk in self._chunks(hidden)])
+        """hidden (N, D/2) -> the k most probable words of each, best first (N, k).
+
+        Raises:
+            ConfigError: k is not from 1 to V.
+        """
+        if not 1 <= k <= self.vocab_size:
+            raise ConfigError(f"topk of {k} words; expected 1 to V = {self.vocab_size}")
+        return torch.cat([self._topk(chunk, k) for chunk in self._chunks(hidden)])
+
+    def _topk(self, hidden: Tensor, k: int) -> Tensor:
+        return self._log_prob(hidden).topk(k).indices
 
 
-class FullSoftmax(Softmax):
-    """softmax(W h + b) over the whole vocabulary: exact and slow, the yardstick of the others."""
+class LinearSoftmax(Softmax, ABC):
+    """What the full and the sampled softmax share: one row of W and one bias for each word."""
 
     def __init__(self, dim: int, vocab_size: int) -> None:
         super().__init__(dim, vocab_size)
         self.output = nn.Linear(dim, vocab_size)
 
-    def forward(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        return functional.cross_entropy(self.output(hidden), targets, reduction="none")
+    def _exact(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        pieces = zip(self._chunks(hidden), self._chunks(targets), strict=True)
+        return torch.cat(
+            [functional.cross_entropy(self.output(h), t, reduction="none") for h, t in pieces]
+        )
 
     def _log_prob(self, hidden: Tensor) -> Tensor:
         return self.output(hidden).log_softmax(1)
+
+
+class FullSoftmax(LinearSoftmax):
+    """softmax(W h + b) over the whole vocabulary: exact and slow, the yardstick of the others."""
+
+    def forward(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        return self._exact(hidden, targets)
 
 
 class AdaptiveSoftmax(Softmax):
@@ -101,17 +123,34 @@ class AdaptiveSoftmax(Softmax):
         with torch.autocast(hidden.device.type, enabled=False):
             return self.output.log_prob(self._as_weights(hidden))
 
-    def predict(self, hidden: Tensor) -> Tensor:
-        # Exact, and computes the clusters only where the head prefers one of them.
+    def _topk(self, hidden: Tensor, k: int) -> Tensor:
+        # A word is at most as probable as its cluster: where k words beat the whole cluster, the
+        # cluster need not be computed. Exact, and most tokens stay in the head.
+        short = self.output.shortlist_size
         with torch.autocast(hidden.device.type, enabled=False):
-            chunks = self._chunks(self._as_weights(hidden))
-            return torch.cat([self.output.predict(chunk) for chunk in chunks])
+            hidden = self._as_weights(hidden)
+            head = self.output.head(hidden).log_softmax(1)  # (N, short + clusters)
+            best, words = head[:, :short].topk(min(k, short))
+            if k > short:  # empty places, which any word of a cluster beats
+                best = functional.pad(best, (0, k - short), value=-torch.inf)
+                words = functional.pad(words, (0, k - short))
+            for index, cluster in enumerate(self.output.tail):
+                start = self.output.cutoffs[index]
+                share = head[:, short + index]
+                rows = (share > best[:, -1]).nonzero().squeeze(1)
+                inside = share[rows, None] + cluster(hidden[rows]).log_softmax(1)
+                values = torch.cat([best[rows], inside], 1)
+                best[rows], places = values.topk(k)
+                ids = torch.arange(start, start + inside.shape[1], device=hidden.device)
+                candidates = torch.cat([words[rows], ids.expand_as(inside)], 1)
+                words[rows] = candidates.gather(1, places)
+        return words
 
     def _as_weights(self, hidden: Tensor) -> Tensor:
         return hidden.to(self.output.head.weight.dtype)
 
 
-class SampledSoftmax(Softmax):
+class SampledSoftmax(LinearSoftmax):
     """In training the sum over V is estimated from `samples` random words (Jean et al. 2015).
 
     The words are drawn with replacement by the log-uniform law P(k) ~ log(1 + 1/(k+1)), shared by
@@ -127,7 +166,6 @@ class SampledSoftmax(Softmax):
         if samples < 1:
             raise ConfigError(f"softmax.samples is {samples}; expected 1 or more")
         self.samples = samples
-        self.output = nn.Linear(dim, vocab_size)
 
     def _log_expected(self, words: Tensor) -> Tensor:
         """log of how often each of `words` is expected among the samples."""
@@ -147,12 +185,3 @@ class SampledSoftmax(Softmax):
         others = others - self._log_expected(drawn)
         others = others.masked_fill(drawn == targets.unsqueeze(1), -torch.inf)
         return torch.cat([true.unsqueeze(1), others], 1).logsumexp(1) - true
-
-    def _exact(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        pieces = zip(self._chunks(hidden), self._chunks(targets), strict=True)
-        return torch.cat(
-            [functional.cross_entropy(self.output(h), t, reduction="none") for h, t in pieces]
-        )
-
-    def _log_prob(self, hidden: Tensor) -> Tensor:
-        return self.output(hidden).log_softmax(1)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import logging
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException, InstantiationException
@@ -23,6 +25,23 @@ from rich.text import Text
 from elmo.errors import ElmoError
 
 log = logging.getLogger(__name__)
+
+LONGEST = 120  # of a name made of settings; file systems take 255 bytes
+
+
+def run_name(start: str, overrides: str) -> str:
+    """The name of a run's folder, and so of the run in TensorBoard: its start, and its settings.
+
+    A long list of settings is cut, with a hash of all of it in the place of the rest.
+    """
+    settings = re.sub(r"[^\w.,=+-]+", "_", overrides)
+    if len(settings) > LONGEST:
+        digest = hashlib.sha256(overrides.encode()).hexdigest()[:8]
+        settings = f"{settings[:LONGEST]}~{digest}"
+    return f"{start}_{settings}".rstrip("_")
+
+
+OmegaConf.register_new_resolver("run_name", run_name, replace=True)
 
 
 def run_job(job: Callable[[DictConfig, Path], float], cfg: DictConfig) -> float:
@@ -53,6 +72,17 @@ def run_job(job: Callable[[DictConfig, Path], float], cfg: DictConfig) -> float:
 def in_multirun() -> bool:
     """Whether this job is one of a sweep."""
     return HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def settings_of(cfg: DictConfig) -> dict[str, Any]:
+    """The resolved config as plain data."""
+    return cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
+
+
+def choices() -> dict[str, str]:
+    """Which file of each config group this job took, such as `mixer: trainable`."""
+    found = HydraConfig.get().runtime.choices.items()
+    return {group: name for group, name in found if name and not group.startswith("hydra/")}
 
 
 def _mistake(error: BaseException) -> str | None:

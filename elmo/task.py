@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 import warnings
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import lightning
 from lightning.pytorch.plugins.precision import Precision
 from lightning.pytorch.utilities import GradClipAlgorithmType
-from torch.nn import Parameter
+from torch.nn import Module, Parameter
+from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -30,8 +33,13 @@ for message in (
 PREFIX = {"train": "train", "validation": "val", "test": "test"}
 
 
-class Task(lightning.LightningModule):
+class Task(lightning.LightningModule, ABC):
     """A model with its training.
+
+    Attributes:
+        split: which one the final evaluation is at.
+        seconds: what an epoch of training took (the mean, validation not counted) and what the
+            final evaluation took.
 
     Args:
         optimizer: made from the trainable parameters, as in `functools.partial(AdamW, lr=1e-3)`.
@@ -45,7 +53,13 @@ class Task(lightning.LightningModule):
             raise ConfigError(f"warmup is {warmup}; expected 0 or more and less than 1")
         self.optimizer = optimizer
         self.warmup = warmup
-        self.split = "validation"  # which one the final evaluation is at
+        self.split = "validation"
+        self.seconds: dict[str, float] = {}
+        self._epochs: list[float] = []
+
+    @abstractmethod
+    def parts(self) -> Mapping[str, Module]:
+        """The trained parts of the model, whose gradient norms are logged."""
 
     def setup(self, stage: str) -> None:
         if self.trainer.world_size > 1:
@@ -68,6 +82,28 @@ class Task(lightning.LightningModule):
 
         schedule = {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}
         return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    def on_train_epoch_start(self) -> None:
+        self._began = time.monotonic()
+
+    def on_validation_start(self) -> None:
+        self._epochs.append(time.monotonic() - self._began)
+        self.seconds["epoch"] = sum(self._epochs) / len(self._epochs)
+
+    @property
+    def logs_now(self) -> bool:
+        """Whether this training step is one that Lightning writes to the logger."""
+        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        return (self.global_step + 1) % every == 0
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Log the norms of the gradients, before clipping."""
+        if not self.logs_now:
+            return
+        for name, part in {**self.parts(), "total": self}.items():
+            gradients = [p.grad for p in part.parameters() if p.grad is not None]
+            if gradients:
+                self.log(f"grad_norm/{name}", get_total_norm(gradients))
 
     def configure_gradient_clipping(
         self,
@@ -107,6 +143,7 @@ class Task(lightning.LightningModule):
                 f"{trainer.max_epochs}, expected 1 or more, and callbacks.checkpoint is needed"
             )
         results: dict[str, float] = {}
+        began = time.monotonic()
         for split in ("train", "validation", "test") if test else ("train", "validation"):
             self.split = split
             loader = data.evaluation_loader(split)
@@ -114,6 +151,7 @@ class Task(lightning.LightningModule):
                 self, loader, ckpt_path="best", verbose=False, weights_only=True
             )
             results |= {f"{PREFIX[split]}/{name.split('/')[1]}": v for name, v in figures.items()}
+        self.seconds["evaluation"] = time.monotonic() - began
         return results
 
     @property

@@ -67,7 +67,7 @@ def test_perplexity_against_numpy(model: LanguageModel) -> None:
             ):
                 logits = weight @ state + bias
                 sums[direction] -= logits[target] - np.log(np.exp(logits).sum())
-    metrics = language_model_metrics(accuracy=False)
+    metrics = language_model_metrics()
     for row in range(2):  # two batches of different size
         nll = model(TOKENS[row : row + 1], LENGTHS[row : row + 1]).detach()
         metrics["loss"].update(nll)

@@ -82,11 +82,42 @@ def test_learned_lambdas_are_the_mean_gate_of_real_tokens(layers: torch.Tensor) 
     mixer.eval()
     mixer(layers, MASK)
     mixer(layers[:, :1], MASK[:1])
-    gates = mixer.gates(mixer.normalised(layers))
+    gates = mixer.gates(layers)
     real = torch.cat([gates[:, MASK], gates[:, 0]], dim=1)
     torch.testing.assert_close(mixer.lambdas(), real.mean(1))
     mixer.train()
     torch.testing.assert_close(mixer.lambdas(), torch.full((L,), 1 / 3))
+
+
+@pytest.mark.parametrize("layer_norm", [False, True])
+@pytest.mark.parametrize("kind", [ScalarMix, LearnedMix])
+def test_an_embedding_is_the_sum_of_the_layers_by_their_gates(
+    kind: Callable[..., Mixer], layer_norm: bool, layers: torch.Tensor
+) -> None:
+    torch.manual_seed(0)
+    mixer = kind(L, D, layer_norm=layer_norm)
+    for parameter in mixer.parameters():
+        torch.nn.init.normal_(parameter)
+    gates = mixer.gates(layers)
+    assert gates.shape == (L, B, T)
+    assert (gates >= 0).all()
+    torch.testing.assert_close(gates.sum(0), torch.ones(B, T))
+    summed = torch.einsum("lbt,lbtd->btd", gates, mixer.normalised(layers))
+    torch.testing.assert_close(mixer(layers, MASK), mixer.scale * summed)
+
+
+def test_gates_of_scalar_mix_are_its_lambdas(layers: torch.Tensor) -> None:
+    mixer = ScalarMix(L, D, trainable=False, seed=0)
+    assert (mixer.gates(layers) == mixer.lambdas()[:, None, None]).all()
+
+
+def test_asking_for_gates_leaves_the_mean_gates(layers: torch.Tensor) -> None:
+    mixer = LearnedMix(L, D).eval()
+    torch.nn.init.normal_(mixer.gate.weight)
+    mixer(layers, MASK)
+    before = mixer.lambdas()
+    mixer.gates(layers[:, :1])
+    assert torch.equal(mixer.lambdas(), before)
 
 
 @pytest.mark.parametrize("kind", [ScalarMix, LearnedMix])
@@ -95,6 +126,8 @@ def test_wrong_layers_are_refused(kind: Callable[..., Mixer], layers: torch.Tens
         kind(2, D)(layers, MASK)
     with pytest.raises(ConfigError, match="width 9"):
         kind(L, 9)(layers, MASK)
+    with pytest.raises(ConfigError, match="built for 1 layers"):
+        kind(1, D).gates(layers)
 
 
 def test_contradicting_settings_are_refused() -> None:

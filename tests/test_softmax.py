@@ -48,15 +48,32 @@ def test_predict_and_topk(softmax: Softmax, hidden: torch.Tensor) -> None:
     assert torch.equal(softmax.topk(hidden, 5), log_prob.topk(5).indices)
 
 
+@pytest.mark.parametrize("scale", [0.01, 1.0, 20.0])
+@pytest.mark.parametrize("k", [1, 4, 11, 60, VOCAB])
+def test_topk_leaves_no_better_word_out(
+    softmax: Softmax, hidden: torch.Tensor, k: int, scale: float
+) -> None:
+    log_prob = softmax.log_prob(hidden * scale)
+    found = softmax.topk(hidden * scale, k)
+    assert all(len(set(row)) == k for row in found.tolist())
+    torch.testing.assert_close(log_prob.gather(1, found), log_prob.topk(k).values)
+
+
+@pytest.mark.parametrize("k", [0, VOCAB + 1])
+def test_topk_of_no_or_too_many_words(softmax: Softmax, hidden: torch.Tensor, k: int) -> None:
+    with pytest.raises(ConfigError, match=f"topk of {k} words; expected 1 to V = {VOCAB}"):
+        softmax.topk(hidden, k)
+
+
 def test_chunks_change_nothing(
     softmax: Softmax,
     hidden: torch.Tensor,
     targets: torch.Tensor,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    whole = softmax.log_prob(hidden), softmax.predict(hidden), softmax(hidden, targets)
+    whole = softmax.log_prob(hidden), softmax.topk(hidden, 9), softmax(hidden, targets)
     monkeypatch.setattr("elmo.softmax.CHUNK", 7 * VOCAB)
-    pieces = softmax.log_prob(hidden), softmax.predict(hidden), softmax(hidden, targets)
+    pieces = softmax.log_prob(hidden), softmax.topk(hidden, 9), softmax(hidden, targets)
     for one, other in zip(whole, pieces, strict=True):
         torch.testing.assert_close(one, other)
 

@@ -1,0 +1,110 @@
+"""What a training shows while it runs: progress in the terminal, speed, samples of text."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import lightning
+from lightning.pytorch.callbacks import Callback, TQDMProgressBar
+
+from elmo.batches import Batch
+from elmo.errors import ArtifactError
+from elmo.generation import Direction, generate, join_words
+from elmo.language_model import LanguageModel
+from elmo.text import WordTokenizer
+
+DIRECTIONS: tuple[Direction, ...] = ("forward", "backward")
+
+
+class Throughput(Callback):
+    """Logs `tokens_per_second`: real tokens, padding not counted, since the last time it logged."""
+
+    def on_train_epoch_start(self, trainer: Any, task: Any) -> None:
+        self._mark, self._tokens = time.monotonic(), 0
+
+    def on_train_batch_end(
+        self, trainer: Any, task: Any, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        self._tokens += int(batch.lengths.sum())
+        if trainer.global_step % trainer.log_every_n_steps == 0:
+            now = time.monotonic()
+            task.log("tokens_per_second", self._tokens / (now - self._mark))
+            self._mark, self._tokens = now, 0
+
+
+class Progress(TQDMProgressBar):
+    """Lightning's progress bar, with tokens a second and the time left until the last epoch ends.
+
+    The time left counts what validation has taken so far in, and no early stop.
+    """
+
+    def on_train_start(self, trainer: Any, task: Any) -> None:
+        super().on_train_start(trainer, task)
+        self._start, self._first_step = time.monotonic(), trainer.global_step
+
+    def get_metrics(self, trainer: Any, task: Any) -> dict[str, Any]:
+        items = super().get_metrics(trainer, task)
+        items.pop("v_num", None)  # the run's folder has a name, not a number
+        speed = trainer.callback_metrics.get("tokens_per_second")
+        if speed is not None:
+            items["tokens/s"] = f"{speed:,.0f}"
+        done = trainer.global_step - self._first_step
+        if done:
+            to_do = trainer.estimated_stepping_batches - trainer.global_step
+            seconds = (time.monotonic() - self._start) / done * to_do
+            items["left"] = str(timedelta(seconds=round(seconds)))
+        return items
+
+
+def progress_bar(enabled: bool) -> Progress | None:
+    """Lightning refuses a bar of ours where `trainer.enable_progress_bar` is false."""
+    return Progress() if enabled else None
+
+
+class Samples(Callback):
+    """After each epoch, what the language model writes on and before some prompts: text tab.
+
+    Args:
+        prompts: each is continued by the forward model and preceded by the backward one.
+        temperature, seed, max_words: see `elmo.generation.generate`.
+    """
+
+    def __init__(
+        self, prompts: Sequence[str], temperature: float, seed: int, max_words: int
+    ) -> None:
+        self.prompts = list(prompts)
+        self.temperature = temperature
+        self.seed = seed
+        self.max_words = max_words
+
+    def on_validation_end(self, trainer: lightning.Trainer, task: Any) -> None:
+        tokenizer = trainer.datamodule.tokenizer  # type: ignore[attr-defined]
+        lines = ["| prompt | forward | backward |", "|---|---|---|"]
+        for prompt in self.prompts:
+            cells = [prompt]
+            for direction in DIRECTIONS:
+                cells.append(self._written(task.model, tokenizer, prompt, direction))
+            lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
+        writer = trainer.logger.experiment  # type: ignore[union-attr]
+        writer.add_text("samples", "\n".join(lines), trainer.global_step)
+
+    def _written(
+        self, model: LanguageModel, tokenizer: WordTokenizer, prompt: str, direction: Direction
+    ) -> str:
+        try:
+            (words,) = generate(
+                model,
+                tokenizer,
+                prompt,
+                direction,
+                temperature=self.temperature,
+                seed=self.seed,
+                count=1,
+                max_words=self.max_words,
+            )
+        except ArtifactError as error:  # a training that diverged goes on; its record shows it
+            return str(error)
+        return join_words(words)

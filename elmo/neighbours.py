@@ -1,0 +1,170 @@
+"""`python -m elmo.neighbours "The bank of the river was [steep]"`: words in like contexts."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from elmo import cli
+from elmo.documents import add_column, read_documents
+from elmo.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from elmo.nearest import Neighbour
+
+FRAME = 31  # columns of the table besides the row number and the words
+
+
+class Source(NamedTuple):
+    """Where the neighbours are looked for."""
+
+    title: str
+    documents: Iterable[str]
+    size: int | None  # documents; None where that is not known before they are read
+    row: Callable[[int], int]  # the row of a document, by its number from 0
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    args = _parser().parse_args(arguments)
+    for option in ("count", "rows"):
+        if (value := getattr(args, option)) < 1:
+            raise ConfigError(f"--{option} is {value}; expected 1 or more")
+    if args.column is not None and args.file is None:
+        raise ConfigError(f"--column {args.column} names a column of --file, which is not given")
+
+    from tqdm import tqdm
+
+    from elmo.encoders import load_encoder
+    from elmo.nearest import Search, marked_word
+
+    path = cli.model_path(args, "bilm")
+    encoder = load_encoder(path).to(cli.device(args))
+    query = marked_word(args.sentence, encoder.tokenizer)
+    if not query.known:
+        word = query.tokens[query.position]
+        cli.say(f"{word!r} is not in the vocabulary: its layer 0 is the vector of <unk>")
+    source = _file(args) if args.file is not None else _validation_split(path, args)
+    search = Search(encoder, query.text, query.position, args.count)
+    search.feed(tqdm(source.documents, total=source.size, unit=" documents", disable=None))
+    if not search.documents:
+        raise DataError(f"{source.title}: no documents; expected one or more")
+    cli.say(f"searched {search.documents:,} documents, {search.tokens:,} tokens: {source.title}")
+    if args.format == "jsonl":
+        print_lines(search.best, source.row)
+    else:
+        print_table(search.best, source.row, args.sentence)
+
+
+def in_context(tokens: Sequence[str], position: int, width: int) -> str:
+    """A word in brackets among its neighbours, as many of them as `width` characters hold.
+
+    >>> in_context(["The", "bank", "of", "the", "river", "was", "steep", "."], 1, 20)
+    'The [bank] of the'
+    """
+    word = f"[{tokens[position]}]"
+    room = (width - len(word)) // 2
+    left = _fitting(tokens[:position][::-1], room)[::-1]
+    return " ".join([*left, word, *_fitting(tokens[position + 1 :], room)])
+
+
+def _fitting(tokens: Sequence[str], room: int) -> list[str]:
+    ends = accumulate(len(token) + 1 for token in tokens)
+    return [token for token, end in zip(tokens, ends, strict=True) if end <= room]
+
+
+def _file(args: argparse.Namespace) -> Source:
+    documents = islice(read_documents(args.file, args.column), args.rows)
+    return Source(str(args.file), documents, None, lambda document: document + 1)
+
+
+def _validation_split(path: Path, args: argparse.Namespace) -> Source:
+    from elmo.recorded import WAY_OUT, corpus_of
+
+    corpus = corpus_of(path, args.cache_dir)
+    try:
+        split = corpus.splits["validation"]
+    except DataError as error:  # which says how a training job is to be mended
+        reason = str(error).partition("; ")[0]
+        raise DataError(f"{reason}; this is the corpus of {path}: {WAY_OUT}") from error
+    split = split.select(range(min(args.rows, len(split))))
+    texts = (text for batch in split.iter(1_000) for text in batch["text"])
+    title = f"validation split of data={corpus.name}"
+    return Source(title, texts, len(split), lambda document: split[document]["row"])
+
+
+def print_table(best: list[list[Neighbour]], row: Callable[[int], int], sentence: str) -> None:
+    """One section a layer, no wider than the terminal."""
+    console = Console()
+    # Text, because brackets in a string would be Rich's markup.
+    table = Table(title=Text(sentence))
+    for name in ("layer", "rank", "cosine", "row"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("word in its context", overflow="fold")
+    for layer, found in enumerate(best):
+        for rank, one in enumerate(found, start=1):
+            cells = [str(layer) if rank == 1 else "", str(rank), f"{one.cosine:.3f}"]
+            if layer == 0:  # the same vector in any context
+                cells += ["", one.word]
+            else:
+                number = str(row(one.document))
+                room = console.width - FRAME - max(len("row"), len(number))
+                cells += [number, in_context(one.tokens, one.position, room)]
+            table.add_row(*map(Text, cells), end_section=rank == len(found))
+    console.print(table)
+
+
+def print_lines(best: list[list[Neighbour]], row: Callable[[int], int]) -> None:
+    """One JSON object a neighbour, with all words of its document."""
+    for layer, found in enumerate(best):
+        for rank, one in enumerate(found, start=1):
+            line = {
+                "layer": layer,
+                "rank": rank,
+                "cosine": one.cosine,
+                "word": one.word,
+                "row": row(one.document),
+                "position": one.position,
+                "tokens": one.tokens,
+            }
+            print(json.dumps(line, ensure_ascii=False))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = cli.parser(
+        "neighbours",
+        "The words whose vectors are nearest to that of a word in its sentence, in each layer.",
+        'python -m elmo.neighbours "The bank of the river was [steep]"',
+    )
+    parser.add_argument("sentence", help="with the one word that is meant in [brackets]")
+    parser.add_argument(
+        "--file",
+        type=Path,
+        metavar="FILE",
+        help="documents to search; default: the validation split of the model's own corpus",
+    )
+    add_column(parser)
+    parser.add_argument(
+        "--rows", type=int, default=5000, help="documents searched, at most (default: 5000)"
+    )
+    parser.add_argument("--count", type=int, default=5, help="neighbours in a layer (default: 5)")
+    parser.add_argument("--format", choices=("table", "jsonl"), default="table")
+    parser.add_argument(
+        "--cache-dir",
+        metavar="DIR",
+        default=".cache",
+        help="where the prepared corpus lies (default: .cache)",
+    )
+    cli.add_model(parser, "bilstm.pt or classifier.pt")
+    return parser
+
+
+if __name__ == "__main__":
+    cli.run(main)

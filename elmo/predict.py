@@ -1,0 +1,173 @@
+"""`python -m elmo.predict`: the class of texts, of a file's documents, of what a pipe brings."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from rich.columns import Columns
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from elmo import cli
+from elmo.documents import add_column, read_documents
+from elmo.errors import ConfigError, DataError
+from elmo.text import clean
+
+if TYPE_CHECKING:
+    from elmo.classifier import Prediction, TextClassifier
+    from elmo.explanation import Explanation
+
+BLOCK = 256  # documents classified, written and flushed at a time
+STRONGEST = 10  # words of a text whose effects the table shows
+
+
+class Answer(NamedTuple):
+    """What the classifier says of one document."""
+
+    text: str
+    prediction: Prediction
+    explanation: Explanation | None
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = cli.parser(
+        "predict",
+        "Classify texts. A table is printed once the last one is classified; jsonl and csv are "
+        "written as it goes, for files and pipes of any length.",
+        'python -m elmo.predict "The bank raised its rates." --explain\n'
+        "  python -m elmo.predict --file news.csv --column description --format jsonl\n"
+        "  zcat news.gz | python -m elmo.predict - --format csv",
+    )
+    parser.add_argument(
+        "texts", nargs="*", metavar="TEXT", help="a document; a single - is standard input, by line"
+    )
+    parser.add_argument("--file", type=Path, metavar="FILE", help="documents to read instead")
+    add_column(parser)
+    parser.add_argument(
+        "--format", choices=("table", "jsonl", "csv"), default="table", help="default: table"
+    )
+    parser.add_argument(
+        "--explain",
+        action="store_true",
+        help="the weight of each layer for this text, and of each word: the probability of the "
+        "class, less that with <unk> in the place of the word",
+    )
+    cli.add_model(parser, "classifier.pt")
+    args = parser.parse_args(arguments)
+    if args.explain and args.format == "csv":
+        raise ConfigError("--explain does not fit the columns of csv; say --format jsonl")
+    documents = source(args)
+
+    from elmo.classifier import load_classifier
+
+    device = cli.device(args)
+    model = load_classifier(cli.model_path(args, "classifier")).to(device)
+    blocks = answers(model, documents, args.explain)
+    if args.format == "table":
+        print_table(model.class_names, (answer for block in blocks for answer in block))
+    elif args.format == "jsonl":
+        write_jsonl(blocks)
+    else:
+        write_csv(model.class_names, blocks)
+
+
+def source(args: argparse.Namespace) -> Iterable[str]:
+    """The documents that the arguments name.
+
+    Raises:
+        ConfigError: they name none, or more than one place to read from.
+    """
+    if bool(args.texts) == (args.file is not None):
+        found = "both are given" if args.texts else "none is given"
+        raise ConfigError(f"documents come from TEXT, from - or from --file: {found}; say one")
+    if args.file is not None:
+        return read_documents(args.file, args.column)
+    if args.column is not None:
+        raise ConfigError(f"--column {args.column} names a column of --file, which is not given")
+    return standard_input() if args.texts == ["-"] else args.texts
+
+
+def standard_input() -> Iterator[str]:
+    """One document a line.
+
+    Raises:
+        DataError: a line is not UTF-8.
+    """
+    for number, line in enumerate(sys.stdin.buffer, start=1):
+        try:
+            yield line.decode().rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise DataError(f"standard input, line {number}: not UTF-8 ({error.reason})") from error
+
+
+def answers(
+    model: TextClassifier, documents: Iterable[str], explained: bool
+) -> Iterator[list[Answer]]:
+    """Classify block by block; an explained document is a block of its own."""
+    from elmo.explanation import explain
+
+    documents = iter(documents)
+    while block := list(islice(documents, 1 if explained else BLOCK)):
+        if explained:
+            explanation = explain(model, block[0])
+            yield [Answer(block[0], explanation.prediction, explanation)]
+        else:
+            pairs = zip(block, model.predict(block), strict=True)
+            yield [Answer(text, prediction, None) for text, prediction in pairs]
+
+
+def write_jsonl(blocks: Iterable[list[Answer]]) -> None:
+    """A JSON object a line: text, label, probabilities; where explained, lambdas and words."""
+    for block in blocks:
+        for text, prediction, explanation in block:
+            line = {"text": text, **prediction._asdict()}
+            if explanation is not None:
+                line["lambdas"] = explanation.lambdas
+                line["words"] = [{"word": w, "effect": effect} for w, effect in explanation.words]
+            print(json.dumps(line, ensure_ascii=False))
+        sys.stdout.flush()
+
+
+def write_csv(class_names: Sequence[str], blocks: Iterable[list[Answer]]) -> None:
+    """A header, then text, label and the probability of each class."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["text", "label", *(f"p({name})" for name in class_names)])
+    for block in blocks:
+        for text, (label, probabilities), _ in block:
+            writer.writerow([text, label, *probabilities.values()])
+        sys.stdout.flush()
+
+
+def print_table(class_names: Sequence[str], answers: Iterable[Answer]) -> None:
+    """One row a document, its text cut to the width; where explained, the reasons below it."""
+    # Text, because brackets in a string would be Rich's markup.
+    table = Table()
+    table.add_column("text", ratio=1, min_width=20)
+    for name in ("class", *class_names):
+        table.add_column(Text(name), overflow="fold")  # never a figure cut short
+    for text, (label, probabilities), explanation in answers:
+        shown = Text(clean(text), no_wrap=True, overflow="ellipsis")
+        cell = shown if explanation is None else Group(shown, *reasons(explanation))
+        figures = [f"{probability:.3f}" for probability in probabilities.values()]
+        table.add_row(cell, Text(label), *figures, end_section=explanation is not None)
+    Console().print(table)
+
+
+def reasons(explanation: Explanation) -> Iterator[Text | Columns]:
+    """The weights of the layers; the strongest words in the order of the text, with sign."""
+    yield Text("layers " + " ".join(f"{value:.2f}" for value in explanation.lambdas))
+    effects = [effect for _, effect in explanation.words]
+    strongest = sorted(range(len(effects)), key=lambda i: -abs(effects[i]))[:STRONGEST]
+    yield Columns([Text(f"{effects[i]:+.3f} {explanation.words[i][0]}") for i in sorted(strongest)])
+
+
+if __name__ == "__main__":
+    cli.run(main)
