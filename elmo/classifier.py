@@ -15,7 +15,7 @@ from elmo.checkpoint import build, describe, fill, load_artifact, save_artifact,
 from elmo.encoders import Encoder, encoder_from_config, text_batches
 from elmo.errors import ArtifactError
 from elmo.heads import Head
-from elmo.metrics import classification_metrics, per_class_metrics
+from elmo.metrics import TokenMean, classification_metrics, per_class_metrics
 from elmo.mixers import Mixer
 from elmo.task import Task
 from elmo.text import WordTokenizer
@@ -131,6 +131,7 @@ class ClassificationTask(Task):
         self.train_metrics = classification_metrics(classes).clone(prefix="train/")
         self.val_metrics = classification_metrics(classes).clone(prefix="val/")
         self.final_metrics = classification_metrics(classes, calibration=True)
+        self.final_loss = TokenMean()
         self.per_class = per_class_metrics(classes)
         self.outputs: list[tuple[Tensor, Tensor, Tensor]] = []
         self.results: dict[str, SplitResult] = {}
@@ -175,16 +176,15 @@ class ClassificationTask(Task):
 
     def test_step(self, batch: Batch, index: int) -> None:
         logits = self.model(batch)
-        loss = functional.cross_entropy(logits, batch.label)
-        self.log(f"{self.tag}/loss", loss, batch_size=len(batch.label))
+        self.final_loss.update(functional.cross_entropy(logits, batch.label, reduction="none"))
         probabilities = logits.float().softmax(1)
         self.final_metrics.update(probabilities, batch.label)
         self.per_class.update(probabilities, batch.label)
         self.outputs.append((batch.row, batch.label, probabilities))
 
     def on_test_epoch_end(self) -> None:
-        figures = self.final_metrics.compute()
-        self.log_dict({f"{self.tag}/{name}": value for name, value in figures.items()})
+        figures = {"loss": self.final_loss.compute(), **self.final_metrics.compute()}
+        self.figures = {name: value.item() for name, value in figures.items()}
         rows, labels, probabilities = map(torch.cat, zip(*self.outputs, strict=True))
         order = rows.argsort()
         self.results[self.split] = SplitResult(
@@ -193,8 +193,9 @@ class ClassificationTask(Task):
             probabilities[order].cpu(),
             {name: values.cpu() for name, values in self.per_class.compute().items()},
             self.model.mixer.lambdas().tolist(),
-            figures["ece"].item(),
+            self.figures["ece"],
         )
+        self.final_loss.reset()
         self.final_metrics.reset()
         self.per_class.reset()
         self.outputs.clear()

@@ -155,8 +155,8 @@ def _read_parquet(path: Path, column: str | None) -> Iterator[str]:
 
     row = 0
     try:
-        # Without a buffer size, all of a row group is read at once.
-        with pq.ParquetFile(path, buffer_size=2**20) as file:
+        # With other settings the whole column of a row group is read at once.
+        with pq.ParquetFile(path, buffer_size=2**16, pre_buffer=False) as file:
             schema = file.schema_arrow
             kind = schema.field(_position(path, schema.names, column)).type
             text = kind.value_type if pa.types.is_dictionary(kind) else kind

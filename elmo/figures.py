@@ -22,7 +22,7 @@ def confusion_matrix_figure(counts: np.ndarray, names: list[str], title: str) ->
     """
     shares = counts / np.maximum(1, counts.sum(1, keepdims=True))
     spacious = len(names) <= SPACIOUS
-    size = 1.6 + (1.1 if spacious else 0.36) * len(names)
+    size = 1.6 + (1.1 if spacious else 0.33) * len(names)
     figure = Figure(figsize=(size + 0.6, size), layout="constrained", dpi=120)
     axes = figure.add_subplot()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -55,10 +55,11 @@ def perplexity_figure(groups: list[Group], axis: str, title: str) -> Figure:
     """
     figure = Figure(figsize=(7, 4.2), layout="constrained", dpi=120)
     axes = figure.add_subplot()
+    values = np.array([group.perplexity for group in groups])  # (groups, 3)
+    values[~np.isfinite(values)] = np.nan  # no such targets, or a training that diverged
     for index, direction in enumerate(DIRECTIONS):
-        values = [group.perplexity[index] for group in groups]
         axes.plot(
-            values,
+            values[:, index],
             label=direction,
             color=COLOURS[direction],
             marker=MARKERS[direction],
@@ -66,7 +67,9 @@ def perplexity_figure(groups: list[Group], axis: str, title: str) -> Figure:
         )
     labels = [f"{group.name}\n{group.targets[-1]:,}" for group in groups]
     axes.set_xticks(range(len(groups)), labels, fontsize=7)
-    axes.set(xlabel=f"{axis}; below, targets of both directions", ylabel="perplexity", yscale="log")
+    axes.set(xlabel=f"{axis}; below, targets of both directions", ylabel="perplexity")
+    if not np.isnan(values).all():
+        axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:,g}")  # 100 instead of a power of ten
     axes.set_title(f"Perplexity by {axis}, {title}", fontsize=11)
     axes.grid(axis="y", which="both", alpha=0.25)

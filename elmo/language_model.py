@@ -138,7 +138,7 @@ class LanguageModelTask(Task):
 
     def on_test_epoch_end(self) -> None:
         result = self.final_metrics.compute()
-        self.log_dict({f"{self.tag}/{name}": value for name, value in result.scalars.items()})
+        self.figures = result.scalars
         self.results[self.split] = result
         self.final_metrics.reset()
 

@@ -17,7 +17,7 @@ CALIBRATION_BINS = 15
 
 
 class TokenMean(MeanMetric):
-    """Mean over tokens; padding never gets here, so every value counts once.
+    """Mean over tokens or rows; padding never gets here, so every value counts once.
 
     A value that is not finite stays in, so that the mean shows it.
     """

@@ -6,13 +6,14 @@ import argparse
 import csv
 import json
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from rich.columns import Columns
-from rich.console import Console, Group
+from rich.cells import cell_len
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -25,8 +26,14 @@ if TYPE_CHECKING:
     from elmo.classifier import Prediction, TextClassifier
     from elmo.explanation import Explanation
 
+DESCRIPTION = """\
+The class of each text and the probability of every class. A table is printed once the
+last text is classified; jsonl and csv are written as it goes, for files and pipes of any
+length. A table names the 10 words that weigh most, jsonl every word."""
+
 BLOCK = 256  # documents classified, written and flushed at a time
 STRONGEST = 10  # words of a text whose effects the table shows
+TEXT_WIDTH = 24  # of the table's column, at least
 
 
 class Answer(NamedTuple):
@@ -40,8 +47,7 @@ class Answer(NamedTuple):
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = cli.parser(
         "predict",
-        "Classify texts. A table is printed once the last one is classified; jsonl and csv are "
-        "written as it goes, for files and pipes of any length.",
+        DESCRIPTION,
         'python -m elmo.predict "The bank raised its rates." --explain\n'
         "  python -m elmo.predict --file news.csv --column description --format jsonl\n"
         "  zcat news.gz | python -m elmo.predict - --format csv",
@@ -57,8 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--explain",
         action="store_true",
-        help="the weight of each layer for this text, and of each word: the probability of the "
-        "class, less that with <unk> in the place of the word",
+        help="the weight of each layer for this text, and the effect of each word: the "
+        "probability of the class, less that with <unk> in the place of the word",
     )
     cli.add_model(parser, "classifier.pt")
     args = parser.parse_args(arguments)
@@ -148,25 +154,35 @@ def write_csv(class_names: Sequence[str], blocks: Iterable[list[Answer]]) -> Non
 
 def print_table(class_names: Sequence[str], answers: Iterable[Answer]) -> None:
     """One row a document, its text cut to the width; where explained, the reasons below it."""
+    widths = [max(cell_len(name) for name in ["class", *class_names])]
+    widths += [max(cell_len(name), len("0.000")) for name in class_names]
+    borders = 3 * (len(widths) + 1) + 1
+    console = Console()
+    room = max(TEXT_WIDTH, console.width - sum(widths) - borders)
+    console.width = room + sum(widths) + borders  # no figure is cut, however narrow the terminal
     # Text, because brackets in a string would be Rich's markup.
     table = Table()
-    table.add_column("text", ratio=1, min_width=20)
-    for name in ("class", *class_names):
-        table.add_column(Text(name), overflow="fold")  # never a figure cut short
+    for name, width in zip(["text", "class", *class_names], [room, *widths], strict=True):
+        table.add_column(Text(name), width=width)
     for text, (label, probabilities), explanation in answers:
-        shown = Text(clean(text), no_wrap=True, overflow="ellipsis")
-        cell = shown if explanation is None else Group(shown, *reasons(explanation))
+        cell = Text(clean(text))
+        cell.truncate(room, overflow="ellipsis")
+        if explanation is not None:
+            cell.append("".join(f"\n{line}" for line in reasons(explanation, room)))
         figures = [f"{probability:.3f}" for probability in probabilities.values()]
         table.add_row(cell, Text(label), *figures, end_section=explanation is not None)
-    Console().print(table)
+    console.print(table)
 
 
-def reasons(explanation: Explanation) -> Iterator[Text | Columns]:
-    """The weights of the layers; the strongest words in the order of the text, with sign."""
-    yield Text("layers " + " ".join(f"{value:.2f}" for value in explanation.lambdas))
+def reasons(explanation: Explanation, width: int) -> list[str]:
+    """Lines: the weights of the layers, then the strongest words in the order of the text."""
     effects = [effect for _, effect in explanation.words]
     strongest = sorted(range(len(effects)), key=lambda i: -abs(effects[i]))[:STRONGEST]
-    yield Columns([Text(f"{effects[i]:+.3f} {explanation.words[i][0]}") for i in sorted(strongest)])
+    # No line breaks between a figure and its word.
+    shown = [f"{effects[i]:+.3f}\xa0{explanation.words[i][0]}" for i in sorted(strongest)]
+    lines = textwrap.wrap("  ".join(shown), width, break_on_hyphens=False)
+    layers = "layers " + " ".join(f"{value:.2f}" for value in explanation.lambdas)
+    return [layers, *(line.replace("\xa0", " ") for line in lines)]
 
 
 if __name__ == "__main__":

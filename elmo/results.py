@@ -11,7 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from lightning.pytorch.loggers import TensorBoardLogger
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
+from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from elmo.classifier import SplitResult
@@ -43,34 +46,60 @@ class Writer:
 
     def figure(self, kind: str, split: str, figure: Figure) -> None:
         """As `figures/KIND_SPLIT.png` and, in TensorBoard, as `KIND/SPLIT`."""
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()  # once for both: drawing a matrix of many words takes half a second
+        pixels = np.asarray(canvas.buffer_rgba())[..., :3]
         with atomic_writer(self.folder / "figures" / f"{kind}_{split}.png") as handle:
-            figure.savefig(handle, format="png")
+            Image.fromarray(pixels).save(handle, format="png")
         if self.logger:
-            self.logger.experiment.add_figure(f"{kind}/{split}", figure)
+            self.logger.experiment.add_image(f"{kind}/{split}", pixels, dataformats="HWC")
 
-    def finish(self, choices: dict[str, str], settings: dict[str, Any]) -> None:
-        """Write what TensorBoard's HPARAMS tab compares runs by, and close the event file.
+    def finish(
+        self, choices: dict[str, str], settings: dict[str, Any], metrics: dict[str, float]
+    ) -> None:
+        """Write the final figures to TensorBoard, and the settings for its HPARAMS tab.
 
-        Without an `Experiment` record: TensorBoard would take the first that it finds for all
-        runs, and the settings that only other runs have would not be shown. So it gathers them
-        from the runs, and knows which of them differ.
+        The settings stand in a run of their own, `RUN/final`, with the figures to compare runs
+        by, because the tab makes a column of every scalar beside them. Without an `Experiment`
+        record: TensorBoard would take the first that it finds for all runs, and settings that
+        only other runs have would not be shown. So it gathers them from the runs, and knows which
+        of them differ. In TensorBoard the final figures of train and validation stand under
+        `best_train/` and `best_val/`, because `train/` and `val/` are curves.
         """
-        if self.logger:
-            _, start, end = hparams({**choices, **_flat(settings)}, {})
-            file = self.logger.experiment.file_writer
-            file.add_summary(start)
-            file.add_summary(end)
-            self.logger.experiment.close()
+        if self.logger is None:
+            return
+        chosen = {group: name for group, name in choices.items() if group not in NOT_COMPARED}
+        _, start, end = hparams({**chosen, **_flat(settings)}, {})
+        with SummaryWriter(str(self.folder / "final")) as final:
+            final.file_writer.add_summary(start)
+            for name, value in metrics.items():
+                tag = name if name.startswith("test/") else f"best_{name}"
+                (final if name in COMPARED else self.logger.experiment).add_scalar(tag, value)
+            final.file_writer.add_summary(end)
+        self.logger.experiment.close()
 
 
-NOT_COMPARED = ("callbacks", "output_dir", "cache_dir", "bilm_path", "monitor", "mode")
+COMPARED = {
+    f"{split}/{figure}"
+    for split in ("val", "test")
+    for figure in ("loss", "perplexity", "accuracy", "f1", "ece")
+}
+# Where things lie and how they are run: not what a figure depends on.
+NOT_COMPARED = {
+    *("callbacks", "experiment", "monitor", "mode", "evaluate_test"),
+    *("output_dir", "cache_dir", "bilm_path"),
+    *("data.dir", "data.cache_dir", "encoder.bilm_path", "encoder.output_dir", "embedding.path"),
+    *("trainer.accelerator", "trainer.enable_progress_bar", "trainer.enable_model_summary"),
+    *("trainer.log_every_n_steps", "trainer.num_sanity_val_steps", "datamodule.num_workers"),
+    *("trainer.use_distributed_sampler", "datamodule.evaluation_rows"),
+}
 
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Settings as `group.key: value`, without paths and what names a class."""
+    """Settings as `group.key: value`, without what names a class and `NOT_COMPARED`."""
     flat: dict[str, Any] = {}
     for key, value in settings.items():
-        if key.startswith("_") or key in ("cache_dir", "dir") or prefix + key in NOT_COMPARED:
+        if key.startswith("_") or prefix + key in NOT_COMPARED:
             continue
         if isinstance(value, dict):
             flat |= _flat(value, f"{prefix}{key}.")

@@ -117,7 +117,12 @@ class AdaptiveSoftmax(Softmax):
 
     def forward(self, hidden: Tensor, targets: Tensor) -> Tensor:
         with torch.autocast(hidden.device.type, enabled=False):
-            return -self.output(self._as_weights(hidden), targets).output
+            hidden = self._as_weights(hidden)
+            if torch.is_grad_enabled():
+                return -self.output(hidden, targets).output
+            # All targets of a cluster have its logits at once: of the last one, 2 V / 3 each.
+            pieces = zip(self._chunks(hidden), self._chunks(targets), strict=True)
+            return torch.cat([-self.output(*piece).output for piece in pieces])
 
     def _log_prob(self, hidden: Tensor) -> Tensor:
         with torch.autocast(hidden.device.type, enabled=False):

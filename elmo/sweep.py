@@ -32,12 +32,13 @@ LONGEST = 120  # of a name made of settings; file systems take 255 bytes
 def run_name(start: str, overrides: str) -> str:
     """The name of a run's folder, and so of the run in TensorBoard: its start, and its settings.
 
-    A long list of settings is cut, with a hash of all of it in the place of the rest.
+    Of characters that need no quotes where the folder is typed, as in `bilm_path=FOLDER`. A long
+    list of settings is cut, with a hash of all of it in the place of the rest.
     """
-    settings = re.sub(r"[^\w.,=+-]+", "_", overrides)
+    settings = re.sub(r"[^a-zA-Z0-9_.+-]+", "_", overrides)
     if len(settings) > LONGEST:
         digest = hashlib.sha256(overrides.encode()).hexdigest()[:8]
-        settings = f"{settings[:LONGEST]}~{digest}"
+        settings = f"{settings[:LONGEST]}-{digest}"
     return f"{start}_{settings}".rstrip("_")
 
 

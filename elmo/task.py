@@ -38,6 +38,7 @@ class Task(lightning.LightningModule, ABC):
 
     Attributes:
         split: which one the final evaluation is at.
+        figures: what it found there; a subclass sets them when the split ends.
         seconds: what an epoch of training took (the mean, validation not counted) and what the
             final evaluation took.
 
@@ -54,6 +55,7 @@ class Task(lightning.LightningModule, ABC):
         self.optimizer = optimizer
         self.warmup = warmup
         self.split = "validation"
+        self.figures: dict[str, float] = {}
         self.seconds: dict[str, float] = {}
         self._epochs: list[float] = []
 
@@ -131,8 +133,8 @@ class Task(lightning.LightningModule, ABC):
     ) -> dict[str, float]:
         """Evaluate the best checkpoint on train, validation and, if `test`, the test split.
 
-        In TensorBoard the figures stand under `best_train/`, `best_val/` and `test/`, because
-        `train/` and `val/` are curves; here they are `train/...`, `val/...` and `test/...`.
+        Returns:
+            `train/...`, `val/...` and `test/...`; the logger does not get them.
 
         Raises:
             ConfigError: no checkpoint was written.
@@ -147,14 +149,7 @@ class Task(lightning.LightningModule, ABC):
         for split in ("train", "validation", "test") if test else ("train", "validation"):
             self.split = split
             loader = data.evaluation_loader(split)
-            (figures,) = trainer.test(
-                self, loader, ckpt_path="best", verbose=False, weights_only=True
-            )
-            results |= {f"{PREFIX[split]}/{name.split('/')[1]}": v for name, v in figures.items()}
+            trainer.test(self, loader, ckpt_path="best", verbose=False, weights_only=True)
+            results |= {f"{PREFIX[split]}/{name}": v for name, v in self.figures.items()}
         self.seconds["evaluation"] = time.monotonic() - began
         return results
-
-    @property
-    def tag(self) -> str:
-        """Where the figures of the final evaluation stand in TensorBoard."""
-        return "test" if self.split == "test" else f"best_{PREFIX[self.split]}"

@@ -36,6 +36,7 @@ TINY = (
     "trainer.max_epochs=1",
     "trainer.accelerator=cpu",
     "trainer.enable_progress_bar=false",
+    "trainer.log_every_n_steps=3",
 )
 TINY_LM = (*TINY, "embedding.dim=16", "bilm.hidden_dim=16", "datamodule.evaluation_rows=100")
 TINY_CLS = (*TINY, "head.hidden_dim=16")

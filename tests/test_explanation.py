@@ -26,8 +26,7 @@ def classifier(mixer: Callable[..., Mixer] = LearnedMix) -> TextClassifier:
     encoder = ElmoEncoder(TOKENIZER, BiLM(len(TOKENIZER), 8, 8))
     model = TextClassifier(encoder, mixer(3, 16), PoolHead(16, len(CLASSES), 8), CLASSES)
     for parameter in model.parameters():
-        if parameter.requires_grad or parameter.ndim > 1:
-            torch.nn.init.normal_(parameter, std=0.6)
+        torch.nn.init.normal_(parameter, std=0.4)
     return model
 
 

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from elmo.errors import MissingModelError
-from elmo.latest import latest_pointer, latest_run, move_latest
+from elmo.latest import latest_of_all, latest_pointer, latest_run, move_latest
 from elmo.runs import write_json, write_text
 
 
@@ -132,3 +133,35 @@ def test_a_standing_run_without_its_model_is_replaced(tmp_path: Path) -> None:
     (first / "bilstm.pt").unlink()
     move_latest(tmp_path, "toy", second, only_if_better=True)
     assert latest_run(tmp_path, "toy") == second
+
+
+def classified(output_dir: Path, name: str, accuracy: float) -> Path:
+    run_dir = output_dir / "train_cls" / name
+    run_dir.mkdir(parents=True)
+    (run_dir / "classifier.pt").write_bytes(b"weights")
+    record = {"metrics": {"val/accuracy": accuracy}, "data": {"fingerprint": "a"}}
+    write_json(run_dir / "metrics.json", record)
+    return run_dir
+
+
+def test_in_a_multirun_the_more_accurate_classifier_stands(tmp_path: Path) -> None:
+    for name, accuracy in (("first", 0.8), ("better", 0.9), ("worse", 0.7), ("equal", 0.9)):
+        move_latest(tmp_path, "toy", classified(tmp_path, name, accuracy), True, "classifier")
+    assert latest_run(tmp_path, "toy", "classifier").name == "better"
+
+
+def test_each_kind_has_its_pointer(tmp_path: Path) -> None:
+    move_latest(tmp_path, "toy", pretrained(tmp_path, "one", 3.0), only_if_better=False)
+    with pytest.raises(MissingModelError, match=r"no classifier was trained.*train_cls\.py"):
+        latest_of_all(tmp_path, "classifier")
+    move_latest(tmp_path, "toy", classified(tmp_path, "two", 0.9), False, "classifier")
+    assert latest_of_all(tmp_path, "classifier").name == "two"
+    assert latest_of_all(tmp_path, "bilm").name == "one"
+
+
+def test_of_several_corpora_the_latest_moved(tmp_path: Path) -> None:
+    for number, corpus in enumerate(("toy", "ag_news", "other")):
+        move_latest(tmp_path, corpus, pretrained(tmp_path, corpus, 3.0), only_if_better=False)
+        moment = 1_000_000_000 + (500 if corpus == "ag_news" else number)
+        os.utime(latest_pointer(tmp_path, corpus), (moment, moment))
+    assert latest_of_all(tmp_path, "bilm").name == "ag_news"

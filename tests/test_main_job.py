@@ -16,6 +16,7 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, f1_score
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.metadata import parse_session_start_info_plugin_data
 
 import elmo
 from conftest import ROOT, TINY_CLS, TINY_LM, Script
@@ -62,11 +63,12 @@ def test_pretraining_leaves_a_whole_run(pretrained: Path) -> None:
     # Better than guessing every word alike: it learned something.
     assert record["metrics"]["val/perplexity"] < record["data"]["vocabulary_size"] / 2
     assert record["settings"]["seed"] == 0
-    tags = scalars(run)
-    assert {"train/perplexity", "val/perplexity", "test/perplexity", "best_val/accuracy"} <= set(
-        tags
-    )
-    assert tags["test/perplexity"] == pytest.approx([record["metrics"]["test/perplexity"]])
+    curves, final = scalars(run), scalars(run / "final")
+    assert {"train/perplexity", "val/perplexity", "best_train/f1_forward"} <= set(curves)
+    assert {"grad_norm/total", "grad_norm/forward_lstm", "tokens_per_second"} <= set(curves)
+    assert final["test/perplexity"] == pytest.approx([record["metrics"]["test/perplexity"]])
+    assert final["best_val/accuracy"] == pytest.approx([record["metrics"]["val/accuracy"]])
+    assert record["choices"]["softmax"] == "adaptive"
 
 
 def test_sweep_table(sweep: tuple[Path, str]) -> None:
@@ -81,6 +83,50 @@ def test_sweep_table(sweep: tuple[Path, str]) -> None:
         assert row["test accuracy"] in printed
         assert sum(record["lambdas"]) == pytest.approx(1)
     assert (folder / "sweep.md").read_text().count("\n") == 5
+
+
+def test_the_hparams_tab_has_settings_and_final_figures(sweep: tuple[Path, str]) -> None:
+    for mixer in MIXERS:
+        folder = job(sweep[0], mixer)
+        events = EventAccumulator(str(folder / "final"))
+        events.Reload()
+        metadata = events.summary_metadata["_hparams_/session_start_info"]
+        settings = parse_session_start_info_plugin_data(metadata.plugin_data.content).hparams
+        assert settings["mixer"].string_value == mixer
+        assert settings["seed"].number_value == 3
+        assert not any("cache_dir" in key or "_target_" in key for key in settings)
+        metrics = read_record(folder)["metrics"]
+        columns = {tag: events.Scalars(tag)[0].value for tag in events.Tags()["scalars"]}
+        assert columns == pytest.approx(
+            {
+                f"{tag}/{name}": metrics[f"{split}/{name}"]
+                for split, tag in (("val", "best_val"), ("test", "test"))
+                for name in ("loss", "accuracy", "f1", "ece")
+            }
+        )
+
+
+def test_the_latest_classifier_is_the_best_of_the_sweep(
+    sweep: tuple[Path, str], pretrained: Path
+) -> None:
+    found = {mixer: read_record(job(sweep[0], mixer))["metrics"] for mixer in MIXERS}
+    best = max(MIXERS, key=lambda mixer: found[mixer]["val/accuracy"])
+    chosen = read_record(latest_run(pretrained, "toy", "classifier"))["metrics"]
+    assert chosen["val/accuracy"] == found[best]["val/accuracy"]
+
+
+@pytest.mark.parametrize("mixer", MIXERS)
+def test_calibration_error_against_a_count_by_hand(sweep: tuple[Path, str], mixer: str) -> None:
+    folder = job(sweep[0], mixer)
+    table = pq.read_table(folder / "predictions/test.parquet").to_pandas()
+    chances = table[[f"p({name})" for name in ToyNews.class_names]].max(axis=1)
+    right = table["label"] == table["predicted"]
+    bins = (chances * 15).apply(math.ceil)
+    error = sum(
+        abs(right[bins == b].mean() - chances[bins == b].mean()) * (bins == b).mean()
+        for b in bins.unique()
+    )
+    assert read_record(folder)["metrics"]["test/ece"] == pytest.approx(error, abs=1e-5)
 
 
 @pytest.mark.parametrize("mixer", MIXERS)
@@ -212,7 +258,7 @@ def test_mistakes_of_the_classifier_end_in_one_message(
 @pytest.mark.parametrize(
     ("name", "overrides", "message"),
     [
-        ("train_cls", ["data=toy"], "no biLM was pretrained on data=toy yet; run `python train_lm"),
+        ("train_cls", ["data=toy"], "no biLM was trained on data=toy yet; run `python train_lm"),
         ("train_lm", ["data=ag_news", "data.dir=nowhere"], "nowhere/train.csv: no such file"),
         (
             "train_lm",

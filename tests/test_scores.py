@@ -5,6 +5,7 @@ import pytest
 import torch
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
+from conftest import run_apart
 from elmo.scores import DIRECTIONS, LanguageModelResult, LanguageModelScores, as_record
 
 V, N = 60, 700
@@ -158,3 +159,28 @@ def test_memory_grows_with_the_vocabulary_and_not_with_its_square() -> None:
     scores = LanguageModelScores(200_000)
     size = sum(getattr(scores, name).nbytes for name in scores._defaults)
     assert size < 49 * 200_000 + 100_000
+
+
+@pytest.mark.parametrize("kind", ["FullSoftmax", "AdaptiveSoftmax"])
+def test_an_evaluation_pass_is_bounded_at_a_vocabulary_of_200_000(kind: str) -> None:
+    """600 targets would make 480 MB of logits, and several copies of them, if held at once."""
+    code = f"""
+import resource, torch
+from elmo.bilm import BiLM
+from elmo.language_model import LanguageModel
+from elmo.scores import LanguageModelScores
+from elmo.softmax import {kind}
+V = 200_000
+model = LanguageModel(BiLM(V, 4, 4), {kind}(4, V)).eval()
+scores = LanguageModelScores(V)
+tokens, lengths = torch.randint(4, V, (10, 31)), torch.full((10,), 31)
+model.score(tokens[:1, :3], lengths[:1].fill_(3), scores)
+lengths.fill_(31)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+model.score(tokens, lengths, scores)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+assert scores.compute().scalars["perplexity"] > 1
+"""
+    finished = run_apart(["-c", code])
+    assert finished.code == 0, finished.stderr
+    assert int(finished.stdout) < 350  # MiB: a few chunks of 64 MiB

@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from elmo.sweep import SweepTable, collect, tabulate
+from elmo.sweep import SweepTable, collect, run_name, tabulate
 
 
 @pytest.fixture
@@ -97,3 +98,20 @@ def test_a_table_that_cannot_be_made_is_no_success(sweep_dir: Path) -> None:
         SweepTable().on_multirun_end(
             OmegaConf.create({"hydra": {"sweep": {"dir": str(sweep_dir)}}})
         )
+
+
+def test_runs_are_named_by_their_settings() -> None:
+    assert run_name("2026-01-01", "bilm-tiny+seed-3") == "2026-01-01_bilm-tiny+seed-3"
+    assert run_name("0", "") == "0"
+
+
+@pytest.mark.parametrize("text", ["a-[1, 2]", "path-x/y/z", "a-'b c'", "a-é~b", "x" * 500, "a\n"])
+def test_a_name_needs_no_quotes_and_fits_a_file_system(text: str) -> None:
+    name = run_name("2026-01-01_00-00-00-000000", text)
+    assert OverridesParser.create().parse_override(f"bilm_path={name}").value() == name
+    assert "/" not in name
+    assert len(name) < 200
+
+
+def test_long_settings_that_differ_at_the_end_have_names_that_differ() -> None:
+    assert run_name("0", "x" * 300 + "1") != run_name("0", "x" * 300 + "2")

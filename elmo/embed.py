@@ -1,0 +1,95 @@
+"""`python -m elmo.embed`: the contextual vectors of every document of a file, as HDF5."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from elmo import cli
+from elmo.documents import add_column, read_documents
+from elmo.errors import ConfigError
+
+if TYPE_CHECKING:
+    from elmo.encoders import Encoder
+    from elmo.mixers import Mixer
+
+DESCRIPTION = """\
+Write the contextual vectors of every document to an HDF5 file, a data set for each: "0",
+"1", ... by its number, (L, T, D) with L layers, T tokens, D numbers. Beside them stand
+`tokens`, the tokens of each document joined by spaces, and `sentence_to_index`, a JSON
+object {document: "number"}, as AllenNLP's command `elmo` writes it.
+
+A run that was stopped goes on where it was when the same command is given again. Until
+all is done the vectors lie in the folder OUT.h5.parts; to finish, the disk has to hold
+them twice."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = cli.parser(
+        "embed",
+        DESCRIPTION,
+        "python -m elmo.embed news.csv --column description -o news.h5 --layer mixed --pool",
+    )
+    parser.add_argument("file", type=Path, metavar="FILE", help="the documents")
+    add_column(parser)
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="OUT.h5", required=True, help="the file to write"
+    )
+    parser.add_argument(
+        "--layer",
+        metavar="all|0|1|2|mean|mixed",
+        default="all",
+        help="all layers (the default); one, by its number from 0; their plain mean; their mix by "
+        "the trained mixer of a classifier.pt, gamma and layer norm included. All but the first "
+        "give (T, D)",
+    )
+    parser.add_argument(
+        "--pool",
+        nargs="?",
+        const="mean",
+        choices=("mean", "max"),
+        help="one vector for a document, the mean (the default) or maximum over its tokens: "
+        "(L, D) or (D,), zeros where it has none",
+    )
+    parser.add_argument("--half", action="store_true", help="16 bits a number instead of 32")
+    cli.add_model(parser, "bilstm.pt, or classifier.pt, which --layer mixed needs")
+    args = parser.parse_args(arguments)
+    if args.file.is_fifo():
+        raise ConfigError(f"{args.file}: a pipe; the documents are read twice, so say a file")
+    read_documents(args.file, args.column)  # a wrong path ends here, before the imports
+
+    from elmo.parts import check_new
+    from elmo.vectors import write_vectors
+
+    check_new(args.output)
+    device = cli.device(args)
+    encoder, mixer = load(args)
+    documents = write_vectors(
+        args.output,
+        lambda: read_documents(args.file, args.column),
+        encoder.to(device),
+        mixer,
+        layer=args.layer,
+        pool=args.pool,
+        half=args.half,
+    )
+    cli.say(f"wrote {args.output}: {documents:,} documents")
+
+
+def load(args: argparse.Namespace) -> tuple[Encoder, Mixer | None]:
+    """The encoder, and the mixer of a classifier where the layers are to be mixed."""
+    if args.layer == "mixed":
+        from elmo.classifier import load_classifier
+
+        model = load_classifier(cli.model_path(args, "classifier"))
+        return model.encoder, model.mixer
+
+    from elmo.encoders import load_encoder
+
+    return load_encoder(cli.model_path(args, "bilm")), None
+
+
+if __name__ == "__main__":
+    cli.run(main)
