@@ -57,7 +57,7 @@ def train(cfg: DictConfig, run_dir: Path) -> float:
         choices=choices(),
         settings=settings,
     )
-    writer.finish(choices(), settings, metrics)
+    writer.finish(choices(), settings, metrics, task.best_step)
     output_dir = Path(cfg.output_dir)
     move_latest(output_dir, corpus.name, run_dir, in_multirun(), kind="classifier")
     return metrics["val/accuracy"]

@@ -59,7 +59,7 @@ def train(cfg: DictConfig, run_dir: Path) -> float:
         choices=choices(),
         settings=settings,
     )
-    writer.finish(choices(), settings, metrics)
+    writer.finish(choices(), settings, metrics, task.best_step)
     move_latest(Path(cfg.output_dir), corpus.name, run_dir, only_if_better=in_multirun())
     return metrics["val/perplexity"]
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim import Optimizer
 
 from elmo.batches import Batch
 from elmo.checkpoint import build, describe, fill, load_artifact, save_artifact, state_checksum
@@ -153,11 +154,14 @@ class ClassificationTask(Task):
         self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=size)
         self.log("train/batch_loss", loss, prog_bar=True, batch_size=size)
         self.train_metrics.update(logits.detach(), batch.label)
+        return loss
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        super().on_before_optimizer_step(optimizer)
         if self.logs_now:
             mixer = self.model.mixer
             self.log_dict({f"lambda/{i}": value for i, value in enumerate(mixer.lambdas())})
             self.log("lambda/gamma", mixer.scale.detach())
-        return loss
 
     def on_train_epoch_end(self) -> None:
         self.log_dict(self.train_metrics.compute())

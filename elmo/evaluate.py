@@ -91,8 +91,13 @@ def _corpus(
     from elmo.runs import read_record
 
     corpus = corpus_of(path, args.cache_dir, dict(map(_setting, args.data)))
-    run_dir = path if path.is_dir() else path.parent
-    recorded = read_record(run_dir)["settings"]["datamodule"]
+    record = read_record(path if path.is_dir() else path.parent)
+    if not args.data and corpus.fingerprint != record["data"]["fingerprint"]:
+        cli.say(
+            f"the corpus has changed: {corpus.fingerprint}, {record['data']['fingerprint']} in the "
+            "run; its files, the cleaning rules or the split are others, and figures will differ"
+        )
+    recorded = record["settings"]["datamodule"]
     data = LanguageModelData(
         corpus=corpus,
         tokenizer=tokenizer,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from elmo.scores import DIRECTIONS, Group
 
@@ -103,11 +104,13 @@ def reliability_figure(
         ylabel="accuracy",
         xlim=(0, 1),
         ylim=(0, 1.02),
-        title=f"Calibration, {title}: expected calibration error {error:.3f}",
+        title=f"Calibration, {title}: ECE {error:.3f}",
     )
-    upper.legend(loc="upper left")
+    upper.legend(loc="lower right")
     lower.bar((edges[:-1] + edges[1:]) / 2, rows, width=0.9 / bins)
     lower.set(xlabel="probability of the predicted class", ylabel="rows", yscale="log")
+    lower.yaxis.set_major_formatter("{x:,.0f}")
+    lower.yaxis.set_minor_formatter(NullFormatter())
     for axes in (upper, lower):
         axes.grid(alpha=0.25)
     return figure

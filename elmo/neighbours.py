@@ -140,9 +140,9 @@ def print_lines(best: list[list[Neighbour]], row: Callable[[int], int]) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = cli.parser(
         "neighbours",
-        "The words whose vectors are nearest to that of a word in its sentence, in each layer. Layer "
-        "0 is static, so it lists words; the others list words in context, with the row of their "
-        "document: counted from 1 in a file, from 0 in the source of a corpus.",
+        "The words whose vectors are nearest to that of a word in its sentence, in each layer.\n"
+        "Layer 0 is static, so it lists words; the others list words in context, with the row of\n"
+        "their document: counted from 1 in a file, from 0 in the source of a corpus.",
         'python -m elmo.neighbours "The bank of the river was [steep]"',
     )
     parser.add_argument("sentence", help="with the one word that is meant in [brackets]")

@@ -165,4 +165,6 @@ class Parts:
         return sum(file.stat().st_size for file in self.folder.iterdir())
 
     def remove(self) -> None:
-        shutil.rmtree(self.folder)
+        """Delete the folder, once the file is there, which keeps other processes out."""
+        self._open.close()  # network file systems keep a file, and its folder, while it is open
+        shutil.rmtree(self.folder, ignore_errors=True)

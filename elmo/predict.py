@@ -109,7 +109,7 @@ def standard_input() -> Iterator[str]:
     """
     for number, line in enumerate(sys.stdin.buffer, start=1):
         try:
-            yield line.decode().rstrip("\r\n")
+            yield line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
         except UnicodeDecodeError as error:
             raise DataError(f"standard input, line {number}: not UTF-8 ({error.reason})") from error
 

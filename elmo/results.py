@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,11 @@ class Writer:
             self.logger.experiment.add_image(f"{kind}/{split}", pixels, dataformats="HWC")
 
     def finish(
-        self, choices: dict[str, str], settings: dict[str, Any], metrics: dict[str, float]
+        self,
+        choices: dict[str, str],
+        settings: dict[str, Any],
+        metrics: dict[str, float],
+        step: int,
     ) -> None:
         """Write the final figures to TensorBoard, and the settings for its HPARAMS tab.
 
@@ -63,8 +68,13 @@ class Writer:
         by, because the tab makes a column of every scalar beside them. Without an `Experiment`
         record: TensorBoard would take the first that it finds for all runs, and settings that
         only other runs have would not be shown. So it gathers them from the runs, and knows which
-        of them differ. In TensorBoard the final figures of train and validation stand under
-        `best_train/` and `best_val/`, because `train/` and `val/` are curves.
+        of them differ.
+
+        The final figures of train and validation stand under `train_best/` and `val_best/`,
+        because `train/` and `val/` are curves.
+
+        Args:
+            step: of the checkpoint that the figures are of.
         """
         if self.logger is None:
             return
@@ -73,8 +83,9 @@ class Writer:
         with SummaryWriter(str(self.folder / "final")) as final:
             final.file_writer.add_summary(start)
             for name, value in metrics.items():
-                tag = name if name.startswith("test/") else f"best_{name}"
-                (final if name in COMPARED else self.logger.experiment).add_scalar(tag, value)
+                tag = re.sub("^(train|val)/", r"\1_best/", name)
+                run = final if name in COMPARED else self.logger.experiment
+                run.add_scalar(tag, value, step)
             final.file_writer.add_summary(end)
         self.logger.experiment.close()
 

@@ -39,6 +39,7 @@ class Task(lightning.LightningModule, ABC):
     Attributes:
         split: which one the final evaluation is at.
         figures: what it found there; a subclass sets them when the split ends.
+        best_step: the training step of the checkpoint that is evaluated.
         seconds: what an epoch of training took (the mean, validation not counted) and what the
             final evaluation took.
 
@@ -56,6 +57,7 @@ class Task(lightning.LightningModule, ABC):
         self.warmup = warmup
         self.split = "validation"
         self.figures: dict[str, float] = {}
+        self.best_step = 0
         self.seconds: dict[str, float] = {}
         self._epochs: list[float] = []
 
@@ -91,6 +93,9 @@ class Task(lightning.LightningModule, ABC):
     def on_validation_start(self) -> None:
         self._epochs.append(time.monotonic() - self._began)
         self.seconds["epoch"] = sum(self._epochs) / len(self._epochs)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.best_step = checkpoint["global_step"]
 
     @property
     def logs_now(self) -> bool:

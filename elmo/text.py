@@ -13,7 +13,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-from elmo.errors import ConfigError
+from elmo.errors import ConfigError, DataError
 
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
 SPECIAL_TOKENS = ("<pad>", "<unk>", "<s>", "</s>")
@@ -123,17 +123,23 @@ class WordTokenizer:
         return hashlib.sha256(self.json.encode()).hexdigest()[:16]
 
     def encode(self, texts: Sequence[str]) -> list[TokenizedText]:
-        """Tokenise cleaned texts; an empty one gives `<s> </s>` alone."""
+        """Tokenise cleaned texts; an empty one gives `<s> </s>` alone.
+
+        Raises:
+            DataError: a text holds half a surrogate pair, as bytes that are not UTF-8 become.
+        """
+        try:
+            encodings = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        except TypeError as error:
+            for text in texts:
+                _refuse_surrogates(text)
+            raise error
         return [
             TokenizedText(
                 [text[start:end] for start, end in encoding.offsets],
                 np.array([BOS, *encoding.ids, EOS], dtype=np.int32),
             )
-            for text, encoding in zip(
-                texts,
-                self._tokenizer.encode_batch(list(texts), add_special_tokens=False),
-                strict=True,
-            )
+            for text, encoding in zip(texts, encodings, strict=True)
         ]
 
     def encode_ids(self, texts: Iterable[str], chunk: int = 10_000) -> Iterator[np.ndarray]:
@@ -142,3 +148,13 @@ class WordTokenizer:
         while block := list(islice(texts, chunk)):
             for encoding in self._tokenizer.encode_batch_fast(block, add_special_tokens=False):
                 yield np.array([BOS, *encoding.ids, EOS], dtype=np.int32)
+
+
+def _refuse_surrogates(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{text!r:.60}: character {error.start} is half a surrogate pair, which no UTF-8 text "
+            "holds; was it read as another encoding?"
+        ) from error

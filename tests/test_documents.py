@@ -49,7 +49,7 @@ def file_of(folder: Path, name: str, content: bytes | str) -> Path:
         (b"one\ntwo\n", ["one", "two"]),
         (b"one\n\n\ntwo", ["one", "", "", "two"]),
         (b"one\r\n\r\ntwo\r\n", ["one", "", "two"]),
-        (b"\xef\xbb\xbfone\n", ["one"]),
+        (b"\xef\xbb\xbfone\n\xef\xbb\xbftwo\n", ["one", "\ufefftwo"]),
         ("a\u2028b\u0085c\x0bd\x0ce\rf\n".encode(), ["a\u2028b\u0085c\x0bd\x0ce\rf"]),
         (b" NA \n", [" NA "]),
         (b'"a",b\n', ['"a",b']),

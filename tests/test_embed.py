@@ -110,6 +110,7 @@ def test_layout(models: Path, source: Path, capsys: pytest.CaptureFixture[str]) 
     assert index[LINES[0]] == "4"
     printed = capsys.readouterr()
     assert printed.out == ""
+    assert f"model: {latest_of_all(models, 'bilm')}\n" in printed.err
     assert f"wrote {out}: 7 documents" in printed.err
     assert sorted(file.name for file in source.parent.iterdir()) == ["news.txt", "out.h5"]
 
@@ -122,9 +123,17 @@ def mixed(models: Path, layers: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("pool", [None, "mean", "max"])
 @pytest.mark.parametrize("layer", ["all", "0", "1", "2", "mean", "mixed"])
-def test_layers_and_pools(layer: str, pool: str | None, models: Path, source: Path) -> None:
+def test_layers_and_pools(
+    layer: str,
+    pool: str | None,
+    models: Path,
+    source: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     options = {None: [], "mean": ["--pool"], "max": ["--pool", "max"]}[pool]
     found = content(run(models, source, "--layer", layer, *options))
+    model = latest_of_all(models, "classifier" if layer == "mixed" else "bilm")
+    assert f"model: {model}\n" in capsys.readouterr().err
     for row, (tokens, layers) in enumerate(embedded(models)):
         if layer == "mean":
             vectors = (layers[0] + layers[1] + layers[2]) / 3

@@ -64,10 +64,10 @@ def test_pretraining_leaves_a_whole_run(pretrained: Path) -> None:
     assert record["metrics"]["val/perplexity"] < record["data"]["vocabulary_size"] / 2
     assert record["settings"]["seed"] == 0
     curves, final = scalars(run), scalars(run / "final")
-    assert {"train/perplexity", "val/perplexity", "best_train/f1_forward"} <= set(curves)
+    assert {"train/perplexity", "val/perplexity", "train_best/f1_forward"} <= set(curves)
     assert {"grad_norm/total", "grad_norm/forward_lstm", "tokens_per_second"} <= set(curves)
     assert final["test/perplexity"] == pytest.approx([record["metrics"]["test/perplexity"]])
-    assert final["best_val/accuracy"] == pytest.approx([record["metrics"]["val/accuracy"]])
+    assert final["val_best/accuracy"] == pytest.approx([record["metrics"]["val/accuracy"]])
     assert record["choices"]["softmax"] == "adaptive"
 
 
@@ -100,7 +100,7 @@ def test_the_hparams_tab_has_settings_and_final_figures(sweep: tuple[Path, str])
         assert columns == pytest.approx(
             {
                 f"{tag}/{name}": metrics[f"{split}/{name}"]
-                for split, tag in (("val", "best_val"), ("test", "test"))
+                for split, tag in (("val", "val_best"), ("test", "test"))
                 for name in ("loss", "accuracy", "f1", "ece")
             }
         )

@@ -55,7 +55,7 @@ def test_jsonl_is_what_predict_says(
 ) -> None:
     monkeypatch.setattr(predict, "BLOCK", 3)
     lines = "\n".join(TEXTS)
-    stdin(monkeypatch, lines.replace("\n", "\r\n").encode())
+    stdin(monkeypatch, lines.replace("\n", "\r\n").encode("utf-8-sig"))
     (tmp_path / "some.txt").write_text(lines)
     given = {"arguments": TEXTS, "stdin": ["-"], "file": ["--file", str(tmp_path / "some.txt")]}
     main([*given[origin], "--model", str(folder), "--format", "jsonl"])
@@ -150,7 +150,9 @@ def test_a_pipe_without_end_is_answered_block_by_block(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(predict, "BLOCK", 4)
-    read, written, flushed = [], [], []
+    read: list[int] = []
+    written: list[str] = []
+    flushed: list[tuple[int, int]] = []
 
     class Endless:
         @property

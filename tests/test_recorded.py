@@ -106,15 +106,25 @@ def test_only_a_corpus_of_the_package_is_built(tmp_path: Path, target: object) -
     assert "this" not in sys.modules
 
 
+NO_SETTINGS = "no settings of a corpus"
+
+
 @pytest.mark.parametrize(
-    "content",
-    ["", "{", "[]", "null", "{}", '{"settings": null}', '{"settings": {"data": "toy"}}', b"\xff"],
+    ("content", "message"),
+    [
+        (b"", "not readable"),
+        (b"{", "not readable"),
+        (b"\xff", "not readable"),
+        (b"[]", NO_SETTINGS),
+        (b"null", NO_SETTINGS),
+        (b"{}", NO_SETTINGS),
+        (b'{"settings": null}', NO_SETTINGS),
+        (b'{"settings": {"data": "toy"}}', NO_SETTINGS),
+    ],
 )
-def test_a_record_that_does_not_help(tmp_path: Path, content: str | bytes) -> None:
-    (tmp_path / "metrics.json").write_bytes(
-        content if isinstance(content, bytes) else content.encode()
-    )
-    with pytest.raises(ArtifactError, match=r"metrics\.json: .*--file FILE") as caught:
+def test_a_record_that_does_not_help(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "metrics.json").write_bytes(content)
+    with pytest.raises(ArtifactError, match=rf"metrics\.json: {message}.*--file FILE") as caught:
         corpus_of(tmp_path, "cache")
     assert "\n" not in str(caught.value)
 

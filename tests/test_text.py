@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elmo.errors import ConfigError
+from elmo.errors import ConfigError, DataError
 from elmo.text import BOS, CLEANING_RULES, EOS, PAD, SPECIAL_TOKENS, UNK, WordTokenizer, clean
 
 # The residue is the corpus's, the words around it are our own.
@@ -113,3 +113,9 @@ def test_token_pattern() -> None:
 def test_impossible_sizes_are_refused(arguments: tuple[int, int | None]) -> None:
     with pytest.raises(ConfigError, match=r"data\.m"):
         WordTokenizer.train(["a"], *arguments)
+
+
+def test_half_a_surrogate_pair_is_refused() -> None:
+    tokenizer = WordTokenizer.train(["the bank"], min_count=1, max_size=None)
+    with pytest.raises(DataError, match="character 4 is half a surrogate pair"):
+        tokenizer.encode(["the bank", "the \udcff"])
