@@ -1,13 +1,7 @@
 from __future__ import annotations
 
-import errno
 import json
 import os
-import shutil
-import signal
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +13,12 @@ import torch
 import elmo.parts
 import elmo.vectors
 import elmo.vectors_file
-from conftest import ROOT, TINY_CLS, Script
+from conftest import TINY_CLS, Script
 from elmo import embed
 from elmo.classifier import load_classifier
 from elmo.encoders import ElmoEncoder, Embedding, StaticEncoder, load_encoder
 from elmo.errors import ArtifactError, ConfigError, DataError, MissingModelError
 from elmo.latest import latest_of_all
-from elmo.parts import Parts
 from elmo.reduction import halved
 from elmo.vectors import write_vectors
 from test_documents import write_table
@@ -55,20 +48,6 @@ def source(tmp_path: Path) -> Path:
     path = tmp_path / "news.txt"
     path.write_text("".join(f"{line}\n" for line in LINES))
     return path
-
-
-@pytest.fixture
-def written(monkeypatch: pytest.MonkeyPatch) -> list[range]:
-    """The parts that are written from now on."""
-    parts: list[range] = []
-    write = Parts.write
-
-    def note(self: Parts, documents: range, *arguments: Any) -> None:
-        parts.append(documents)
-        write(self, documents, *arguments)
-
-    monkeypatch.setattr(Parts, "write", note)
-    return parts
 
 
 def run(models: Path, source: Path, *options: str) -> Path:
@@ -194,30 +173,6 @@ def test_a_static_encoder_has_one_layer(tmp_path: Path, encoder: ElmoEncoder) ->
         write_vectors(tmp_path / "2.h5", list, static, None, layer="1", pool=None, half=False)
 
 
-@pytest.mark.parametrize(("documents", "characters"), [(1, 1000), (2, 1000), (1000, 40)])
-def test_blocks_change_nothing(
-    documents: int,
-    characters: int,
-    models: Path,
-    source: Path,
-    written: list[range],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    whole = content(run(models, source))
-    (source.parent / "out.h5").unlink()
-    monkeypatch.setattr(elmo.vectors, "BLOCK_DOCUMENTS", documents)
-    monkeypatch.setattr(elmo.vectors, "BLOCK_CHARACTERS", characters)
-    written.clear()
-    in_blocks = content(run(models, source))
-    assert len(written) > 2
-    assert [row for numbers in written for row in numbers] == list(range(len(LINES)))
-    assert in_blocks.keys() == whole.keys()
-    for row in map(str, range(len(LINES))):
-        np.testing.assert_allclose(in_blocks[row], whole[row], rtol=0, atol=1e-5)
-    for name in ("tokens", "sentence_to_index"):
-        assert in_blocks[name].tolist() == whole[name].tolist()
-
-
 @pytest.mark.parametrize("pool", ["mean", "max"])
 def test_no_pool_sees_padding(pool: str, models: Path, tmp_path: Path) -> None:
     short = "Shares fell."
@@ -248,170 +203,6 @@ def test_no_document(models: Path, tmp_path: Path) -> None:
 
 
 # Kills itself while it writes the third of its blocks.
-KILLED = """
-import os, signal, sys
-import elmo.vectors
-from elmo import embed
-elmo.vectors.BLOCK_DOCUMENTS = 10
-embed_block = elmo.vectors.embed_block
-calls = 0
-def killing(*arguments):
-    global calls
-    calls += 1
-    for row, vectors in enumerate(embed_block(*arguments)):
-        if calls == 3 and row == 5:
-            os.kill(os.getpid(), signal.SIGKILL)
-        yield vectors
-elmo.vectors.embed_block = killing
-embed.main(sys.argv[1:])
-"""
-
-
-def test_a_killed_run_goes_on_where_it_was(
-    models: Path,
-    tmp_path: Path,
-    written: list[range],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    source = tmp_path / "news.txt"
-    source.write_text("".join(f"{line} {number}\n" for number in range(8) for line in LINES))
-    monkeypatch.setattr(elmo.vectors, "BLOCK_DOCUMENTS", 10)
-    undisturbed = content(run(models, source).rename(tmp_path / "undisturbed.h5"))
-    assert "going on" not in capsys.readouterr().err
-
-    arguments = [str(source), "-o", str(tmp_path / "out.h5"), f"--output-dir={models}"]
-    command = [sys.executable, "-c", KILLED, *arguments, "--device=cpu"]
-    killed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    assert not (tmp_path / "out.h5").exists()
-    assert len(list((tmp_path / "out.h5.parts").glob("*.json"))) == 3  # with the settings
-
-    written.clear()
-    resumed = content(run(models, source))
-    assert written[0] == range(20, 30)
-    assert written[-1] == range(50, 56)
-    assert resumed.keys() == undisturbed.keys()
-    for name, value in undisturbed.items():
-        assert resumed[name].dtype == value.dtype
-        assert resumed[name].tolist() == value.tolist()
-    assert "20 of 56 documents are done, going on" in capsys.readouterr().err
-    assert not (tmp_path / "out.h5.parts").exists()
-
-
-def stopped(models: Path, source: Path) -> Path:
-    """The folder of the parts of a run that was stopped before the file was made of them."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(elmo.vectors_file, "put", lambda *_: (_ for _ in ()).throw(SystemExit))
-        with pytest.raises(SystemExit):
-            run(models, source)
-    return source.parent / "out.h5.parts"
-
-
-def test_a_run_stopped_at_the_end_embeds_nothing_again(
-    models: Path, source: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = stopped(models, source)
-    assert folder.is_dir()
-    assert not (source.parent / "out.h5").exists()
-    monkeypatch.setattr(elmo.vectors, "embed_block", None)
-    assert_close(content(run(models, source))["3"], embedded(models)[3].vectors)
-    assert not folder.exists()
-
-
-@pytest.mark.parametrize(
-    ("options", "difference"),
-    [
-        (["--layer=0"], "layer was all, is 0"),
-        (["--pool"], "pool was None, is mean"),
-        (["--half"], "half was False, is True"),
-        (["--model"], r"model was \w{16}, is \w{16}"),
-        (["--layer=mixed"], r"model was \w{16}, is \w{16}; layer was all, is mixed"),
-    ],
-)
-def test_other_settings_do_not_go_on(
-    options: list[str], difference: str, models: Path, source: Path, encoder: ElmoEncoder
-) -> None:
-    folder = stopped(models, source)
-    before = sorted(folder.iterdir())
-    if options == ["--model"]:
-        model = load_classifier(latest_of_all(models, "classifier"))
-        with torch.no_grad():
-            next(model.encoder.parameters()).mul_(1.001)
-        model.save(source.parent / "other.pt", {})
-        options = [f"--model={source.parent / 'other.pt'}"]
-    with pytest.raises(ConfigError, match=rf"other settings \({difference}\).* or delete that"):
-        run(models, source, *options)
-    assert sorted(folder.iterdir()) == before
-
-
-def test_another_input_does_not_go_on(models: Path, source: Path) -> None:
-    stopped(models, source)
-    source.write_text(source.read_text().replace("bank", "tank"))
-    with pytest.raises(ConfigError, match=r"\(fingerprint of the documents was \w+, is \w+\)"):
-        run(models, source)
-
-
-def test_a_folder_of_other_files_is_left_alone(models: Path, source: Path) -> None:
-    other = source.parent / "out.h5.parts" / "notes.txt"
-    other.parent.mkdir()
-    other.touch()
-    with pytest.raises(ConfigError, match="holds other files than parts"):
-        run(models, source)
-    assert other.exists()
-
-
-def test_an_existing_file_is_not_overwritten(models: Path, source: Path) -> None:
-    out = source.parent / "out.h5"
-    out.write_text("precious")
-    with pytest.raises(ConfigError, match=r"out\.h5: exists already; say -o with another name"):
-        run(models, source)
-    assert out.read_text() == "precious"
-    assert not (source.parent / "out.h5.parts").exists()
-
-
-def test_a_file_that_came_up_meanwhile_is_not_overwritten(
-    models: Path, source: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out = source.parent / "out.h5"
-    index = elmo.vectors_file.index
-
-    def slow(parts: Parts) -> Iterator[bytes]:
-        out.write_text("precious")
-        yield from index(parts)
-
-    monkeypatch.setattr(elmo.vectors_file, "index", slow)
-    with pytest.raises(ConfigError, match="exists already"):
-        run(models, source)
-    assert out.read_text() == "precious"
-    assert (source.parent / "out.h5.parts").is_dir()
-
-
-def test_one_process_at_a_time(models: Path, source: Path) -> None:
-    out = source.parent / "out.h5"
-    with Parts(out, {}), pytest.raises(ConfigError, match=r"another process works on .*out\.h5"):
-        run(models, source)
-    with pytest.raises(ConfigError, match="other settings"):
-        run(models, source)
-
-
-def test_a_full_disk(models: Path, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    with monkeypatch.context() as patch:
-        patch.setattr(elmo.parts.os, "fsync", full)
-        with pytest.raises(ConfigError, match="No space left on device"):
-            run(models, source)
-
-    usage = shutil.disk_usage(source)._replace(free=1)
-    with monkeypatch.context() as patch:
-        patch.setattr(elmo.vectors_file.shutil, "disk_usage", lambda _: usage)
-        with pytest.raises(ConfigError, match="make room and give the same command again"):
-            run(models, source)
-    assert_close(content(run(models, source))["3"], embedded(models)[3].vectors)
-
-
 def test_an_index_too_large_for_numpy_is_left_out(
     models: Path,
     source: Path,
@@ -428,20 +219,6 @@ def test_an_index_too_large_for_numpy_is_left_out(
         assert ("without sentence_to_index" in capsys.readouterr().err) is not there
         assert found["3"].shape[1] == len(found["tokens"][3].split())
         out.unlink()
-
-
-def test_documents_that_change_meanwhile(tmp_path: Path, encoder: ElmoEncoder) -> None:
-    readings = iter([["the bank", "left"], ["the bank", "left", "its river"]])
-    with pytest.raises(DataError, match=r"changed while they were read; delete .*out\.h5\.parts"):
-        write_vectors(
-            tmp_path / "out.h5",
-            lambda: next(readings),
-            encoder,
-            None,
-            layer="all",
-            pool=None,
-            half=False,
-        )
 
 
 @pytest.mark.parametrize(
@@ -484,21 +261,3 @@ def test_a_pipe_cannot_be_read_twice(models: Path, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "news.txt")
     with pytest.raises(ConfigError, match="a pipe; the documents are read twice"):
         run(models, tmp_path / "news.txt")
-
-
-@pytest.mark.slow
-def test_memory_does_not_grow_with_the_documents(models: Path, tmp_path: Path) -> None:
-    code = (
-        "import resource, sys\nfrom elmo import embed\nembed.main(sys.argv[1:])\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
-    )
-    peaks = []
-    for count in (5_000, 50_000):
-        source = tmp_path / f"{count}.txt"
-        source.write_text("".join(f"the bank raised its rates by {i}\n" for i in range(count)))
-        options = ["-o", f"{source}.h5", f"--output-dir={models}", "--layer=0", "--pool"]
-        command = [sys.executable, "-c", code, str(source), *options, "--device=cpu"]
-        result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-        peaks.append(int(result.stdout))
-    # HDF5's cache fills up to 32 MB; the documents alone would take 100 MB.
-    assert peaks[1] - peaks[0] < 50_000
