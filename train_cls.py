@@ -46,18 +46,19 @@ def train(cfg: DictConfig, run_dir: Path) -> float:
 
     model.save(run.artifact, {"data": data.facts, "metrics": metrics})
     writer = Writer(run_dir, logger)
+    splits = write_classification_results(task.results, corpus, writer)
     settings = settings_of(cfg)
+    writer.finish(choices(), settings, metrics, task.best_step)
     run.finish(
         metrics=metrics,
         lambdas=task.results["validation"].lambdas,
         gamma=model.mixer.scale.item(),
-        splits=write_classification_results(task.results, corpus, writer),
+        splits=splits,
         data=data.facts,
         seconds_of=task.seconds,
         choices=choices(),
         settings=settings,
     )
-    writer.finish(choices(), settings, metrics, task.best_step)
     output_dir = Path(cfg.output_dir)
     move_latest(output_dir, corpus.name, run_dir, in_multirun(), kind="classifier")
     return metrics["val/accuracy"]

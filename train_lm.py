@@ -48,18 +48,19 @@ def train(cfg: DictConfig, run_dir: Path) -> float:
 
     model.save(run.artifact, tokenizer, {"data": data.facts, "metrics": metrics})
     writer = Writer(run_dir, logger)
-    settings = settings_of(cfg)
+    splits = write_language_model_results(task.results, tokenizer, writer)
     write_projector(ElmoEncoder(tokenizer, bilm), corpus, logger)
+    settings = settings_of(cfg)
+    writer.finish(choices(), settings, metrics, task.best_step)
     run.finish(
         metrics=metrics,
-        splits=write_language_model_results(task.results, tokenizer, writer),
+        splits=splits,
         data=data.facts,
         embedding=embedding,
         seconds_of=task.seconds,
         choices=choices(),
         settings=settings,
     )
-    writer.finish(choices(), settings, metrics, task.best_step)
     move_latest(Path(cfg.output_dir), corpus.name, run_dir, only_if_better=in_multirun())
     return metrics["val/perplexity"]
 

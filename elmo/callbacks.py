@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import lightning
+import torch
 from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 
 from elmo.batches import Batch
@@ -23,16 +24,16 @@ class Throughput(Callback):
     """Logs `tokens_per_second`: real tokens, padding not counted, since the last time it logged."""
 
     def on_train_epoch_start(self, trainer: Any, task: Any) -> None:
-        self._mark, self._tokens = time.monotonic(), 0
+        self._mark, self._tokens = time.monotonic(), torch.tensor(0)
 
     def on_train_batch_end(
         self, trainer: Any, task: Any, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        self._tokens += int(batch.lengths.sum())
+        self._tokens = batch.lengths.sum() + self._tokens  # on the device: nothing waits for it
         if trainer.global_step % trainer.log_every_n_steps == 0:
             now = time.monotonic()
-            task.log("tokens_per_second", self._tokens / (now - self._mark))
-            self._mark, self._tokens = now, 0
+            task.log("tokens_per_second", self._tokens.item() / (now - self._mark))
+            self._mark, self._tokens = now, torch.tensor(0)
 
 
 class Progress(TQDMProgressBar):

@@ -60,8 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise ConfigError(f"{args.file}: a pipe; the documents are read twice, so say a file")
     read_documents(args.file, args.column)  # a wrong path ends here, before the imports
 
-    from elmo.parts import check_new
     from elmo.vectors import write_vectors
+    from elmo.vectors_parts import check_new
 
     check_new(args.output)
     device = cli.device(args)

@@ -12,8 +12,8 @@ from torch.nn import functional
 
 from elmo.errors import ConfigError
 
-# Logits computed at a time: 16 MiB in single precision at any V. Larger blocks go back to the system
-# after each use, and getting them anew costs half as much again as the work itself.
+# Logits computed at a time: 16 MiB in single precision at any V. Larger blocks go back to the
+# system after each use, and getting them anew costs half as much again as the work itself.
 CHUNK = 2**22
 
 

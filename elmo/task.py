@@ -60,6 +60,7 @@ class Task(lightning.LightningModule, ABC):
         self.best_step = 0
         self.seconds: dict[str, float] = {}
         self._epochs: list[float] = []
+        self._began = time.monotonic()
 
     @abstractmethod
     def parts(self) -> Mapping[str, Module]:

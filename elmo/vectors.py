@@ -15,9 +15,9 @@ from elmo.checkpoint import describe, state_checksum
 from elmo.encoders import Encoder
 from elmo.errors import ConfigError, DataError
 from elmo.mixers import Mixer
-from elmo.parts import Parts, Vectors
-from elmo.reduction import Reduction, halved, reduction
 from elmo.vectors_file import merge
+from elmo.vectors_parts import Parts, Vectors
+from elmo.vectors_reduction import Reduction, halved, reduction
 
 # A block is tokenised and sorted by length as one; a kill costs one at most.
 BLOCK_DOCUMENTS = 4096

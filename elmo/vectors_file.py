@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 
 from elmo.errors import ConfigError
-from elmo.parts import SEPARATOR, Parts, check_new
+from elmo.vectors_parts import SEPARATOR, Parts, check_new
 
 # The groups of this format keep a million data sets in flat memory, and HDF5 1.8 can read them.
 FORMAT = ("v108", "v108")

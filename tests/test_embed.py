@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 import torch
 
-import elmo.parts
 import elmo.vectors
 import elmo.vectors_file
+import elmo.vectors_parts
 from conftest import TINY_CLS, Script
 from elmo import embed
 from elmo.classifier import load_classifier
 from elmo.encoders import ElmoEncoder, Embedding, StaticEncoder, load_encoder
 from elmo.errors import ArtifactError, ConfigError, DataError, MissingModelError
 from elmo.latest import latest_of_all
-from elmo.reduction import halved
 from elmo.vectors import write_vectors
+from elmo.vectors_reduction import halved
 from test_documents import write_table
 
 LINES = [

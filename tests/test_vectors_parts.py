@@ -16,17 +16,17 @@ import numpy as np
 import pytest
 import torch
 
-import elmo.parts
 import elmo.vectors
 import elmo.vectors_file
+import elmo.vectors_parts
 from conftest import ROOT
 from elmo.encoders import ElmoEncoder
 from elmo.errors import ConfigError, DataError
 from elmo.language_model import load_language_model
 from elmo.latest import latest_of_all
 from elmo.mixers import ScalarMix
-from elmo.parts import Parts
 from elmo.vectors import fingerprint, write_vectors
+from elmo.vectors_parts import Parts
 from test_embed import LINES, assert_close, content, embedded, run
 
 
@@ -237,7 +237,7 @@ def test_a_full_disk(pretrained: Path, source: Path, monkeypatch: pytest.MonkeyP
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(elmo.parts.os, "fsync", full)
+        patch.setattr(elmo.vectors_parts.os, "fsync", full)
         with pytest.raises(ConfigError, match="No space left on device"):
             run(pretrained, source)
 

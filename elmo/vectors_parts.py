@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import math
 import os
@@ -16,6 +15,11 @@ import numpy as np
 
 from elmo.errors import ConfigError
 from elmo.runs import atomic_writer, write_json
+
+try:
+    import fcntl
+except ImportError:  # Windows: there two processes that write the same file are not told apart
+    fcntl = None  # type: ignore[assignment]
 
 SEPARATOR = ", "  # of the entries of `sentence_to_index`
 
@@ -83,6 +87,8 @@ class Parts:
         self._open.close()
 
     def _lock(self, handle: IO[str]) -> None:
+        if fcntl is None:
+            return
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
