@@ -23,8 +23,9 @@ def confusion_matrix_figure(counts: np.ndarray, names: list[str], title: str) ->
     """
     shares = counts / np.maximum(1, counts.sum(1, keepdims=True))
     spacious = len(names) <= SPACIOUS
-    size = 1.6 + (1.1 if spacious else 0.33) * len(names)
-    figure = Figure(figsize=(size + 0.6, size), layout="constrained", dpi=120)
+    # Few pixels: TensorBoard shows pictures small at first, and the numbers are to be read there.
+    size = 1.1 + 0.75 * len(names) if spacious else 1.6 + 0.33 * len(names)
+    figure = Figure(figsize=(size + 0.9, size), layout="constrained", dpi=100)
     axes = figure.add_subplot()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     label = "share of the true class" if spacious else "share of the true word; numbers in per cent"
