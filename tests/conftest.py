@@ -139,6 +139,15 @@ def pretrained(script: Script, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture(scope="session")
+def classified(script: Script, pretrained: Path) -> Path:
+    """The run folder of a tiny classifier on that biLM, whose mixer is learned."""
+    folder = pretrained / "classified"
+    overrides = [*TINY_CLS, "mixer=learned", f"hydra.run.dir={folder}"]
+    script("train_cls", *overrides, output_dir=pretrained)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def toy_validation(toy: ToyNews) -> list[Batch]:
     """Every validation row of the corpus that `pretrained` was pretrained on, in batches."""
     data = LanguageModelData(

@@ -13,7 +13,6 @@ import torch
 import elmo.vectors
 import elmo.vectors_file
 import elmo.vectors_parts
-from conftest import TINY_CLS, Script
 from elmo import embed
 from elmo.classifier import load_classifier
 from elmo.encoders import ElmoEncoder, Embedding, StaticEncoder, load_encoder
@@ -35,11 +34,8 @@ LINES = [
 
 
 @pytest.fixture(scope="module")
-def models(script: Script, pretrained: Path) -> Path:
+def models(pretrained: Path, classified: Path) -> Path:
     """An output folder whose latest models are a biLM and a classifier on it."""
-    folder = pretrained / "classifier_to_embed"
-    few = ["trainer.limit_train_batches=5", f"hydra.run.dir={folder}"]
-    script("train_cls", *TINY_CLS, *few, "mixer=learned", output_dir=pretrained)
     return pretrained
 
 

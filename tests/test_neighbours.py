@@ -2,14 +2,11 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from conftest import ROOT
 from elmo.corpora import ToyNews
 from elmo.errors import ElmoError
 from elmo.latest import latest_run
@@ -159,16 +156,3 @@ def test_an_empty_file(command: Any, tmp_path: Path) -> None:
     (tmp_path / "empty.txt").write_text("")
     with pytest.raises(ElmoError, match=r"empty\.txt"):
         command(SENTENCE, "--file", str(tmp_path / "empty.txt"))
-
-
-def test_help_waits_for_no_torch() -> None:
-    code = (
-        "import sys\nfrom elmo.neighbours import main\n"
-        "try: main(['--help'])\nexcept SystemExit: pass\n"
-        "assert not {'torch', 'lightning', 'datasets'} & set(sys.modules)"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert result.returncode == 0, result.stderr
-    assert "--column" in result.stdout

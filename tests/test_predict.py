@@ -4,14 +4,12 @@ import csv
 import io
 import json
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from conftest import ROOT, TINY_CLS, Script
 from elmo import cli, predict
 from elmo.classifier import TextClassifier, load_classifier
 from elmo.explanation import explain
@@ -27,17 +25,8 @@ TEXTS = [
 
 
 @pytest.fixture(scope="module")
-def folder(script: Script, pretrained: Path) -> Path:
-    """The run folder of a tiny classifier whose mixer is learned."""
-    folder = pretrained / "to_predict"
-    overrides = [*TINY_CLS, "mixer=learned", "evaluate_test=false", f"hydra.run.dir={folder}"]
-    script("train_cls", *overrides, output_dir=pretrained)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def model(folder: Path) -> TextClassifier:
-    return load_classifier(folder)
+def model(classified: Path) -> TextClassifier:
+    return load_classifier(classified)
 
 
 def stdin(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
@@ -46,7 +35,7 @@ def stdin(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
 
 @pytest.mark.parametrize("origin", ["arguments", "stdin", "file"])
 def test_jsonl_is_what_predict_says(
-    folder: Path,
+    classified: Path,
     model: TextClassifier,
     origin: str,
     tmp_path: Path,
@@ -58,7 +47,7 @@ def test_jsonl_is_what_predict_says(
     stdin(monkeypatch, lines.replace("\n", "\r\n").encode("utf-8-sig"))
     (tmp_path / "some.txt").write_text(lines)
     given = {"arguments": TEXTS, "stdin": ["-"], "file": ["--file", str(tmp_path / "some.txt")]}
-    main([*given[origin], "--model", str(folder), "--format", "jsonl"])
+    main([*given[origin], "--model", str(classified), "--format", "jsonl"])
     printed = capsys.readouterr()
     found = [json.loads(line) for line in printed.out.splitlines()]
     assert [line["text"] for line in found] == TEXTS
@@ -67,12 +56,12 @@ def test_jsonl_is_what_predict_says(
         assert line["label"] == label == max(probabilities, key=probabilities.__getitem__)
         assert line["probabilities"] == pytest.approx(probabilities, abs=1e-5)
         assert sum(line["probabilities"].values()) == pytest.approx(1, abs=1e-5)
-    assert printed.err.splitlines() == [f"model: {folder}"]
+    assert printed.err.splitlines() == [f"model: {classified}"]
 
 
-def test_csv(folder: Path, model: TextClassifier, capsys: pytest.CaptureFixture[str]) -> None:
+def test_csv(classified: Path, model: TextClassifier, capsys: pytest.CaptureFixture[str]) -> None:
     texts = [*TEXTS, "two\nlines\rand three"]
-    main([*texts, "--model", str(folder), "--format", "csv"])
+    main([*texts, "--model", str(classified), "--format", "csv"])
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out, newline="")))
     assert [row.pop("text") for row in rows] == texts
     predictions = model.predict(texts)
@@ -85,14 +74,14 @@ def test_csv(folder: Path, model: TextClassifier, capsys: pytest.CaptureFixture[
 
 @pytest.mark.parametrize("columns", [100, 30])
 def test_table(
-    folder: Path,
+    classified: Path,
     model: TextClassifier,
     columns: int,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
-    main([*TEXTS, "--output-dir", str(folder.parent), "--model", str(folder)])
+    main([*TEXTS, "--output-dir", str(classified.parent), "--model", str(classified)])
     lines = capsys.readouterr().out.splitlines()
     assert {len(line) for line in lines} == {max(columns, 78)}  # cuts the text, never a figure
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if "│" in line]
@@ -108,9 +97,9 @@ def test_table(
 
 
 def test_explanations_in_jsonl(
-    folder: Path, model: TextClassifier, capsys: pytest.CaptureFixture[str]
+    classified: Path, model: TextClassifier, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    main([*TEXTS, "--explain", "--model", str(folder), "--format", "jsonl"])
+    main([*TEXTS, "--explain", "--model", str(classified), "--format", "jsonl"])
     found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     for text, line in zip(TEXTS, found, strict=True):
         (label, probabilities), lambdas, words = explain(model, text)
@@ -123,13 +112,13 @@ def test_explanations_in_jsonl(
 
 
 def test_explanations_below_the_texts_of_a_table(
-    folder: Path,
+    classified: Path,
     model: TextClassifier,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    main([*TEXTS, "--explain", "--model", str(folder)])
+    main([*TEXTS, "--explain", "--model", str(classified)])
     lines = capsys.readouterr().out.splitlines()
     rows = "\n".join(line.split("│")[1] if "│" in line else "" for line in lines).split("\n\n")
     for text, row in zip(TEXTS, rows[1:], strict=True):
@@ -147,7 +136,7 @@ def test_explanations_below_the_texts_of_a_table(
 
 
 def test_a_pipe_without_end_is_answered_block_by_block(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    classified: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(predict, "BLOCK", 4)
     read: list[int] = []
@@ -174,13 +163,15 @@ def test_a_pipe_without_end_is_answered_block_by_block(
     monkeypatch.setattr(sys, "stdin", Endless())
     monkeypatch.setattr(sys, "stdout", Reader())
     with pytest.raises(BrokenPipeError):
-        main(["-", "--model", str(folder), "--format", "jsonl"])
+        main(["-", "--model", str(classified), "--format", "jsonl"])
     assert flushed == [(4, 4), (8, 8), (12, 12)]
 
 
-def test_the_latest_classifier_is_taken(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["the bank", "--output-dir", str(folder.parent)])
-    latest = latest_of_all(folder.parent, "classifier")
+def test_the_latest_classifier_is_taken(
+    classified: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["the bank", "--output-dir", str(classified.parent)])
+    latest = latest_of_all(classified.parent, "classifier")
     assert capsys.readouterr().err.splitlines() == [f"model: {latest}"]
 
 
@@ -198,7 +189,7 @@ def test_the_latest_classifier_is_taken(folder: Path, capsys: pytest.CaptureFixt
     ],
 )
 def test_mistakes_end_in_one_line(
-    folder: Path,
+    classified: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     arguments: list[str],
@@ -206,25 +197,10 @@ def test_mistakes_end_in_one_line(
 ) -> None:
     stdin(monkeypatch, "fine\ncafé\n".encode("latin-1"))
     with pytest.raises(SystemExit) as exit_:
-        cli.run(lambda: main(["--output-dir", str(folder.parent), *arguments]))
+        cli.run(lambda: main(["--output-dir", str(classified.parent), *arguments]))
     printed = capsys.readouterr()
     assert exit_.value.code == 1
     assert printed.out == ""
     (error,) = [line for line in printed.err.splitlines() if not line.startswith("model: ")]
     assert error.startswith("error: ")
     assert message in error
-
-
-@pytest.mark.parametrize("name", ["generate", "predict"])
-def test_help_does_not_wait_for_torch(name: str) -> None:
-    code = (
-        f"import sys, runpy; sys.argv = ['elmo.{name}', '--help']\n"
-        f"try: runpy.run_module('elmo.{name}', run_name='__main__')\n"
-        "except SystemExit: pass\n"
-        "assert not {'torch', 'lightning', 'datasets', 'hydra'} & set(sys.modules)"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert result.returncode == 0, result.stderr
-    assert "--model" in result.stdout
