@@ -71,6 +71,15 @@ def test_pretraining_leaves_a_whole_run(pretrained: Path) -> None:
     assert record["choices"]["softmax"] == "adaptive"
 
 
+def test_gradient_norms_of_the_parts_make_up_the_total(pretrained: Path) -> None:
+    curves = scalars(latest_run(pretrained, "toy"))
+    parts = [curves[f"grad_norm/{name}"] for name in ("embedding", "softmax")]
+    parts += [curves[f"grad_norm/{name}_lstm"] for name in ("forward", "backward")]
+    assert len(parts[0]) == 4  # of 12 steps every third
+    for total, *squares in zip(curves["grad_norm/total"], *parts, strict=True):
+        assert total == pytest.approx(math.hypot(*squares), rel=1e-4)
+
+
 def test_sweep_table(sweep: tuple[Path, str]) -> None:
     folder, printed = sweep
     with (folder / "sweep.csv").open() as handle:
@@ -310,6 +319,12 @@ def test_final_figures_and_artifact_are_of_the_chosen_epoch(
     assert curve[0] > 1.1 * curve[-1]
     logged = read_record(tmp_path / "run")["metrics"]["val/perplexity"]
     assert logged == pytest.approx(curve[0], rel=1e-4)
+    events = EventAccumulator(str(tmp_path / "run/final"))
+    events.Reload()
+    (final,) = events.Scalars("val_best/perplexity")
+    events = EventAccumulator(str(tmp_path / "run"))
+    events.Reload()
+    assert final.step == events.Scalars("val/perplexity")[0].step + 1  # which counts from 0
     model, _ = load_language_model(tmp_path / "run")
     with torch.no_grad():
         nll = torch.cat([model(batch.tokens, batch.lengths) for batch in toy_validation], dim=1)
