@@ -116,8 +116,7 @@ def load_artifact(path: str | Path, *kinds: str) -> dict[str, Any]:
         candidates = [file / KINDS[kind].file for kind in kinds]
         file = next((one for one in candidates if one.is_file()), candidates[0])
     if not file.is_file():
-        scripts = " or ".join(f"`python {KINDS[kind].script}`" for kind in kinds)
-        raise ArtifactError(f"{file}: no such file; {scripts} writes one")
+        raise ArtifactError(_missing(Path(path), file, kinds))
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch has no common base for what a bad file can cause
@@ -144,6 +143,20 @@ def load_artifact(path: str | Path, *kinds: str) -> dict[str, Any]:
     if content["checksum"] != _checksum(content):
         raise ArtifactError(f"{file}: its checksum does not fit its content; copy the file again")
     return content
+
+
+def _missing(path: Path, file: Path, kinds: tuple[str, ...]) -> str:
+    """What to say where there is no artifact: what lies there instead, if anything does."""
+    files = " or ".join(KINDS[kind].file for kind in kinds)
+    if path.is_dir():
+        for other in KINDS.values():
+            if (path / other.file).is_file():
+                return f"{path}: holds {other.file}, expected {files}; name another run folder"
+        for job in sorted(path.iterdir()):
+            if any((job / KINDS[kind].file).is_file() for kind in kinds):
+                return f"{path}: a sweep; name one of its jobs, such as {job}"
+    scripts = " or ".join(f"`python {KINDS[kind].script}`" for kind in kinds)
+    return f"{file}: no such file; {scripts} writes one"
 
 
 def fill(module: nn.Module, state: dict[str, Tensor]) -> None:

@@ -53,7 +53,8 @@ def model_path(args: argparse.Namespace, kind: str) -> Path:
     """
     from elmo.latest import latest_of_all
 
-    path = Path(args.model) if args.model else latest_of_all(Path(args.output_dir), kind)
+    named = args.model is not None
+    path = Path(args.model) if named else latest_of_all(Path(args.output_dir), kind)
     say(f"model: {path}")
     return path
 
@@ -70,11 +71,11 @@ def device(args: argparse.Namespace) -> torch.device:
         return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     try:
         chosen = torch.device(args.device)
-        torch.empty(1, device=chosen)
+        torch.empty(1, device=chosen).tolist()  # some devices hold no numbers
     except (RuntimeError, AssertionError) as error:  # torch has no common base for these
-        reason = str(error).splitlines()[0]
         raise ConfigError(
-            f"--device {args.device} is not to be had here ({reason}); leave it out, or say cpu"
+            f"--device {args.device} is not to be had here; expected cpu, or cuda, cuda:1 or mps "
+            "where there is one; leave it out for the best there is"
         ) from error
     return chosen
 
@@ -86,6 +87,9 @@ def say(message: str) -> None:
 
 def run(main: Callable[[], None]) -> None:
     """Run a command; a user's mistake ends in one line on standard error and exit code 1."""
+    if sys.stdout is None:
+        say("error: standard output is closed; the results have nowhere to go")
+        sys.exit(1)
     try:
         main()
         sys.stdout.flush()
@@ -95,6 +99,9 @@ def run(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         say("interrupted")
         sys.exit(130)
-    except BrokenPipeError:  # the reader of a pipe, such as `head`, has had enough
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):  # a reader, such as `head`, has had enough
+            say(f"error: {error}")
+        # What is still in the buffer would be tried again at the exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

@@ -201,6 +201,10 @@ class ToyNews(Corpus):
 
     def __init__(self, rows: int, test_rows: int, seed: int, **arguments: Any) -> None:
         super().__init__(**arguments)
+        if min(rows, test_rows) < 1:
+            raise ConfigError(
+                f"data.rows is {rows}, data.test_rows {test_rows}; expected 1 or more"
+            )
         self.rows = rows
         self.test_rows = test_rows
         self.seed = seed

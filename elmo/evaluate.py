@@ -15,7 +15,7 @@ from rich.text import Text
 
 from elmo import cli
 from elmo.documents import add_column, read_documents
-from elmo.errors import ConfigError, DataError
+from elmo.errors import ArtifactError, ConfigError, DataError
 
 if TYPE_CHECKING:
     from elmo.batches import Batch
@@ -35,8 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if args.column is not None and args.file is None:
         raise ConfigError(f"--column {args.column} names a column of --file, which is not given")
     folder = Path(args.output) if args.output else None
-    if folder and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigError(f"{folder}: exists already; name a new folder with -o")
+    if folder:
+        _make(folder)
 
     from elmo.language_model import load_language_model
 
@@ -46,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     path = cli.model_path(args, "bilm")
     model, tokenizer = load_language_model(path)
     model.to(cli.device(args))
-    sources, facts = _file(args, tokenizer) if args.file else _corpus(path, args, tokenizer)
+    from_file = args.file is not None
+    sources, facts = _file(args, tokenizer) if from_file else _corpus(path, args, tokenizer)
     results = {name: _score(model, batches, name) for name, batches in sources.items()}
     _print(results, facts)
     if folder:
@@ -82,6 +83,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _make(folder: Path) -> None:
+    """Before the work begins, so that its figures have a place to go."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        empty = not any(folder.iterdir())
+    except OSError as error:
+        raise ConfigError(f"-o {folder}: no folder can be made there ({error.strerror})") from error
+    if not empty:
+        raise ConfigError(f"{folder}: exists already; name a new folder with -o")
+
+
 def _corpus(
     path: Path, args: argparse.Namespace, tokenizer: WordTokenizer
 ) -> tuple[dict[str, Iterable[Batch]], dict[str, Any]]:
@@ -92,20 +104,21 @@ def _corpus(
 
     corpus = corpus_of(path, args.cache_dir, dict(map(_setting, args.data)))
     record = read_record(path if path.is_dir() else path.parent)
-    if not args.data and corpus.fingerprint != record["data"]["fingerprint"]:
+    try:
+        fingerprint = record["data"]["fingerprint"]
+        recorded = record["settings"]["datamodule"]
+        wanted = {name: recorded[name] for name in ("token_budget", "evaluation_rows", "seed")}
+    except (LookupError, TypeError) as error:
+        raise ArtifactError(
+            f"{path}: the metrics.json beside it is no record of a pretraining ({error!r}); put "
+            "the run's own back, or name texts with --file"
+        ) from error
+    if corpus.fingerprint != fingerprint:
         cli.say(
-            f"the corpus has changed: {corpus.fingerprint}, {record['data']['fingerprint']} in the "
-            "run; its files, the cleaning rules or the split are others, and figures will differ"
+            f"another corpus than the run's: {corpus.fingerprint}, not {fingerprint}; its files, "
+            "settings, cleaning rules or split are others, and so will the figures be"
         )
-    recorded = record["settings"]["datamodule"]
-    data = LanguageModelData(
-        corpus=corpus,
-        tokenizer=tokenizer,
-        token_budget=recorded["token_budget"],
-        num_workers=0,
-        evaluation_rows=recorded["evaluation_rows"],
-        seed=recorded["seed"],
-    )
+    data = LanguageModelData(corpus=corpus, tokenizer=tokenizer, num_workers=0, **wanted)
     splits: dict[str, Iterable[Batch]] = {
         split: data.evaluation_loader(split) for split in ("train", "validation", "test")
     }

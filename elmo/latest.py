@@ -65,7 +65,7 @@ def latest_run(output_dir: Path, data_name: str, kind: str = "bilm") -> Path:
             f"{pointer}: no {title} was trained on data={data_name} yet; run `{command}` first, "
             f"or name a model: {naming}"
         )
-    run = output_dir / pointer.read_text().strip()
+    run = output_dir / pointer.read_text(errors="replace").strip()
     if not (run / file).is_file():
         raise MissingModelError(
             f"{pointer} names {run}, which holds no {file} any more; run `{command}` again, "

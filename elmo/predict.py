@@ -8,7 +8,6 @@ import json
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -28,8 +27,8 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 The class of each text and the probability of every class. A table is printed once the
-last text is classified; jsonl and csv are written as it goes, for files and pipes of any
-length. A table names the 10 words that weigh most, jsonl every word."""
+last text is classified; jsonl and csv are written 256 documents at a time, for files and
+pipes of any length. A table names the 10 words that weigh most, jsonl every word."""
 
 BLOCK = 256  # documents classified, written and flushed at a time
 STRONGEST = 10  # words of a text whose effects the table shows
@@ -120,14 +119,30 @@ def answers(
     """Classify block by block; an explained document is a block of its own."""
     from elmo.explanation import explain
 
-    documents = iter(documents)
-    while block := list(islice(documents, 1 if explained else BLOCK)):
+    for block in _blocks(documents, 1 if explained else BLOCK):
         if explained:
             explanation = explain(model, block[0])
             yield [Answer(block[0], explanation.prediction, explanation)]
         else:
             pairs = zip(block, model.predict(block), strict=True)
             yield [Answer(text, prediction, None) for text, prediction in pairs]
+
+
+def _blocks(documents: Iterable[str], size: int) -> Iterator[list[str]]:
+    """Where a document cannot be read, those before it are a block, and then the error."""
+    block: list[str] = []
+    try:
+        for text in documents:
+            block.append(text)
+            if len(block) == size:
+                yield block
+                block = []
+    except DataError:
+        if block:
+            yield block
+        raise
+    if block:
+        yield block
 
 
 def write_jsonl(blocks: Iterable[list[Answer]]) -> None:

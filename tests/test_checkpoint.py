@@ -143,6 +143,16 @@ def test_other_files_are_refused(bilm_file: Path, tmp_path: Path) -> None:
         load_bilm(other)
 
 
+def test_a_folder_without_the_artifact_says_what_it_holds(bilm_file: Path, tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"holds bilstm\.pt, expected classifier\.pt"):
+        load_classifier(bilm_file.parent)
+    job = tmp_path / "sweep" / "0_seed-1"
+    job.mkdir(parents=True)
+    bilm_file.rename(job / "bilstm.pt")
+    with pytest.raises(ArtifactError, match=rf"a sweep; name one of its jobs, such as {job}"):
+        load_bilm(job.parent)
+
+
 def test_a_newer_format_is_refused(bilm_file: Path) -> None:
     content = torch.load(bilm_file, weights_only=True)
     torch.save({**content, "version": 99}, bilm_file)

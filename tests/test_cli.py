@@ -62,6 +62,19 @@ def test_without_a_model_one_line_says_what_to_do(name: str, tmp_path: Path) -> 
     assert re.match(r"error: .*latest: no \w+ was trained yet; run `python train_\w+\.py`", line)
 
 
+@pytest.mark.parametrize("arguments", [["--format", "csv"], ["--format", "table"]])
+def test_a_full_disk_is_one_line(classified: Path, arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "elmo.predict", "the bank", "--model", str(classified)]
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(
+            [*command, *arguments], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert result.returncode == 1
+    *_, line = result.stderr.decode().splitlines()
+    assert line == "error: [Errno 28] No space left on device"
+    assert b"Traceback" not in result.stderr
+
+
 def test_an_interrupt_ends_without_a_traceback(classified: Path) -> None:
     command = [sys.executable, "-m", "elmo.predict", "-", "--model", str(classified)]
     process = subprocess.Popen(

@@ -114,6 +114,25 @@ def test_mistakes(
         main([str(run), "--cache-dir", str(cache_dir), *arguments])
 
 
+def test_a_place_for_the_figures_is_made_before_the_work(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(ConfigError, match="no folder can be made there"):
+        main([str(run), "-o", str(tmp_path / "file" / "folder")])
+
+
+@pytest.mark.parametrize("change", ["classifier", "no datamodule"])
+def test_a_record_of_something_else(
+    run: Path, classified: Path, cache_dir: Path, tmp_path: Path, change: str
+) -> None:
+    shutil.copy(run / "bilstm.pt", tmp_path)
+    record = read_record(classified if change == "classifier" else run)
+    if change == "no datamodule":
+        del record["settings"]["datamodule"]
+    (tmp_path / "metrics.json").write_text(json.dumps(record))
+    with pytest.raises(ArtifactError, match="no record of a pretraining"):
+        main([str(tmp_path), "--cache-dir", str(cache_dir)])
+
+
 def test_nothing_is_overwritten(run: Path, tmp_path: Path) -> None:
     (tmp_path / "there").write_text("kept")
     with pytest.raises(ConfigError, match=f"{tmp_path}: exists already"):

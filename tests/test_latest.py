@@ -43,6 +43,13 @@ def test_a_damaged_pointer_is_no_model(pointer: str, tmp_path: Path) -> None:
         latest_run(tmp_path, "toy")
 
 
+def test_a_pointer_that_is_no_text_is_no_model(tmp_path: Path) -> None:
+    write_text(latest_pointer(tmp_path, "toy"), "")
+    latest_pointer(tmp_path, "toy").write_bytes(b"\xff\xfe")
+    with pytest.raises(MissingModelError, match=r"python train_lm\.py data=toy"):
+        latest_run(tmp_path, "toy")
+
+
 def test_the_pointer_follows_the_output_folder(tmp_path: Path) -> None:
     outputs = tmp_path / "outputs"
     move_latest(outputs, "toy", pretrained(outputs, "one", 3.0), only_if_better=False)

@@ -204,3 +204,14 @@ def test_mistakes_end_in_one_line(
     (error,) = [line for line in printed.err.splitlines() if not line.startswith("model: ")]
     assert error.startswith("error: ")
     assert message in error
+
+
+def test_what_came_before_a_damaged_line_is_answered(
+    classified: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stdin(monkeypatch, b"the bank\n\xff\xfe\nthe river\n")
+    with pytest.raises(SystemExit):
+        cli.run(lambda: main(["-", "--format", "jsonl", "--model", str(classified)]))
+    printed = capsys.readouterr()
+    assert [json.loads(line)["text"] for line in printed.out.splitlines()] == ["the bank"]
+    assert "standard input, line 2: not UTF-8" in printed.err
