@@ -30,12 +30,20 @@ class Softmax(nn.Module, ABC):
         self.dim = dim
         self.vocab_size = vocab_size
 
-    @abstractmethod
     def forward(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """hidden (N, D/2), targets (N,) -> negative log-likelihood in nats (N,).
 
-        Without gradients no more than `CHUNK` logits are held at a time.
+        Without gradients no more than `CHUNK` logits are held at a time. With them all logits are
+        kept for the way back, so pieces would only cost time.
         """
+        if torch.is_grad_enabled():
+            return self._nll(hidden, targets)
+        pieces = zip(self._chunks(hidden), self._chunks(targets), strict=True)
+        return torch.cat([self._nll(*piece) for piece in pieces])
+
+    @abstractmethod
+    def _nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """`forward` of all at once."""
 
     @abstractmethod
     def _log_prob(self, hidden: Tensor) -> Tensor:
@@ -73,11 +81,8 @@ class LinearSoftmax(Softmax, ABC):
         super().__init__(dim, vocab_size)
         self.output = nn.Linear(dim, vocab_size)
 
-    def _exact(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        pieces = zip(self._chunks(hidden), self._chunks(targets), strict=True)
-        return torch.cat(
-            [functional.cross_entropy(self.output(h), t, reduction="none") for h, t in pieces]
-        )
+    def _nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        return functional.cross_entropy(self.output(hidden), targets, reduction="none")
 
     def _log_prob(self, hidden: Tensor) -> Tensor:
         return self.output(hidden).log_softmax(1)
@@ -85,9 +90,6 @@ class LinearSoftmax(Softmax, ABC):
 
 class FullSoftmax(LinearSoftmax):
     """softmax(W h + b) over the whole vocabulary: exact and slow, the yardstick of the others."""
-
-    def forward(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        return self._exact(hidden, targets)
 
 
 class AdaptiveSoftmax(Softmax):
@@ -117,14 +119,9 @@ class AdaptiveSoftmax(Softmax):
     # PyTorch's class writes the clusters into one tensor of the type of its input, which fails
     # where autocast gives them another type: here it stays off.
 
-    def forward(self, hidden: Tensor, targets: Tensor) -> Tensor:
+    def _nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
         with torch.autocast(hidden.device.type, enabled=False):
-            hidden = self._as_weights(hidden)
-            if torch.is_grad_enabled():
-                return -self.output(hidden, targets).output
-            # All targets of a cluster have its logits at once: of the last one, 2 V / 3 each.
-            pieces = zip(self._chunks(hidden), self._chunks(targets), strict=True)
-            return torch.cat([-self.output(*piece).output for piece in pieces])
+            return -self.output(self._as_weights(hidden), targets).output
 
     def _log_prob(self, hidden: Tensor) -> Tensor:
         with torch.autocast(hidden.device.type, enabled=False):
@@ -180,9 +177,9 @@ class SampledSoftmax(LinearSoftmax):
         law = (1 / (words + 1)).log1p() / math.log(self.vocab_size + 1)
         return (self.samples * law).log().float()
 
-    def forward(self, hidden: Tensor, targets: Tensor) -> Tensor:
+    def _nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
         if not self.training:
-            return self._exact(hidden, targets)
+            return super()._nll(hidden, targets)
         uniform = torch.rand(self.samples, dtype=torch.float64, device=hidden.device)
         drawn = (uniform * math.log(self.vocab_size + 1)).exp().long() - 1  # (S,)
         drawn = drawn.clamp(0, self.vocab_size - 1)

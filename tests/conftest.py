@@ -17,7 +17,9 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from elmo import cli
 from elmo.batches import Batch
 from elmo.bilm import BiLM
 from elmo.corpora import ToyNews
@@ -40,6 +42,7 @@ TINY = (
 )
 TINY_LM = (*TINY, "embedding.dim=16", "bilm.hidden_dim=16", "datamodule.evaluation_rows=100")
 TINY_CLS = (*TINY, "head.hidden_dim=16")
+MIXERS = ("trainable", "frozen", "learned")
 
 
 @pytest.fixture(scope="session")
@@ -138,6 +141,26 @@ def pretrained(script: Script, tmp_path_factory: pytest.TempPathFactory) -> Path
     return output_dir
 
 
+def job(sweep_dir: Path, mixer: str) -> Path:
+    (folder,) = sweep_dir.glob(f"*mixer-{mixer}*")
+    return folder
+
+
+def scalars(run_dir: Path) -> dict[str, list[float]]:
+    events = EventAccumulator(str(run_dir))
+    events.Reload()
+    return {tag: [e.value for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+
+
+@pytest.fixture(scope="session")
+def sweep(script: Script, pretrained: Path) -> tuple[Path, str]:
+    """The folder of the three-mixer sweep, and what it printed."""
+    folder = pretrained / "three_mixers"
+    overrides = [*TINY_CLS, f"mixer={','.join(MIXERS)}", "seed=3", f"hydra.sweep.dir={folder}"]
+    result = script("train_cls", *overrides, "-m", output_dir=pretrained)
+    return folder, result.stdout
+
+
 @pytest.fixture(scope="session")
 def classified(script: Script, pretrained: Path) -> Path:
     """The run folder of a tiny classifier on that biLM, whose mixer is learned."""
@@ -159,3 +182,15 @@ def toy_validation(toy: ToyNews) -> list[Batch]:
         evaluation_rows=100,
     )
     return list(data.val_dataloader())
+
+
+def error_line(command: Callable[[], None], capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line in which a command ends; anything else that it printed fails the test."""
+    with pytest.raises(SystemExit) as exit_:
+        cli.run(command)
+    printed = capsys.readouterr()
+    assert exit_.value.code == 1
+    assert printed.out == ""
+    (error,) = [line for line in printed.err.splitlines() if not line.startswith("model: ")]
+    assert error.startswith("error: ")
+    return error

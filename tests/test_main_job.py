@@ -16,10 +16,9 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, f1_score
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tensorboard.plugins.hparams.metadata import parse_session_start_info_plugin_data
 
 import elmo
-from conftest import ROOT, TINY_CLS, TINY_LM, Script
+from conftest import MIXERS, ROOT, TINY_CLS, TINY_LM, Script, job, scalars
 from elmo.batches import Batch
 from elmo.checkpoint import load_artifact
 from elmo.corpora import ToyNews
@@ -27,28 +26,6 @@ from elmo.language_model import load_language_model
 from elmo.latest import latest_run
 from elmo.mixers import ScalarMix
 from elmo.runs import read_record
-
-MIXERS = ("trainable", "frozen", "learned")
-
-
-@pytest.fixture(scope="module")
-def sweep(script: Script, pretrained: Path) -> tuple[Path, str]:
-    """The folder of the three-mixer sweep, and what it printed."""
-    folder = pretrained / "three_mixers"
-    overrides = [*TINY_CLS, f"mixer={','.join(MIXERS)}", "seed=3", f"hydra.sweep.dir={folder}"]
-    result = script("train_cls", *overrides, "-m", output_dir=pretrained)
-    return folder, result.stdout
-
-
-def job(sweep_dir: Path, mixer: str) -> Path:
-    (folder,) = sweep_dir.glob(f"*mixer-{mixer}*")
-    return folder
-
-
-def scalars(run_dir: Path) -> dict[str, list[float]]:
-    events = EventAccumulator(str(run_dir))
-    events.Reload()
-    return {tag: [e.value for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
 
 
 def test_pretraining_leaves_a_whole_run(pretrained: Path) -> None:
@@ -71,15 +48,6 @@ def test_pretraining_leaves_a_whole_run(pretrained: Path) -> None:
     assert record["choices"]["softmax"] == "adaptive"
 
 
-def test_gradient_norms_of_the_parts_make_up_the_total(pretrained: Path) -> None:
-    curves = scalars(latest_run(pretrained, "toy"))
-    parts = [curves[f"grad_norm/{name}"] for name in ("embedding", "softmax")]
-    parts += [curves[f"grad_norm/{name}_lstm"] for name in ("forward", "backward")]
-    assert len(parts[0]) == 4  # of 12 steps every third
-    for total, *squares in zip(curves["grad_norm/total"], *parts, strict=True):
-        assert total == pytest.approx(math.hypot(*squares), rel=1e-4)
-
-
 def test_sweep_table(sweep: tuple[Path, str]) -> None:
     folder, printed = sweep
     with (folder / "sweep.csv").open() as handle:
@@ -94,27 +62,6 @@ def test_sweep_table(sweep: tuple[Path, str]) -> None:
     assert (folder / "sweep.md").read_text().count("\n") == 5
 
 
-def test_the_hparams_tab_has_settings_and_final_figures(sweep: tuple[Path, str]) -> None:
-    for mixer in MIXERS:
-        folder = job(sweep[0], mixer)
-        events = EventAccumulator(str(folder / "final"))
-        events.Reload()
-        metadata = events.summary_metadata["_hparams_/session_start_info"]
-        settings = parse_session_start_info_plugin_data(metadata.plugin_data.content).hparams
-        assert settings["mixer"].string_value == mixer
-        assert settings["seed"].number_value == 3
-        assert not any("cache_dir" in key or "_target_" in key for key in settings)
-        metrics = read_record(folder)["metrics"]
-        columns = {tag: events.Scalars(tag)[0].value for tag in events.Tags()["scalars"]}
-        assert columns == pytest.approx(
-            {
-                f"{tag}/{name}": metrics[f"{split}/{name}"]
-                for split, tag in (("val", "val_best"), ("test", "test"))
-                for name in ("loss", "accuracy", "f1", "ece")
-            }
-        )
-
-
 def test_the_latest_classifier_is_the_best_of_the_sweep(
     sweep: tuple[Path, str], pretrained: Path
 ) -> None:
@@ -122,20 +69,6 @@ def test_the_latest_classifier_is_the_best_of_the_sweep(
     best = max(MIXERS, key=lambda mixer: found[mixer]["val/accuracy"])
     chosen = read_record(latest_run(pretrained, "toy", "classifier"))["metrics"]
     assert chosen["val/accuracy"] == found[best]["val/accuracy"]
-
-
-@pytest.mark.parametrize("mixer", MIXERS)
-def test_calibration_error_against_a_count_by_hand(sweep: tuple[Path, str], mixer: str) -> None:
-    folder = job(sweep[0], mixer)
-    table = pq.read_table(folder / "predictions/test.parquet").to_pandas()
-    chances = table[[f"p({name})" for name in ToyNews.class_names]].max(axis=1)
-    right = table["label"] == table["predicted"]
-    bins = (chances * 15).apply(math.ceil)
-    error = sum(
-        abs(right[bins == b].mean() - chances[bins == b].mean()) * (bins == b).mean()
-        for b in bins.unique()
-    )
-    assert read_record(folder)["metrics"]["test/ece"] == pytest.approx(error, abs=1e-5)
 
 
 @pytest.mark.parametrize("mixer", MIXERS)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from conftest import error_line
 from elmo import cli, predict
 from elmo.classifier import TextClassifier, load_classifier
 from elmo.explanation import explain
@@ -196,14 +197,8 @@ def test_mistakes_end_in_one_line(
     message: str,
 ) -> None:
     stdin(monkeypatch, "fine\ncafé\n".encode("latin-1"))
-    with pytest.raises(SystemExit) as exit_:
-        cli.run(lambda: main(["--output-dir", str(classified.parent), *arguments]))
-    printed = capsys.readouterr()
-    assert exit_.value.code == 1
-    assert printed.out == ""
-    (error,) = [line for line in printed.err.splitlines() if not line.startswith("model: ")]
-    assert error.startswith("error: ")
-    assert message in error
+    command = ["--output-dir", str(classified.parent), *arguments]
+    assert message in error_line(lambda: main(command), capsys)
 
 
 def test_what_came_before_a_damaged_line_is_answered(
