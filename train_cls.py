@@ -40,6 +40,8 @@ def train(cfg: DictConfig, run_dir: Path) -> float:
     callbacks = [callback for callback in make(cfg.callbacks).values() if callback]
     logger = TensorBoardLogger(run_dir, name="", version="", default_hp_metric=False)
     trainer = make(cfg.trainer)(callbacks=callbacks, logger=logger)
+    device = trainer.strategy.root_device
+    task.seconds["frozen_pass"] = make(cfg.store).attach(encoder, data, device, cfg.evaluate_test)
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)  # the same dropout for all
     trainer.fit(task, data)
     metrics = task.evaluate(trainer, data, test=cfg.evaluate_test)

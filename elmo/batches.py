@@ -20,10 +20,16 @@ class Batch(NamedTuple):
     lengths: Tensor  # (B,) real tokens of each
     label: Tensor  # (B,) class from 0
     row: Tensor  # (B,) position in the split
+    layers: Tensor | None = None  # (S, B, T, D) frozen layers of the encoder, computed before
 
     @property
     def mask(self) -> Tensor:  # (B, T), True where a token is real
         return self.tokens != PAD
+
+    def to(self, device: torch.device) -> Batch:
+        tokens, lengths, label, row = (field.to(device) for field in self[:4])
+        layers = None if self.layers is None else self.layers.to(device)
+        return Batch(tokens, lengths, label, row, layers)
 
 
 def pad(documents: list[np.ndarray]) -> tuple[Tensor, Tensor]:

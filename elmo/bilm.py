@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from elmo.dropout import Dropout
 from elmo.embedding import TokenEmbedding
 from elmo.errors import ConfigError
 
@@ -38,7 +39,7 @@ class LSTMStack(nn.Module):
         super().__init__()
         stack = [nn.LSTM(dim, dim, batch_first=True) for _ in range(num_layers)]
         self.layers = nn.ModuleList(stack)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.residual = residual
         for lstm in stack:
             # A forget gate that starts open lets the first gradients through (Jozefowicz et al.
@@ -104,10 +105,22 @@ class BiLM(nn.Module):
         self.forward_lstm = LSTMStack(hidden_dim, num_layers, dropout, residual)
         self.backward_lstm = LSTMStack(hidden_dim, num_layers, dropout, residual)
 
+    def bottom(self, tokens: Tensor) -> Tensor:
+        """tokens (B, T) -> layer 0 alone (B, T, D): a look-up."""
+        return self.projection(self.embedding(tokens)).repeat(1, 1, 2)
+
+    def directions(self, tokens: Tensor, lengths: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """tokens (B, T), lengths (B,) -> the L layers of each direction, (B, T, H) each.
+
+        Those of the backward direction stand in the order in which it reads: `reverse_within`.
+        """
+        inputs = self.projection(self.embedding(tokens))  # (B, T, H)
+        mirrored = reverse_within(inputs, lengths)
+        forward, backward = self.forward_lstm(inputs), self.backward_lstm(mirrored)
+        return [inputs, *forward], [mirrored, *backward]
+
     def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """tokens (B, T), lengths (B,) -> layers (L, B, T, D), forward half first."""
-        inputs = self.projection(self.embedding(tokens))  # (B, T, H)
-        forward = [inputs, *self.forward_lstm(inputs)]
-        mirrored = self.backward_lstm(reverse_within(inputs, lengths))
-        backward = [inputs, *(reverse_within(states, lengths) for states in mirrored)]
+        forward, mirrored = self.directions(tokens, lengths)
+        backward = [reverse_within(states, lengths) for states in mirrored]
         return torch.cat([torch.stack(forward), torch.stack(backward)], dim=-1)  # (L, B, T, D)

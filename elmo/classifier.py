@@ -58,7 +58,7 @@ class TextClassifier(nn.Module):
         """B documents, on any device -> logits (B, C); leaves the model in eval mode."""
         self.eval()
         device = next(self.parameters()).device
-        return self(Batch(*(field.to(device) for field in batch)))
+        return self(batch.to(device))
 
     def predict(self, texts: Sequence[str], token_budget: int = 8192) -> list[Prediction]:
         """The class of each text, cleaned and tokenised first; leaves the model in eval mode.

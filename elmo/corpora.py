@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import tempfile
 from abc import ABC, abstractmethod
-from collections import Counter, defaultdict
 from collections.abc import Iterator
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from datasets import (
     ClassLabel,
     Dataset,
@@ -26,9 +28,12 @@ from datasets import (
 from elmo import toy_news
 from elmo.errors import ConfigError
 from elmo.runs import publish
+from elmo.splitting import digests, divide
 from elmo.text import CLEANING_RULES, TOKEN_PATTERN, WordTokenizer, clean
 
 log = logging.getLogger(__name__)
+
+BLOCK = 1000  # rows in memory at once
 
 
 class RawRow(NamedTuple):
@@ -123,67 +128,76 @@ class Corpus(ABC):
         key = hashlib.sha256(json.dumps(rules).encode()).hexdigest()[:16]
         folder = self.cache_dir / "tokenizers" / f"{self.name}-{key}"
         if not folder.exists():
-            texts = (text for batch in self.splits["train"].iter(10_000) for text in batch["text"])
+            texts = texts_of(self.splits["train"])
             tokenizer = WordTokenizer.train(texts, self.min_count, self.max_vocabulary)
             publish(folder, lambda path: (path / "tokenizer.json").write_text(tokenizer.json))
         return WordTokenizer((folder / "tokenizer.json").read_text())
 
     def _build(self, folder: Path) -> None:
-        """Clean, drop what stands in the test split, draw the validation rows, save."""
-        facts: Counter[str] = Counter()
-        test = self._cleaned("test", facts)
-        train = self._cleaned("train", facts)
-        facts["train_rows_also_in_test"] = 0
-        in_test = {text.lower() for _, text, _ in test}
-        groups: dict[str, list[RawRow]] = defaultdict(list)
-        for row in train:
-            if row.text.lower() in in_test:
-                facts["train_rows_also_in_test"] += 1
-            else:
-                groups[row.text.lower()].append(row)
-        repeated = [rows for rows in groups.values() if len(rows) > 1]
-        facts["repeated_descriptions"] = len(repeated)
-        facts["repeated_rows"] = sum(map(len, repeated))
-        facts["descriptions_with_conflicting_labels"] = sum(
-            len({row.label for row in rows}) > 1 for rows in repeated
-        )
+        """Clean, drop what stands in the test split, draw the validation rows, save.
 
-        # Whole groups go to one side, so no validation row has its equal in the train split.
-        validation: list[RawRow] = []
-        kept: list[RawRow] = []
-        keys = list(groups)
-        for index in np.random.default_rng(self.split_seed).permutation(len(keys)):
-            rows = groups[keys[index]]
-            fits = len(validation) + len(rows) <= self.validation_size
-            (validation if fits else kept).extend(rows)
-        if not kept or not test or len(validation) < self.validation_size:
-            raise ConfigError(
-                f"data.validation_size is {self.validation_size}, but data={self.name} has "
-                f"{len(validation) + len(kept)} usable train rows and {len(test)} test rows; "
-                "expected fewer validation than train rows, and at least one test row"
+        Rows go from file to file in blocks: what stays in memory of a row is its digest.
+        """
+        disable_progress_bars()
+        facts: dict[str, int] = {}
+        with tempfile.TemporaryDirectory(dir=folder) as temporary:
+            test, in_test = self._cleaned("test", Path(temporary), facts)
+            train, in_train = self._cleaned("train", Path(temporary), facts)
+            division = divide(
+                in_train, column(train, "label"), in_test, self.validation_size, self.split_seed
             )
+            kept, drawn = len(division.train), len(division.validation)
+            if not kept or not len(test) or drawn < self.validation_size:
+                raise ConfigError(
+                    f"data.validation_size is {self.validation_size}, but data={self.name} has "
+                    f"{drawn + kept} usable train rows and {len(test)} test rows; "
+                    "expected fewer validation than train rows, and at least one test row"
+                )
+            splits = DatasetDict(
+                train=train.select(division.train),
+                validation=train.select(division.validation),
+                test=test,
+            )
+            splits.save_to_disk(str(folder))
+        facts |= division.facts
+        facts |= {f"{split}_rows": len(rows) for split, rows in splits.items()}
+        (folder / "facts.json").write_text(json.dumps(facts, indent=2))
+
+    def _cleaned(
+        self, split: str, folder: Path, facts: dict[str, int]
+    ) -> tuple[Dataset, np.ndarray]:
+        """The rows with text left, memory-mapped from a file in `folder`, and their digests."""
         features = Features(
             text=Value("string"), label=ClassLabel(names=list(self.class_names)), row=Value("int64")
         )
-        splits = {"train": sorted(kept), "validation": sorted(validation), "test": test}
-        disable_progress_bars()
-        DatasetDict(
-            {
-                split: Dataset.from_dict(
-                    {field: [getattr(row, field) for row in rows] for field in features}, features
-                )
-                for split, rows in splits.items()
-            }
-        ).save_to_disk(str(folder))
-        facts.update({f"{split}_rows": len(rows) for split, rows in splits.items()})
-        (folder / "facts.json").write_text(json.dumps(facts, indent=2))
+        schema = features.arrow_schema
+        file = str(folder / f"{split}.arrow")
+        source = self.read(split)
+        in_source = 0
+        found = [digests([])]
+        with pa.OSFile(file, "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
+            while block := list(islice(source, BLOCK)):
+                cleaned = [RawRow(row, clean(text), label) for row, text, label in block]
+                kept = [row for row in cleaned if row.text]
+                in_source += len(block)
+                found.append(digests(row.text for row in kept))
+                columns = {field: [getattr(row, field) for row in kept] for field in features}
+                writer.write_batch(pa.record_batch(columns, schema))
+        rows = Dataset.from_file(file)
+        facts[f"{split}_rows_in_source"] = in_source
+        facts[f"empty_{split}_rows"] = in_source - len(rows)
+        return rows, np.concatenate(found)
 
-    def _cleaned(self, split: str, facts: Counter[str]) -> list[RawRow]:
-        rows = [RawRow(row, clean(text), label) for row, text, label in self.read(split)]
-        kept = [row for row in rows if row.text]
-        facts[f"{split}_rows_in_source"] = len(rows)
-        facts[f"empty_{split}_rows"] = len(rows) - len(kept)
-        return kept
+
+def texts_of(rows: Dataset) -> Iterator[str]:
+    """The texts of a split, read block by block."""
+    for block in rows.iter(BLOCK):
+        yield from block["text"]
+
+
+def column(rows: Dataset, name: str) -> np.ndarray:
+    """A column of numbers (N,), read without a Python object for each row."""
+    return rows.with_format("numpy", columns=[name])[:][name]
 
 
 class ToyNews(Corpus):

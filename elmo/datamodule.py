@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import lightning
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from elmo.batches import Batch, EpochOrder, TokenBudgetBatches, pad
-from elmo.corpora import Corpus
+from elmo.corpora import BLOCK, Corpus, column, texts_of
 from elmo.errors import ConfigError
 from elmo.runs import publish
 from elmo.text import UNK, WordTokenizer
@@ -34,14 +36,22 @@ class TokenizedSplit(Dataset[Batch]):
         self.offsets = np.load(folder / "offsets.npy")
         self.labels = torch.from_numpy(np.load(folder / "labels.npy"))
         self.lengths = np.diff(self.offsets)
+        self.layers: Callable[[list[int]], Tensor] | None = None  # what a store has of these rows
 
     @staticmethod
     def build(
         folder: Path, texts: Iterator[str], labels: np.ndarray, tokenizer: WordTokenizer
     ) -> None:
-        documents = list(tokenizer.encode_ids(texts))
-        np.save(folder / "tokens.npy", np.concatenate(documents))
-        np.save(folder / "offsets.npy", np.cumsum([0, *map(len, documents)], dtype=np.int64))
+        documents = tokenizer.encode_ids(texts)
+        lengths = [np.zeros(1, dtype=np.int64)]
+        with (folder / "tokens.npy").open("wb") as file:
+            _write_header(file, 0)
+            while block := list(islice(documents, BLOCK)):
+                lengths.append(np.array([len(ids) for ids in block], dtype=np.int64))
+                file.write(np.concatenate(block).tobytes())
+            offsets = np.cumsum(np.concatenate(lengths))
+            _write_header(file, int(offsets[-1]))
+        np.save(folder / "offsets.npy", offsets)
         np.save(folder / "labels.npy", labels.astype(np.int64))
 
     def __len__(self) -> int:
@@ -54,12 +64,20 @@ class TokenizedSplit(Dataset[Batch]):
     def __getitems__(self, rows: list[int]) -> Batch:
         tokens, lengths = pad([self.ids(row) for row in rows])
         index = torch.tensor(rows)
-        return Batch(tokens, lengths, self.labels[index], index)
+        layers = None if self.layers is None else self.layers(rows)
+        return Batch(tokens, lengths, self.labels[index], index, layers)
 
     @property
     def unknown_rate(self) -> float:
         """The share of `<unk>` among the words, `<s>` and `</s>` not counted."""
         return float((self.tokens == UNK).sum() / max(1, len(self.tokens) - 2 * len(self)))
+
+
+def _write_header(file: IO[bytes], count: int) -> None:
+    """Begin an .npy file of `count` ids, or set its count: numpy leaves room for any number."""
+    file.seek(0)
+    header = {"descr": np.dtype(np.int32).str, "fortran_order": False, "shape": (count,)}
+    np.lib.format.write_array_header_1_0(file, header)
 
 
 class TokenData(lightning.LightningDataModule):
@@ -105,8 +123,7 @@ class TokenData(lightning.LightningDataModule):
         )
         if not folder.exists():
             rows = self.corpus.splits[split]
-            texts = (text for batch in rows.iter(10_000) for text in batch["text"])
-            labels = np.array(rows["label"])
+            texts, labels = texts_of(rows), column(rows, "label")
             publish(folder, lambda path: TokenizedSplit.build(path, texts, labels, self.tokenizer))
         return TokenizedSplit(folder)
 

@@ -36,10 +36,12 @@ class Encoder(nn.Module, ABC):
     Attributes:
         tokenizer: that its ids come from; the data has to use it.
         num_layers: L.
+        stored_layers: S, how many of them, from the top, are worth keeping once computed.
         dim: D.
     """
 
     num_layers: int
+    stored_layers: int
     dim: int
 
     def __init__(self, tokenizer: WordTokenizer) -> None:
@@ -48,7 +50,10 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, batch: Batch) -> Tensor:
-        """B documents of T tokens -> layers (L, B, T, D)."""
+        """B documents of T tokens -> layers (L, B, T, D).
+
+        The upper S are those that the batch carries, where it does.
+        """
 
     @abstractmethod
     def config(self) -> dict[str, Any]:
@@ -86,7 +91,7 @@ class Encoder(nn.Module, ABC):
         """
         device = next(self.parameters()).device
         for documents, batch in text_batches(texts, self.tokenizer, token_budget):
-            layers = self(Batch(*(field.to(device) for field in batch))).float().cpu()
+            layers = self(batch.to(device)).float().cpu()
             for index, row in enumerate(batch.row.tolist()):
                 words = documents[index].words
                 yield row, Embedding(words, layers[:, index, 1 : len(words) + 1].clone())
@@ -130,12 +135,19 @@ class ElmoEncoder(Encoder):
     def __init__(self, tokenizer: WordTokenizer, bilm: BiLM) -> None:
         super().__init__(tokenizer)
         self.num_layers = bilm.num_layers + 1
+        self.stored_layers = bilm.num_layers
         self.dim = 2 * bilm.hidden_dim
         self.bilm = bilm.eval().requires_grad_(False)
 
     @torch.no_grad()
     def forward(self, batch: Batch) -> Tensor:
-        return self.bilm(batch.tokens, batch.lengths)
+        if batch.layers is None:
+            return self.bilm(batch.tokens, batch.lengths)
+        bottom = self.bilm.bottom(batch.tokens)  # (B, T, D)
+        layers = bottom.new_empty((self.num_layers, *bottom.shape))
+        layers[0] = bottom
+        layers[1:] = batch.layers
+        return layers
 
     def config(self) -> dict[str, Any]:
         return {"class": "ElmoEncoder", "arguments": {"bilm": describe(self.bilm)}}
@@ -154,6 +166,7 @@ class StaticEncoder(Encoder):
     """
 
     num_layers = 1
+    stored_layers = 0  # a look-up is as fast as reading it back
 
     def __init__(self, tokenizer: WordTokenizer, dim: int) -> None:
         super().__init__(tokenizer)

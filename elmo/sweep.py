@@ -23,6 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from elmo.errors import ElmoError
+from elmo.memory import keep_freed_memory
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ def run_job(job: Callable[[DictConfig, Path], float], cfg: DictConfig) -> float:
     In a multirun a failing job must not take the others down: its reason goes to `failure.json`
     in its folder, and it returns NaN.
     """
+    keep_freed_memory()
     hydra = HydraConfig.get()
     run_dir = Path(hydra.runtime.output_dir)
     try:

@@ -121,7 +121,8 @@ class Task(lightning.LightningModule, ABC):
     ) -> None:
         """As Lightning clips, but for a fused optimizer under bf16-mixed too.
 
-        Lightning refuses that because a gradient scaler may stand between; bf16 has none.
+        Lightning refuses that because a gradient scaler may stand between; bf16 has none. On a CPU
+        gradients that are short enough are left alone; PyTorch multiplies them by one.
         """
         plugin = self.trainer.precision_plugin
         fused = any(group.get("fused") for group in optimizer.param_groups)
@@ -132,7 +133,12 @@ class Task(lightning.LightningModule, ABC):
                 "trainer.precision=bf16-mixed"
             )
         algorithm = GradClipAlgorithmType(gradient_clip_algorithm or "norm")
-        Precision.clip_gradients(plugin, optimizer, gradient_clip_val or 0.0, algorithm)
+        limit = gradient_clip_val or 0.0
+        if algorithm == GradClipAlgorithmType.NORM and self.device.type == "cpu" and limit > 0:
+            gradients = [p.grad for p in self.parameters() if p.grad is not None]
+            if get_total_norm(gradients) <= limit:
+                return
+        Precision.clip_gradients(plugin, optimizer, limit, algorithm)
 
     def evaluate(
         self, trainer: lightning.Trainer, data: TokenData, test: bool = True

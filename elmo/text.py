@@ -20,29 +20,59 @@ SPECIAL_TOKENS = ("<pad>", "<unk>", "<s>", "</s>")
 
 
 class Rule(NamedTuple):
-    """One cleaning rule: every match of `pattern` becomes `replacement`."""
+    """One cleaning rule: every match of `pattern` becomes `replacement`.
+
+    `possible` is quicker than the pattern, and false only for texts that the rule leaves alone.
+    """
 
     name: str
     pattern: re.Pattern[str]
     replacement: str | Callable[[re.Match[str]], str]
+    possible: Callable[[str], bool]
+
+
+def _holds(sign: str) -> Callable[[str], bool]:
+    return lambda text: sign in text
+
+
+def _not_ascii(text: str) -> bool:
+    return not text.isascii()
+
+
+def _unprintable(text: str) -> bool:
+    """Has control or format characters, which to Python all white space but " " belongs to."""
+    return not text.isprintable()
+
+
+def _wide(text: str) -> bool:
+    return "  " in text or _unprintable(text)
 
 
 # In the order in which they apply: the entities first, because they hide tags and quotes.
 CLEANING_RULES = (
-    Rule("control_characters", re.compile(r"[\x00-\x1f\x7f\u200b\ufeff]"), " "),
+    Rule("control_characters", re.compile(r"[\x00-\x1f\x7f\u200b\ufeff]"), " ", _unprintable),
     # The corpus lost the "&" of its entities, a space stands in its place: "the world #39;s".
-    Rule("clitic", re.compile(r" ?&?#(?:39|146);(?=(?:s|t|re|ve|ll|d|m)\b)", re.I), "'"),
-    Rule("bare_numeric_entity", re.compile(r"(?<![&\w])#(?=\d{2,5};)"), "&#"),
-    Rule("bare_named_entity", re.compile(r"(?<![&\w])(?=(?:quot|amp|lt|gt|nbsp);)"), "&"),
-    Rule("entity", re.compile(r"&(?:#\d+|#x[\da-fA-F]+|\w+);"), lambda m: html.unescape(m[0])),
-    Rule("tag", re.compile(r"</?[A-Za-z][^<>]*>"), " "),
+    Rule(
+        "clitic", re.compile(r" ?&?#(?:39|146);(?=(?:s|t|re|ve|ll|d|m)\b)", re.I), "'", _holds("#")
+    ),
+    Rule("bare_numeric_entity", re.compile(r"(?<![&\w])#(?=\d{2,5};)"), "&#", _holds("#")),
+    Rule(
+        "bare_named_entity", re.compile(r"(?<![&\w])(?=(?:quot|amp|lt|gt|nbsp);)"), "&", _holds(";")
+    ),
+    Rule(
+        "entity",
+        re.compile(r"&(?:#\d+|#x[\da-fA-F]+|\w+);"),
+        lambda m: html.unescape(m[0]),
+        _holds("&"),
+    ),
+    Rule("tag", re.compile(r"</?[A-Za-z][^<>]*>"), " ", _holds("<")),
     # Descriptions are cut at a fixed length, sometimes inside a link: `<A HREF="http://www.inv`.
-    Rule("truncated_tag", re.compile(r"<[A-Za-z]+\s[^<>=]*=[^<>]*$"), " "),
-    Rule("escaped_dollar", re.compile(r"\\+(?=\$)"), ""),
-    Rule("line_break", re.compile(r"\\+"), " "),
-    Rule("apostrophe", re.compile("[\u2018\u2019]"), "'"),
-    Rule("quotation_mark", re.compile("[\u201c\u201d]"), '"'),
-    Rule("white_space", re.compile(r"\s+"), " "),
+    Rule("truncated_tag", re.compile(r"<[A-Za-z]+\s[^<>=]*=[^<>]*$"), " ", _holds("<")),
+    Rule("escaped_dollar", re.compile(r"\\+(?=\$)"), "", _holds("\\")),
+    Rule("line_break", re.compile(r"\\+"), " ", _holds("\\")),
+    Rule("apostrophe", re.compile("[\u2018\u2019]"), "'", _not_ascii),
+    Rule("quotation_mark", re.compile("[\u201c\u201d]"), '"', _not_ascii),
+    Rule("white_space", re.compile(r"\s+"), " ", _wide),
 )
 
 
@@ -50,8 +80,9 @@ def clean(text: str) -> str:
     """Apply `CLEANING_RULES` until nothing changes, so that cleaning cleaned text is harmless."""
     while True:
         before = text
-        for rule in CLEANING_RULES:
-            text = rule.pattern.sub(rule.replacement, text)
+        for _, pattern, replacement, possible in CLEANING_RULES:
+            if possible(text):
+                text = pattern.sub(replacement, text)
         text = text.strip()
         if text == before:
             return text
@@ -142,7 +173,7 @@ class WordTokenizer:
             for text, encoding in zip(texts, encodings, strict=True)
         ]
 
-    def encode_ids(self, texts: Iterable[str], chunk: int = 10_000) -> Iterator[np.ndarray]:
+    def encode_ids(self, texts: Iterable[str], chunk: int = 1000) -> Iterator[np.ndarray]:
         """The ids (T,) of each text, tokenised `chunk` texts at a time."""
         texts = iter(texts)
         while block := list(islice(texts, chunk)):

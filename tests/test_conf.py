@@ -32,6 +32,7 @@ GROUPS = {  # which jobs know a group
     "encoder": {"train_cls"},
     "mixer": {"train_cls"},
     "head": {"train_cls"},
+    "store": {"train_cls"},
     "experiment": JOBS,
 }
 CASES = [

@@ -110,8 +110,17 @@ def test_adaptive_cut_offs_follow_the_vocabulary(vocab_size: int) -> None:
     softmax = AdaptiveSoftmax(8, vocab_size)
     loss = softmax(torch.randn(4, 8), torch.tensor([0, 1, 2, vocab_size - 1]))
     assert torch.isfinite(loss).all()
-    assert softmax.output.cutoffs[-1] == vocab_size
-    assert softmax.output.cutoffs[:-1][-1] == max(1, vocab_size // 3)
+    *cutoffs, end = softmax.output.cutoffs
+    assert end == vocab_size
+    for cutoff, parts in zip(reversed(cutoffs), (3, 8, 24, 96), strict=False):
+        assert max(0, vocab_size // parts - 19) < cutoff <= max(1, vocab_size // parts)
+
+
+@pytest.mark.parametrize("vocab_size", [23_000, 22_296, 200_000])
+def test_the_products_of_the_adaptive_softmax_have_aligned_rows(vocab_size: int) -> None:
+    output = AdaptiveSoftmax(8, vocab_size).output
+    inner = [output.get_submodule(f"tail.{i}")[1] for i in range(3)]  # type: ignore[index]
+    assert [layer.out_features % 16 for layer in (output.head, *inner)] == [0, 0, 0, 0]
 
 
 def test_sampled_loss_tends_to_the_full_loss(hidden: torch.Tensor, targets: torch.Tensor) -> None:

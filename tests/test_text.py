@@ -1,12 +1,24 @@
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from elmo.errors import ConfigError, DataError
-from elmo.text import BOS, CLEANING_RULES, EOS, PAD, SPECIAL_TOKENS, UNK, WordTokenizer, clean
+from elmo.text import (
+    BOS,
+    CLEANING_RULES,
+    EOS,
+    PAD,
+    SPECIAL_TOKENS,
+    UNK,
+    Rule,
+    WordTokenizer,
+    clean,
+)
 
 # The residue is the corpus's, the words around it are our own.
 CASES = {
@@ -61,6 +73,27 @@ def test_cleaning_is_idempotent(text: str) -> None:
 @given(st.text())
 def test_cleaning_ends_and_never_grows(text: str) -> None:
     assert len(clean(text)) <= len(text)
+
+
+ODD = [*"ab19 <>&#;\\$\"'=/\n\x00\x1c\x85\u2003\u200b\u2018\u201d\ufeff", "#39;s", "quot;"]
+
+
+def changes(rule: Rule, text: str) -> bool:
+    return rule.pattern.sub(rule.replacement, text) != text
+
+
+@given(st.lists(st.sampled_from(ODD) | st.characters()).map("".join))
+def test_a_rule_that_is_skipped_changes_nothing(text: str) -> None:
+    for rule in CLEANING_RULES:
+        assert rule.possible(text) or not changes(rule, text)
+
+
+def test_no_single_character_is_skipped_by_mistake() -> None:
+    every = "".join(map(chr, range(sys.maxunicode + 1)))
+    for rule in CLEANING_RULES:
+        matched = {character for match in rule.pattern.findall(every) for character in match}
+        for character in matched:
+            assert rule.possible(character) or not changes(rule, character)
 
 
 @pytest.fixture

@@ -1,0 +1,23 @@
+"""A corpus of the first train rows, so that a benchmark ends in time."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+from itertools import islice
+from pathlib import Path
+
+
+def first_rows(rows: int, folder: Path) -> tuple[str, ...]:
+    """Overrides for it: of AG News, copied to `folder`, where `AG_NEWS_DIR` is set, else of toy."""
+    source = os.environ.get("AG_NEWS_DIR")
+    if not source:
+        return ("data=toy", f"data.rows={rows}")
+    shutil.copy(Path(source) / "test.csv", folder)
+    with (
+        (Path(source) / "train.csv").open(newline="", encoding="utf-8") as whole,
+        (folder / "train.csv").open("w", newline="", encoding="utf-8") as part,
+    ):
+        csv.writer(part, quoting=csv.QUOTE_ALL).writerows(islice(csv.reader(whole), rows))
+    return ("data=ag_news", f"data.dir={folder}")

@@ -1,0 +1,181 @@
+"""What the benchmarks share: data, the machine, peers that run in turn, tables and JSON."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import multiprocessing
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+
+Row = Mapping[str, Any]
+Turn = Callable[[Any], None]
+Peer = Callable[..., None]  # takes a Turn, then its own arguments
+
+
+def arguments(name: str, description: str) -> argparse.ArgumentParser:
+    """The parser of `python -m benchmarks.NAME`, with `-o`."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m benchmarks.{name}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FILE",
+        default=Path("outputs/benchmarks") / f"{name}.json",
+        help="where the figures go (default: %(default)s)",
+    )
+    return parser
+
+
+def settings(job: str, *overrides: str) -> Any:
+    """Settings of `train_lm` or `train_cls`: on AG News where `AG_NEWS_DIR` is set, else on toy."""
+    from hydra import compose, initialize_config_dir
+
+    chosen = list(overrides)
+    if not any(override.startswith("data=") for override in chosen):
+        chosen.append("data=ag_news" if os.environ.get("AG_NEWS_DIR") else "data=toy")
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return compose(job, chosen)
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores, threads, memory and versions: what a figure means nothing without."""
+    import torch
+
+    from elmo.runs import versions
+
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "versions": versions(),
+    }
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+def matrix_multiply_rate(size: int = 2048, repeats: int = 5) -> float:
+    """FLOP/s of a large single-precision `torch.mm` in this process: the median of several."""
+    import torch
+
+    left, right = torch.randn(size, size), torch.randn(size, size)
+    torch.mm(left, right)
+    seconds = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        torch.mm(left, right)
+        seconds.append(time.perf_counter() - began)
+    return 2 * size**3 / median(seconds)
+
+
+def in_turn(
+    peers: Mapping[str, tuple[Peer, tuple]], rounds: int, warmup: int = 1
+) -> dict[str, list[Any]]:
+    """Run every peer in a process of its own, one at a time: A B C A B C ...
+
+    The machine's speed drifts, so each round has a turn of every peer. A peer prepares itself,
+    calls `turn(None)`, works, calls `turn(result)`, works again; `turn` returns when it has a turn.
+
+    Args:
+        peers: name -> function and its arguments behind `turn`.
+        rounds: turns of each that count.
+        warmup: turns before them that do not.
+
+    Returns:
+        The results of each peer.
+    """
+    context = multiprocessing.get_context("spawn")
+    results: dict[str, list[Any]] = {name: [] for name in peers}
+    with contextlib.ExitStack() as stack:
+        connections = {}
+        for name, (function, args) in peers.items():
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_peer, args=(theirs, function, args), daemon=True)
+            process.start()
+            theirs.close()
+            stack.callback(process.kill)
+            connections[name] = ours
+            _receive(name, ours)
+        for number in range(warmup + rounds):
+            for name, connection in connections.items():
+                connection.send(True)
+                result = _receive(name, connection)
+                if number >= warmup:
+                    results[name].append(result)
+    return results
+
+
+def _receive(name: str, connection: Connection) -> Any:
+    try:
+        return connection.recv()
+    except EOFError:
+        sys.exit(f"the peer {name!r} ended early, see its message above")
+
+
+def _peer(connection: Connection, function: Peer, args: tuple) -> None:
+    def turn(result: Any) -> None:
+        connection.send(result)
+        try:
+            connection.recv()
+        except EOFError:  # the benchmark has ended
+            os._exit(0)
+
+    with open(os.devnull, "w") as nothing, contextlib.redirect_stdout(nothing):
+        function(turn, *args)
+
+
+def report(name: str, output: Path, facts: Row, tables: Mapping[str, Sequence[Row]]) -> None:
+    """Print every table and write all of it, with the machine, as JSON."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from elmo.runs import write_json
+
+    facts = {**facts, "machine": machine()}
+    console = Console()
+    for title, rows in tables.items():
+        table = Table(title=title, title_justify="left")
+        columns = list(dict.fromkeys(column for row in rows for column in row))
+        for column in columns:
+            table.add_column(column)
+        for row in rows:
+            table.add_row(*(Text(_shown(row.get(column, ""))) for column in columns))
+        console.print(table)
+    console.print(Text(", ".join(f"{key} {_shown(value)}" for key, value in _flat(facts))))
+    write_json(output, {"benchmark": name, **facts, "tables": tables})
+    console.print(f"wrote {output}", soft_wrap=True)
+
+
+def _flat(facts: Row) -> Iterator[tuple[str, Any]]:
+    for key, value in facts.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value)
+        else:
+            yield key, value
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,0 +1,84 @@
+"""Where the time of training steps goes, by the parts of the model, backward pass included."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from torch import nn
+from torch.autograd.profiler import record_function
+from torch.autograd.profiler_util import EventList, FunctionEvent
+
+from elmo.dropout import Dropout
+from elmo.language_model import LanguageModel
+
+MARK = "part: "
+REST = "loop and logging"
+BACKWARD = "autograd::engine::evaluate_function"
+RECORDED = {"enumerate(DataLoader)": "data", "Optimizer.": "optimizer"}  # by PyTorch itself
+
+
+@contextlib.contextmanager
+def marked(model: LanguageModel) -> Iterator[None]:
+    """Let the profiler record the forward pass of each part of the model under its name."""
+    bilm = model.bilm
+    parts: dict[str, list[nn.Module]] = {
+        "rest of the model": [model],
+        "embedding": [bilm.embedding, bilm.projection],
+        "LSTMs": [*bilm.forward_lstm.layers, *bilm.backward_lstm.layers],
+        "dropout": [module for module in model.modules() if isinstance(module, Dropout)],
+        "softmax": [model.softmax],
+    }
+    modules = [(module, name) for name, found in parts.items() for module in found]
+    for module, name in modules:
+        module.forward = recorded(name, module.forward)
+    try:
+        yield
+    finally:
+        for module, _ in modules:
+            del module.forward
+
+
+def recorded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*args: Any, **keywords: Any) -> Any:
+        with record_function(MARK + name):
+            return function(*args, **keywords)
+
+    return call
+
+
+def shares_of_parts(events: EventList, seconds: float) -> dict[str, float]:
+    """What share of `seconds` each part took, each operation in the innermost part around it.
+
+    An operation of the backward pass carries the number of the operation that it is the backward
+    of, and belongs to the part in which that ran.
+    """
+    parts: dict[int, str] = {}  # id of an event -> part
+    forward: dict[int, str] = {}  # number of an operation -> part
+
+    def part_of(event: FunctionEvent) -> str:
+        if id(event) not in parts:
+            parts[id(event)] = find(event)
+        return parts[id(event)]
+
+    def find(event: FunctionEvent) -> str:
+        if event.name.startswith(MARK):
+            return event.name.removeprefix(MARK)
+        if event.name.startswith(BACKWARD):
+            return forward.get(event.sequence_nr, "rest of the model")
+        for start, part in RECORDED.items():
+            if event.name.startswith(start):
+                return part
+        return part_of(event.cpu_parent) if event.cpu_parent is not None else REST
+
+    shares: dict[str, float] = defaultdict(float)
+    for event in sorted(events, key=lambda event: event.time_range.start):
+        part = part_of(event)
+        # Operations without a gradient carry the number of the next one that has: the last wins.
+        if event.sequence_nr >= 0 and not event.name.startswith(BACKWARD):
+            forward[event.sequence_nr] = part
+        shares[part] += event.self_cpu_time_total / 1e6 / seconds
+    shares[REST] += 1 - sum(shares.values())  # what stands between the recorded operations
+    return dict(shares)

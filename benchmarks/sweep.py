@@ -1,0 +1,107 @@
+"""Sweeps of the classifier that share the frozen pass, against the same jobs one by one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from benchmarks import harness
+from benchmarks.corpus import first_rows
+
+DESCRIPTION = """\
+Runs two sweeps of train_cls.py on a biLM of the default size, and their jobs one by one:
+
+  bilstm     three mixers with the BiLSTM head
+  pool       five seeds of three mixers with the default head
+
+  shared     one multirun with an empty store: the first job computes the frozen layers
+  one by one a process for each job, store=off; of `pool` the three jobs of one seed, times five
+
+The biLM is hardly trained, which changes no time."""
+
+MIXERS = ("trainable", "frozen", "learned")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = harness.arguments("sweep", DESCRIPTION)
+    parser.add_argument("--rows", type=int, default=5_000, metavar="N", help="first train rows")
+    parser.add_argument("--seeds", type=int, default=5, metavar="N", help="of the second sweep")
+    args = parser.parse_args(arguments)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        common = (
+            *first_rows(args.rows, Path(folder)),
+            f"data.validation_size={args.rows // 10}",
+            f"output_dir={folder}/outputs",
+            f"cache_dir={folder}/cache",
+            "trainer.enable_progress_bar=false",
+        )
+        one_batch = [f"trainer.limit_{split}_batches=1" for split in ("train", "val", "test")]
+        run("train_lm", *common, *one_batch, "trainer.max_epochs=1", "evaluate_test=false")
+        seeds = ",".join(map(str, range(args.seeds)))
+        for head, seed in (("bilstm", "0"), ("pool", seeds)):
+            settings = (*common, f"head={head}", "evaluate_test=false")
+            rows.append(compare(Path(folder), head, seed, settings))
+    harness.report("sweep", args.output, {"rows": args.rows}, {"sweeps": rows})
+
+
+def compare(folder: Path, head: str, seeds: str, settings: tuple[str, ...]) -> harness.Row:
+    count = len(seeds.split(","))
+    store = f"store.folder={folder}/layers-{head}"
+    sweep = folder / head
+    shared = run(
+        "train_cls",
+        *settings,
+        store,
+        f"seed={seeds}",
+        f"mixer={','.join(MIXERS)}",
+        f"hydra.sweep.dir={sweep}",
+        "-m",
+    )
+    alone = []
+    for mixer in MIXERS:
+        single = folder / f"{head}-{mixer}"
+        seconds = run(
+            "train_cls", *settings, "store=off", f"mixer={mixer}", f"hydra.run.dir={single}"
+        )
+        alone.append((seconds, record(single)))
+    jobs = [record(job.parent) for job in sweep.glob("*/metrics.json")]
+    one_by_one = count * sum(seconds for seconds, _ in alone)
+    return {
+        "head": head,
+        "jobs": len(jobs),
+        "shared (s)": shared,
+        "one by one (s)": one_by_one,
+        "ratio": shared / one_by_one,
+        "frozen pass (s)": max(job["seconds_of"]["frozen_pass"] for job in jobs),
+        "epochs": jobs[0]["settings"]["trainer.max_epochs"],
+        "epoch, shared (s)": mean(job["seconds_of"]["epoch"] for job in jobs),
+        "epoch, alone (s)": mean(found["seconds_of"]["epoch"] for _, found in alone),
+        "evaluation, shared (s)": mean(job["seconds_of"]["evaluation"] for job in jobs),
+        "evaluation, alone (s)": mean(found["seconds_of"]["evaluation"] for _, found in alone),
+    }
+
+
+def record(run_dir: Path) -> dict[str, Any]:
+    return json.loads((run_dir / "metrics.json").read_text())
+
+
+def run(script: str, *overrides: str) -> float:
+    """Seconds that a script took, as a user would start it."""
+    began = time.perf_counter()
+    command = [sys.executable, str(harness.ROOT / f"{script}.py"), *overrides]
+    finished = subprocess.run(command, cwd=harness.ROOT, capture_output=True, text=True)
+    if finished.returncode:
+        sys.exit(f"{' '.join(command)} failed:\n{finished.stderr}")
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,21 @@
+"""How the C library hands out the memory that tensors on the CPU lie in."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep the memory of freed tensors for the next ones.
+
+    By default glibc gives each large block back to the system and asks for it anew in the next
+    training step, a page fault every 4 KiB: a sixth of a step. Other C libraries are left
+    as they are.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(M_MMAP_MAX, 0)
+        mallopt(M_TRIM_THRESHOLD, -1)
