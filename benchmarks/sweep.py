@@ -81,7 +81,7 @@ def compare(folder: Path, head: str, seeds: str, settings: tuple[str, ...]) -> h
         "one by one (s)": one_by_one,
         "ratio": shared / one_by_one,
         "frozen pass (s)": max(job["seconds_of"]["frozen_pass"] for job in jobs),
-        "epochs": jobs[0]["settings"]["trainer.max_epochs"],
+        "epochs": jobs[0]["settings"]["trainer"]["max_epochs"],
         "epoch, shared (s)": mean(job["seconds_of"]["epoch"] for job in jobs),
         "epoch, alone (s)": mean(found["seconds_of"]["epoch"] for _, found in alone),
         "evaluation, shared (s)": mean(job["seconds_of"]["evaluation"] for job in jobs),

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elmo.splitting import Division, digests, divide
@@ -41,6 +41,7 @@ def reference(train: list[Row], test: list[Row], size: int, seed: int) -> Divisi
     return Division(np.array(sorted(kept)), np.array(sorted(drawn)), facts)
 
 
+@settings(deadline=None)
 @given(rows_of("aAbBcé"), rows_of("abÉ"), st.integers(1, 30), st.integers(0, 9))
 def test_rows_go_where_dictionaries_of_rows_would_put_them(
     train: list[Row], test: list[Row], size: int, seed: int
@@ -58,6 +59,7 @@ def test_rows_go_where_dictionaries_of_rows_would_put_them(
     assert found.facts == expected.facts
 
 
+@settings(deadline=None)
 @given(st.text(), st.text())
 def test_digests_are_equal_where_lower_cased_texts_are(one: str, other: str) -> None:
     found = digests([one, one.swapcase(), other])

@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elmo.errors import ConfigError, DataError
@@ -82,6 +82,7 @@ def changes(rule: Rule, text: str) -> bool:
     return rule.pattern.sub(rule.replacement, text) != text
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(ODD) | st.characters()).map("".join))
 def test_a_rule_that_is_skipped_changes_nothing(text: str) -> None:
     for rule in CLEANING_RULES:
