@@ -112,8 +112,9 @@ def test_adaptive_cut_offs_follow_the_vocabulary(vocab_size: int) -> None:
     assert torch.isfinite(loss).all()
     *cutoffs, end = softmax.output.cutoffs
     assert end == vocab_size
-    for cutoff, parts in zip(reversed(cutoffs), (3, 8, 24, 96), strict=False):
-        assert max(0, vocab_size // parts - 19) < cutoff <= max(1, vocab_size // parts)
+    assert 0 < cutoffs[0]
+    assert cutoffs[0] <= 240  # the head stays short, however large V is
+    assert cutoffs[-1] <= max(1, vocab_size // 2)
 
 
 @pytest.mark.parametrize("vocab_size", [23_000, 22_296, 200_000])
