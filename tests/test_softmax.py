@@ -112,7 +112,7 @@ def test_adaptive_cut_offs_follow_the_vocabulary(vocab_size: int) -> None:
     assert torch.isfinite(loss).all()
     *cutoffs, end = softmax.output.cutoffs
     assert end == vocab_size
-    assert 0 < cutoffs[0]
+    assert cutoffs[0] > 0
     assert cutoffs[0] <= 240  # the head stays short, however large V is
     assert cutoffs[-1] <= max(1, vocab_size // 2)
 
