@@ -51,13 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             _apart(write_source, folder, count)
             for start in STARTS:
                 began = time.perf_counter()
-                facts, seconds, peak = _apart(prepare, folder, count)
-                costs[count, start] = {
-                    "data work (s)": sum(seconds.values()),
-                    "process (s)": time.perf_counter() - began,
-                    "peak (MiB)": peak,
-                }
-                parts.append({"documents": count, "start": start, **facts, **seconds})
+                cost, part = _apart(prepare, folder, count)
+                costs[count, start] = {**cost, "process (s)": time.perf_counter() - began}
+                parts.append({"documents": count, "start": start, **part})
     tables: dict[str, list[harness.Row]] = {
         "preparing a corpus": [
             {"documents": count, "start": start, **cost} for (count, start), cost in costs.items()
@@ -118,11 +114,12 @@ def _write_csv(file: Path, documents: Iterator[tuple[int, str]]) -> None:
         writer.writerows((label + 1, text[:40], text) for label, text in documents)
 
 
-def prepare(folder: str, count: int) -> tuple[dict[str, int], dict[str, float], float]:
+def prepare(folder: str, count: int) -> tuple[dict[str, float], dict[str, float]]:
     """What `train_lm.py` does before its first step, with the source and the cache in `folder`.
 
     Returns:
-        Sizes of what came out, seconds by part, peak memory of the process in MiB.
+        What it cost, with processor time of all threads and the memory of the whole process; what
+        came out of it, with seconds by part.
     """
     import logging
 
@@ -131,6 +128,7 @@ def prepare(folder: str, count: int) -> tuple[dict[str, int], dict[str, float], 
 
     logging.disable()
     times = [time.perf_counter()]
+    processor = time.process_time()
     corpus = AgNews(
         dir=folder,
         split_seed=0,
@@ -154,9 +152,13 @@ def prepare(folder: str, count: int) -> tuple[dict[str, int], dict[str, float], 
     times.append(time.perf_counter())
     next(iter(data.train_dataloader()))
     times.append(time.perf_counter())
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MEBIBYTE
+    cost = {
+        "data work (s)": times[-1] - times[0],
+        "CPU (s)": time.process_time() - processor,
+        "peak (MiB)": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MEBIBYTE,
+    }
     seconds = {name: end - begin for name, (begin, end) in zip(PARTS, pairwise(times), strict=True)}
-    return {"train": facts["train_rows"], "V": len(tokenizer)}, seconds, peak
+    return cost, {"train": facts["train_rows"], "V": len(tokenizer), **seconds}
 
 
 if __name__ == "__main__":

@@ -104,6 +104,8 @@ def in_turn(
     Returns:
         The results of each peer.
     """
+    # The peers are killed in the end, and what they had open would be complained about.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
     context = multiprocessing.get_context("spawn")
     results: dict[str, list[Any]] = {name: [] for name in peers}
     with contextlib.ExitStack() as stack:

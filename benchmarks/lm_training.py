@@ -27,7 +27,7 @@ Trains language models of the same widths and vocabulary in turn, each in a proc
                  batches of 32 documents in random order, Adam
   textbook, memory kept    the same with freed memory kept by the process, as `elmo` does"""
 
-STEPS = {"elmo": 12, "bare loop": 12, "packed": 4, "textbook": 3}  # of a turn
+STEPS = {"elmo": 8, "profiled": 4, "bare loop": 8, "packed": 4, "textbook": 2}  # of a turn
 TRAINING = (
     "trainer.max_epochs=1000",
     "trainer.limit_val_batches=0",
@@ -40,7 +40,7 @@ TRAINING = (
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = harness.arguments("lm_training", DESCRIPTION)
     parser.add_argument("--widths", type=int, nargs="+", default=[256, 512], metavar="H")
-    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="turns of each peer")
+    parser.add_argument("--rounds", type=int, default=4, metavar="N", help="turns of each peer")
     args = parser.parse_args(arguments)
     speeds: list[harness.Row] = []
     parts: list[harness.Row] = []
@@ -129,7 +129,7 @@ def elmo(turn: harness.Turn, width: int, profiled: bool) -> None:
 
         def on_train_batch_end(self, trainer: Any, task: Any, _: Any, batch: Any, __: Any) -> None:
             self.meter.batches.append(batch)
-            if trainer.global_step % STEPS["elmo"] == 0:
+            if trainer.global_step % STEPS["profiled" if profiled else "elmo"] == 0:
                 result = self.meter.result(task.model)
                 if profiled:
                     self.profile.stop()

@@ -19,7 +19,7 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from elmo.classifier import SplitResult
-from elmo.corpora import Corpus
+from elmo.corpora import Corpus, column
 from elmo.figures import confusion_matrix_figure, perplexity_figure, reliability_figure
 from elmo.metrics import CALIBRATION_BINS
 from elmo.runs import atomic_writer, write_text
@@ -198,7 +198,7 @@ def _write_predictions(result: SplitResult, corpus: Corpus, split: str, path: Pa
     """Row of the source, true and predicted class, and the probability of each; no text."""
     names = list(corpus.class_names)
     columns: dict[str, Any] = {
-        "row": np.array(corpus.splits[split]["row"])[result.rows],
+        "row": column(corpus.splits[split], "row")[result.rows],
         "label": [names[label] for label in result.labels],
         "predicted": [names[label] for label in result.probabilities.argmax(1)],
     }

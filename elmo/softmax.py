@@ -95,8 +95,8 @@ class FullSoftmax(LinearSoftmax):
 class AdaptiveSoftmax(Softmax):
     """Frequent words in a short head, the rest in clusters of smaller width (Grave et al. 2017).
 
-    A wrapper around `nn.AdaptiveLogSoftmaxWithLoss`, cut at `adaptive_cutoffs`: on news text the head
-    holds 57 % of all tokens.
+    A wrapper around `nn.AdaptiveLogSoftmaxWithLoss`, cut at `adaptive_cutoffs`: on news text the
+    head holds 57 % of all tokens.
 
     Args:
         div_value: each cluster is this many times narrower than the one before.
@@ -158,8 +158,8 @@ def adaptive_cutoffs(vocab_size: int) -> list[int]:
     """Where the clusters begin: near 240, 960, 2,880, 8,640 ... up to V/2; at V/3 in a small V.
 
     How much of a text the k most frequent words make up hardly depends on V, so a larger V adds
-    clusters and leaves the rest as it is. The head (its words and an entry for each cluster) and the
-    inner clusters hold multiples of 16 rows: on a CPU a matrix product with 467 columns took
+    clusters and leaves the rest as it is. The head (its words and an entry for each cluster) and
+    the inner clusters hold multiples of 16 rows: on a CPU a matrix product with 467 columns took
     1.7 times as long as one with 464.
     """
     ends = [240]

@@ -31,7 +31,7 @@ def check(file: Path, sizes: list[int]) -> None:
     assert report["data"] == "toy"
     assert {row["V"] for row in parts[:2]} == {parts[0]["V"]}
     for row, small, large in zip(ratios, costs, costs[2:], strict=False):
-        for name in ("data work (s)", "process (s)", "peak (MiB)"):
+        for name in ("data work (s)", "CPU (s)", "peak (MiB)", "process (s)"):
             assert row[name] == pytest.approx(large[name] / small[name])
     for row, part in zip(costs, parts, strict=True):
         assert row["data work (s)"] == pytest.approx(sum(part[name] for name in data.PARTS))
