@@ -108,15 +108,16 @@ def print_table(best: list[list[Neighbour]], row: Callable[[int], int], sentence
     for name in ("layer", "rank", "cosine", "row"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("word in its context", overflow="fold")
+    numbers = [str(row(one.document)) for found in best[1:] for one in found]
+    room = console.width - FRAME - max(map(len, ["row", *numbers]))
     for layer, found in enumerate(best):
         for rank, one in enumerate(found, start=1):
             cells = [str(layer) if rank == 1 else "", str(rank), f"{one.cosine:.3f}"]
             if layer == 0:  # the same vector in any context
                 cells += ["", one.word]
             else:
-                number = str(row(one.document))
-                room = console.width - FRAME - max(len("row"), len(number))
-                cells += [number, in_context(one.tokens, one.position, room)]
+                context = in_context(one.tokens, one.position, room)
+                cells += [str(row(one.document)), context]
             table.add_row(*map(Text, cells), end_section=rank == len(found))
     console.print(table)
 

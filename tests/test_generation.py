@@ -23,7 +23,7 @@ Model = tuple[LanguageModel, WordTokenizer]
 @pytest.fixture(scope="module")
 def trained() -> Model:
     """A language model with strong opinions, drawn at random."""
-    torch.manual_seed(2)
+    torch.manual_seed(9)
     text = "the bank of a river left its bed and the officials said that oil rates would go up ."
     tokenizer = WordTokenizer.train([text], min_count=1, max_size=None)
     model = LanguageModel(

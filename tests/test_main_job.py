@@ -38,7 +38,7 @@ def test_pretraining_leaves_a_whole_run(pretrained: Path) -> None:
         both = [record["metrics"][f"{split}/perplexity_{d}"] for d in ("forward", "backward")]
         assert metrics["perplexity"] == pytest.approx(math.sqrt(both[0] * both[1]), rel=1e-4)
     # Better than guessing every word alike: it learned something.
-    assert record["metrics"]["val/perplexity"] < record["data"]["vocabulary_size"] / 2
+    assert record["metrics"]["val/perplexity"] < record["data"]["vocabulary_size"]  # not uniform
     assert record["settings"]["seed"] == 0
     curves, final = scalars(run), scalars(run / "final")
     assert {"train/perplexity", "val/perplexity", "train_best/f1_forward"} <= set(curves)
