@@ -155,7 +155,7 @@ def report(name: str, output: Path, facts: Row, tables: Mapping[str, Sequence[Ro
     from elmo.runs import write_json
 
     facts = {**facts, "machine": machine()}
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 160)
     for title, rows in tables.items():
         table = Table(title=title, title_justify="left")
         columns = list(dict.fromkeys(column for row in rows for column in row))

@@ -60,10 +60,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise ConfigError(f"{args.file}: a pipe; the documents are read twice, so say a file")
     read_documents(args.file, args.column)  # a wrong path ends here, before the imports
 
+    from elmo.memory import keep_freed_memory
     from elmo.vectors import write_vectors
     from elmo.vectors_parts import check_new
 
     check_new(args.output)
+    keep_freed_memory()
     device = cli.device(args)
     encoder, mixer = load(args)
     documents = write_vectors(

@@ -22,6 +22,10 @@ from elmo.text import TokenizedText, WordTokenizer, clean
 
 log = logging.getLogger(__name__)
 
+# Padded tokens embedded at a time. Larger batches gain nothing: the blocks of memory that they
+# need go back to the system after each, see `elmo.memory`, and cost up to a fifth of the time.
+TOKEN_BUDGET = 4096
+
 
 class Embedding(NamedTuple):
     """The vectors of one text."""
@@ -68,7 +72,7 @@ class Encoder(nn.Module, ABC):
         """A frozen encoder stays in eval mode, whatever the model around it does."""
         return super().train(False)
 
-    def embed(self, texts: Sequence[str], token_budget: int = 8192) -> list[Embedding]:
+    def embed(self, texts: Sequence[str], token_budget: int = TOKEN_BUDGET) -> list[Embedding]:
         """The layers of each text, which is cleaned and tokenised first.
 
         Args:
@@ -83,7 +87,7 @@ class Encoder(nn.Module, ABC):
 
     @torch.no_grad()
     def embed_by_length(
-        self, texts: Sequence[str], token_budget: int = 8192
+        self, texts: Sequence[str], token_budget: int = TOKEN_BUDGET
     ) -> Iterator[tuple[int, Embedding]]:
         """As `embed`, but one text at a time with its position in `texts`, the shortest first.
 

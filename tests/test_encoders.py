@@ -31,6 +31,13 @@ def test_embedding_does_not_depend_on_the_batch(encoder: ElmoEncoder, budget: in
         torch.testing.assert_close(alone.vectors, result.vectors, rtol=0, atol=1e-6)
 
 
+def test_the_shortest_text_comes_first_and_holds_no_other(encoder: ElmoEncoder) -> None:
+    found = list(encoder.embed_by_length(TEXTS, token_budget=16))
+    assert [row for row, _ in found] == [1, 3, 0, 2]
+    for _, (_, vectors) in found:
+        assert vectors.untyped_storage().nbytes() == vectors.nbytes
+
+
 def test_a_word_has_another_vector_in_another_context(encoder: ElmoEncoder) -> None:
     first, _, second, _ = encoder.embed(TEXTS)
     here = first.vectors[:, first.tokens.index("bank")]

@@ -1,0 +1,237 @@
+"""Embedding speed: tokens a second in bulk, and the share of the matrix-multiply rate."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from benchmarks import harness
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from elmo.bilm import BiLM
+    from elmo.encoders import ElmoEncoder, Embedding
+
+DESCRIPTION = """\
+Embeds the first train rows with an untrained biLM of the real vocabulary in turn, each way in a
+process of its own, and in each from raw text to a tensor (L, T, D) for every text:
+
+  elmo.embed       what `python -m elmo.embed` does before it writes: batches by length
+  from Python      the same as `encoder.embed(texts)` gives it, all vectors held at once, and
+                   freed memory not kept by the process
+  one by one       the same encoder, one text at a time (an eighth of the texts)
+  packed           batches of 32 texts in the order of the file, packed sequences in the LSTMs
+                   (a quarter of the texts)
+
+Tokens are real ones, with <s> and </s>, which the biLM has to read."""
+
+PACKED_BATCH = 32
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = harness.arguments("embedding", DESCRIPTION)
+    parser.add_argument("--widths", type=int, nargs="+", default=[256, 512], metavar="H")
+    parser.add_argument("--texts", type=int, default=1024, metavar="N", help="of a turn")
+    parser.add_argument("--rounds", type=int, default=4, metavar="N", help="turns of each peer")
+    args = parser.parse_args(arguments)
+    speeds: list[harness.Row] = []
+    parts: list[harness.Row] = []
+    for width in args.widths:
+        peers: dict[str, tuple[harness.Peer, tuple]] = {
+            "elmo.embed": (elmo_embed, (width, args.texts)),
+            "from Python": (from_python, (width, args.texts)),
+            "one by one": (one_by_one, (width, -(-args.texts // 8))),
+            "packed": (packed, (width, -(-args.texts // 4))),
+        }
+        results = harness.in_turn(peers, args.rounds)
+        speed = {
+            name: median(turn["tokens/s"] for turn in found) for name, found in results.items()
+        }
+        for name, turns in results.items():
+            speeds.append(
+                {
+                    "width": width,
+                    "peer": name,
+                    "tokens/s": speed[name],
+                    "times one by one": speed[name] / speed["one by one"],
+                    "times packed": speed[name] / speed["packed"],
+                    "mm GFLOP/s": median(turn["mm FLOP/s"] for turn in turns) / 1e9,
+                    "share of mm rate": median(turn["share"] for turn in turns),
+                }
+            )
+        turns = results["elmo.embed"]
+        names = turns[0]["parts"]
+        parts.append(
+            {"width": width}
+            | {name: median(turn["parts"][name] for turn in turns) for name in names}
+        )
+    tables = {"embedding": speeds, "share of the time of elmo.embed, by part": parts}
+    facts = {"data": data_facts(args.texts), "rounds": args.rounds}
+    harness.report("embedding", args.output, facts, tables)
+
+
+def data_facts(texts: int) -> dict[str, Any]:
+    from benchmarks.models import make
+
+    corpus = make(harness.settings("train_lm").data)
+    return {"name": corpus.name, "texts": texts, "vocabulary_size": len(corpus.tokenizer)}
+
+
+def encoder_and_texts(width: int, count: int) -> tuple[ElmoEncoder, list[str]]:
+    """An untrained encoder with H = E = `width`, and raw descriptions."""
+    import torch
+
+    from benchmarks.models import make
+    from elmo.bilm import BiLM
+    from elmo.encoders import ElmoEncoder
+
+    corpus = make(harness.settings("train_lm").data)
+    torch.manual_seed(0)
+    bilm = BiLM(len(corpus.tokenizer), embedding_dim=width, hidden_dim=width)
+    texts = [row.text for row in islice(corpus.read("train"), count)]
+    return ElmoEncoder(corpus.tokenizer, bilm), texts
+
+
+def forward_flops(bilm: BiLM, tokens: int) -> float:
+    """Multiplications and additions of the biLM's matrix products for so many real tokens.
+
+    2 directions x num_layers x 8 H (H + H) a token for the LSTMs, 2 E H for the projection where E
+    differs from H. Lookups, gates and copies are not counted.
+    """
+    width = bilm.hidden_dim
+    flops = 2 * bilm.num_layers * 8 * width * (width + width) * tokens
+    if bilm.embedding_dim != width:
+        flops += 2 * bilm.embedding_dim * width * tokens
+    return float(flops)
+
+
+def elmo_embed(turn: harness.Turn, width: int, count: int) -> None:
+    from elmo.encoders import TOKEN_BUDGET, text_batches
+    from elmo.memory import keep_freed_memory
+
+    keep_freed_memory()
+    encoder, texts = encoder_and_texts(width, count)
+    bilm = encoder.bilm
+    watch = Stopwatch()
+    bilm.directions = watch.timed("lookup and LSTMs", bilm.directions)  # type: ignore[method-assign]
+    bilm.forward = watch.timed("biLM", bilm.forward)  # type: ignore[method-assign]
+    texts_alone = watch.timed(
+        "cleaning, tokenising, batching",
+        lambda: list(text_batches(texts, encoder.tokenizer, TOKEN_BUDGET)),
+    )
+
+    def embed() -> int:
+        watch.seconds.clear()
+        return sum(tokens_of(embedding) for _, embedding in encoder.embed_by_length(texts))
+
+    def parts(seconds: float) -> dict[str, float]:
+        texts_alone()
+        found = dict(watch.seconds)
+        found["one tensor of all layers"] = found["biLM"] - found["lookup and LSTMs"]
+        del found["biLM"]
+        found["one tensor a text"] = seconds - sum(found.values())
+        return {name: part / seconds for name, part in found.items()}
+
+    measure(turn, bilm, embed, parts)
+
+
+class Stopwatch:
+    """Adds up what functions take, by name."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any) -> Any:
+            began = time.perf_counter()
+            result = function(*args)
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
+            return result
+
+        return call
+
+
+def from_python(turn: harness.Turn, width: int, count: int) -> None:
+    encoder, texts = encoder_and_texts(width, count)
+    measure(turn, encoder.bilm, lambda: sum(map(tokens_of, encoder.embed(texts))))
+
+
+def one_by_one(turn: harness.Turn, width: int, count: int) -> None:
+    from elmo.memory import keep_freed_memory
+
+    keep_freed_memory()
+    encoder, texts = encoder_and_texts(width, count)
+    measure(turn, encoder.bilm, lambda: sum(tokens_of(encoder.embed([text])[0]) for text in texts))
+
+
+def packed(turn: harness.Turn, width: int, count: int) -> None:
+    from benchmarks.models import pack
+    from elmo.memory import keep_freed_memory
+
+    keep_freed_memory()
+    encoder, texts = encoder_and_texts(width, count)
+    set_lengths = pack(encoder.bilm)
+    measure(
+        turn,
+        encoder.bilm,
+        lambda: sum(map(tokens_of, embed_packed(encoder, texts, set_lengths))),
+    )
+
+
+def embed_packed(
+    encoder: ElmoEncoder, texts: Sequence[str], set_lengths: Callable[[Tensor], None]
+) -> Iterator[Embedding]:
+    """As `encoder.embed`, one text at a time, with stacks that `benchmarks.models.pack` changed."""
+    import torch
+
+    from elmo.batches import Batch, pad
+    from elmo.encoders import Embedding
+    from elmo.text import clean
+
+    for start in range(0, len(texts), PACKED_BATCH):
+        chosen = texts[start : start + PACKED_BATCH]
+        documents = encoder.tokenizer.encode([clean(text) for text in chosen])
+        tokens, lengths = pad([document.ids for document in documents])
+        set_lengths(lengths)
+        layers = encoder(
+            Batch(tokens, lengths, torch.zeros_like(lengths), torch.arange(len(chosen)))
+        )
+        for index, document in enumerate(documents):
+            words = document.words
+            yield Embedding(words, layers[:, index, 1 : len(words) + 1].clone())
+
+
+def tokens_of(embedding: Embedding) -> int:
+    return len(embedding.tokens) + 2
+
+
+def measure(
+    turn: harness.Turn,
+    bilm: BiLM,
+    embed: Callable[[], int],
+    parts: Callable[[float], dict[str, float]] | None = None,
+) -> None:
+    """Turns without end of `embed`, which returns how many tokens it embedded."""
+    result: dict[str, Any] | None = None
+    while True:
+        turn(result)
+        before = harness.matrix_multiply_rate()
+        began = time.perf_counter()
+        tokens = embed()
+        seconds = time.perf_counter() - began
+        multiplied = (before + harness.matrix_multiply_rate()) / 2
+        result = {
+            "tokens/s": tokens / seconds,
+            "mm FLOP/s": multiplied,
+            "share": forward_flops(bilm, tokens) / seconds / multiplied,
+        }
+        if parts:
+            result |= {"parts": parts(seconds)}
+
+
+if __name__ == "__main__":
+    main()

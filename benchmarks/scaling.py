@@ -1,0 +1,140 @@
+"""How a training step grows: with the vocabulary, with the width, with the length of documents."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections.abc import Sequence
+from statistics import median
+from typing import Any, NamedTuple
+
+from benchmarks import harness
+
+DESCRIPTION = """\
+Times training steps of language models in turn, each in a process of its own: forward, backward,
+clipping and optimizer, as train_lm.py has them, without Lightning, metrics and loading.
+
+  vocabulary  V grows; ids are drawn by Zipf's law, 1/k up to rank 5,000 and 1/k^1.7 beyond, which
+              the counts of AG News follow; lengths are those of real documents
+  width       H = E grows; real documents and their vocabulary
+  length      documents grow at the same token budget; all of one length, ids drawn as above, the
+              real V
+
+Memory is the peak of the process less what it was after the imports. Of the ratios those of V
+refer to 30,000 words and those of the width to 256, all others to the first row."""
+
+WIDTH = 256  # where only the vocabulary or the length grows
+LARGEST_FULL = 30_000  # words of a full softmax
+STEPS = 3  # of a turn
+MEBIBYTE = 2**20 if sys.platform == "darwin" else 2**10  # in the unit of ru_maxrss
+
+
+class Case(NamedTuple):
+    """What is trained: `WIDTH` where no width is given, real tokens where no V and no length."""
+
+    softmax: str = "adaptive"
+    V: int | None = None
+    width: int | None = None
+    length: int | None = None
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = harness.arguments("scaling", DESCRIPTION)
+    for option, sizes in (
+        ("--vocabularies", [10_000, 30_000, 100_000, 300_000]),
+        ("--widths", [128, 256, 512, 1024]),
+        ("--lengths", [32, 64, 128, 256, 512]),
+    ):
+        parser.add_argument(option, type=int, nargs="+", default=sizes, metavar="N")
+    parser.add_argument("--rounds", type=int, default=4, metavar="N", help="turns of each case")
+    args = parser.parse_args(arguments)
+    data = data_facts()  # fills the cache, too, which costs memory
+    adaptive = [Case(V=size) for size in args.vocabularies]
+    full = [Case("full", size) for size in args.vocabularies if size <= LARGEST_FULL]
+    tables = {
+        "vocabulary (times in ms)": compare(
+            ("softmax", "V"), adaptive + full, Case(V=30_000), args.rounds
+        ),
+        "width (times in ms)": compare(
+            ("width",), [Case(width=size) for size in args.widths], Case(width=WIDTH), args.rounds
+        ),
+        "length (times in ms)": compare(
+            ("length",), [Case(length=size) for size in args.lengths], Case(), args.rounds
+        ),
+    }
+    harness.report("scaling", args.output, {"data": data, "rounds": args.rounds}, tables)
+
+
+def data_facts() -> dict[str, Any]:
+    from benchmarks.models import corpus_facts, language_model
+
+    return corpus_facts(language_model(harness.settings("train_lm"))[1])
+
+
+def compare(names: Sequence[str], cases: list[Case], base: Case, rounds: int) -> list[harness.Row]:
+    """A row a case; its ratio is the median over the rounds of that to `base`, else to the first.
+
+    Args:
+        names: of the fields that tell the cases apart.
+    """
+    results = harness.in_turn({str(case): (train, (case,)) for case in cases}, rounds)
+    beside = results[str(base if base in cases else cases[0])]
+    rows: list[harness.Row] = []
+    for case in cases:
+        turns = results[str(case)]
+        ratios = [ours["step"] / other["step"] for ours, other in zip(turns, beside, strict=True)]
+        row: dict[str, Any] = {name: getattr(case, name) for name in names}
+        for name in turns[0]:
+            row[name] = median(turn[name] for turn in turns)
+            if name == "step":
+                row["ratio"] = median(ratios)
+        rows.append(row)
+    return rows
+
+
+def train(turn: harness.Turn, case: Case) -> None:
+    import torch
+
+    from benchmarks.lm_training import endless
+    from benchmarks.models import make
+    from benchmarks.steps import PARTS, Zipf, step
+    from elmo.language_model import LanguageModel
+    from elmo.memory import keep_freed_memory
+
+    imported = peak_memory()
+    keep_freed_memory()
+    width = case.width or WIDTH
+    widths = (f"bilm.hidden_dim={width}", f"embedding.dim={width}")
+    cfg = harness.settings("train_lm", f"softmax={case.softmax}", *widths)
+    corpus = make(cfg.data)
+    data = make(cfg.datamodule)(corpus=corpus, tokenizer=corpus.tokenizer)
+    vocabulary = case.V or len(corpus.tokenizer)
+    batches = endless(data.train_dataloader())
+    words = Zipf(vocabulary, cfg.seed)
+    if case.length:
+        batches = words.documents(case.length, data.token_budget)
+    elif case.V:
+        batches = words.in_place_of(batches)
+    torch.manual_seed(cfg.seed)
+    bilm = make(cfg.bilm)(vocab_size=vocabulary, embedding_dim=width)
+    model = LanguageModel(bilm, make(cfg.softmax)(dim=width, vocab_size=vocabulary))
+    optimizer = make(cfg.optimizer)(list(model.parameters()))
+    result = None
+    while True:
+        turn(result)
+        chosen = [next(batches) for _ in range(STEPS)]
+        steps = [step(model, optimizer, batch, cfg.trainer.gradient_clip_val) for batch in chosen]
+        result = {
+            "step": median(1000 * sum(taken.values()) for taken in steps),
+            **{name: median(1000 * taken[name] for taken in steps) for name in PARTS},
+            "M weights": sum(parameter.numel() for parameter in model.parameters()) / 1e6,
+            "MiB": (peak_memory() - imported) / MEBIBYTE,
+        }
+
+
+def peak_memory() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+if __name__ == "__main__":
+    main()
