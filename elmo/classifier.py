@@ -32,6 +32,9 @@ class Prediction(NamedTuple):
 class TextClassifier(nn.Module):
     """Classes of documents from the frozen layers of their tokens.
 
+    The layers above the embedding are rounded to half precision, as a store keeps them, so that
+    training and predictions do not depend on whether they come from there.
+
     Args:
         encoder: gives the layers, untouched by training.
         mixer: makes one embedding of them.
@@ -51,6 +54,9 @@ class TextClassifier(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """B documents -> logits (B, C)."""
         layers = self.encoder(batch)  # (L, B, T, D)
+        if batch.layers is None:
+            computed = layers[self.encoder.num_layers - self.encoder.stored_layers :]
+            computed.copy_(computed.half())
         return self.head(self.mixer(layers, batch.mask), batch.mask)
 
     @torch.no_grad()

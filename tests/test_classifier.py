@@ -99,3 +99,9 @@ def test_predictions_do_not_depend_on_the_batch(budget: int) -> None:
     for text, prediction in zip(TEXTS, together, strict=True):
         (alone,) = model.predict([text])
         assert alone.probabilities == pytest.approx(prediction.probabilities, abs=1e-5)
+
+
+def test_layers_from_a_store_give_the_same_scores(batch: Batch) -> None:
+    model = classifier("learned", "bilstm").eval()
+    stored = model.encoder(batch)[1:].half() * batch.mask.unsqueeze(-1)
+    assert torch.equal(model(batch), model(batch._replace(layers=stored)))

@@ -119,8 +119,7 @@ def test_predictions_and_reload_give_the_logged_figures(
             again = classifier.predict(list(rows["text"]))
             assert [prediction.label for prediction in again] == table["predicted"]
             assert [p.probabilities["World"] for p in again] == pytest.approx(
-                table["p(World)"],
-                abs=1e-4,  # the job saw layers in half precision
+                table["p(World)"], abs=1e-5
             )
 
 
