@@ -53,11 +53,15 @@ class TextClassifier(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """B documents -> logits (B, C)."""
-        layers = self.encoder(batch)  # (L, B, T, D)
+        return self.head(self.mixer(self.layers(batch), batch.mask), batch.mask)
+
+    def layers(self, batch: Batch) -> Tensor:
+        """B documents of T tokens -> the layers (L, B, T, D) that the mixer gets."""
+        layers = self.encoder(batch)
         if batch.layers is None:
             computed = layers[self.encoder.num_layers - self.encoder.stored_layers :]
             computed.copy_(computed.half())
-        return self.head(self.mixer(layers, batch.mask), batch.mask)
+        return layers
 
     @torch.no_grad()
     def scores(self, batch: Batch) -> Tensor:

@@ -77,6 +77,7 @@ def test_lambdas_of_a_learned_mixer_are_the_mean_gates_of_the_words() -> None:
         ids = torch.from_numpy(TOKENIZER.encode([text])[0].ids).long().unsqueeze(0)
         assert isinstance(model.encoder, ElmoEncoder)
         layers = model.encoder.bilm(ids, torch.tensor([ids.shape[1]]))  # (L, 1, T, D)
+        layers[1:] = layers[1:].half().float()  # as the classifier gets them
         means, deviations = (
             layers.mean(-1, keepdim=True),
             layers.var(-1, correction=0, keepdim=True),
