@@ -68,6 +68,7 @@ def test_the_token_budget_bounds_the_batches(budget: int, monkeypatch: pytest.Mo
         assert effect == pytest.approx(by_one, abs=1e-5)
 
 
+@torch.no_grad()  # with gradients the LSTMs run another kernel, whose last bits differ
 def test_lambdas_of_a_learned_mixer_are_the_mean_gates_of_the_words() -> None:
     model = classifier().eval()
     mixer = model.mixer
