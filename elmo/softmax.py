@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -110,11 +111,16 @@ class AdaptiveSoftmax(Softmax):
         cutoffs = adaptive_cutoffs(vocab_size)
         if not cutoffs:
             raise ConfigError(f"softmax=adaptive needs 3 words or more, V is {vocab_size}")
-        # A cluster as narrow as dim / div_value^i would vanish in narrow models.
-        div_value = min(div_value, dim ** (1 / len(cutoffs)))
+        # PyTorch's widths, dim // div_value^i, fall on odd numbers and vanish in narrow models: its
+        # clusters, here 2 wide at the end, are replaced.
         self.output = nn.AdaptiveLogSoftmaxWithLoss(
-            dim, vocab_size, cutoffs, div_value=div_value, head_bias=True
+            dim, vocab_size, cutoffs, (dim / 2) ** (1 / len(cutoffs)), head_bias=True
         )
+        for index, (start, end) in enumerate(itertools.pairwise(self.output.cutoffs)):
+            width = cluster_width(dim / div_value ** (index + 1))
+            self.output.tail[index] = nn.Sequential(
+                nn.Linear(dim, width, bias=False), nn.Linear(width, end - start, bias=False)
+            )
 
     # PyTorch's class writes the clusters into one tensor of the type of its input, which fails
     # where autocast gives them another type: here it stays off.
@@ -155,7 +161,7 @@ class AdaptiveSoftmax(Softmax):
 
 
 def adaptive_cutoffs(vocab_size: int) -> list[int]:
-    """Where the clusters begin: near 240, 960, 2,880, 8,640 ... up to V/2; at V/3 in a small V.
+    """Where the clusters begin: near 240, 960, 2,880, 8,640 ... up to 5 V/6; at V/3 in a small V.
 
     How much of a text the k most frequent words make up hardly depends on V, so a larger V adds
     clusters and leaves the rest as it is. The head (its words and an entry for each cluster) and
@@ -163,12 +169,20 @@ def adaptive_cutoffs(vocab_size: int) -> list[int]:
     1.7 times as long as one with 464.
     """
     ends = [240]
-    while 2 * ends[-1] < vocab_size:
+    while 1.2 * ends[-1] < vocab_size:
         ends.append(3 * ends[-1] if len(ends) > 1 else 4 * ends[-1])
     *cutoffs, _ = ends
     if not cutoffs and vocab_size >= 3:
         return [vocab_size // 3]
     return [end - len(cutoffs) for end in cutoffs]
+
+
+def cluster_width(width: float) -> int:
+    """The nearest width of aligned rows: a multiple of 16 above 64, of 8 below, 1 at least."""
+    if width < 8:
+        return max(1, round(width))
+    step = 16 if width > 64 else 8
+    return step * round(width / step)
 
 
 class SampledSoftmax(LinearSoftmax):

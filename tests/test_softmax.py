@@ -114,14 +114,22 @@ def test_adaptive_cut_offs_follow_the_vocabulary(vocab_size: int) -> None:
     assert end == vocab_size
     assert cutoffs[0] > 0
     assert cutoffs[0] <= 240  # the head stays short, however large V is
-    assert cutoffs[-1] <= max(1, vocab_size // 2)
+    assert cutoffs[-1] <= max(1, vocab_size / 1.2)
 
 
 @pytest.mark.parametrize("vocab_size", [23_000, 22_296, 200_000])
 def test_the_products_of_the_adaptive_softmax_have_aligned_rows(vocab_size: int) -> None:
-    output = AdaptiveSoftmax(8, vocab_size).output
-    inner = [output.get_submodule(f"tail.{i}")[1] for i in range(3)]  # type: ignore[index]
-    assert [layer.out_features % 16 for layer in (output.head, *inner)] == [0, 0, 0, 0]
+    output = AdaptiveSoftmax(200, vocab_size).output
+    clusters = [[layer.out_features for layer in cluster.children()] for cluster in output.tail]
+    widths, rows = zip(*clusters, strict=True)
+    assert widths[:4] == (128, 80, 48, 32)  # near 125, 78.1, 48.8, 30.5
+    assert {width % 8 for width in widths} == {0}
+    assert {count % 16 for count in (output.head.out_features, *rows[:-1])} == {0}
+
+
+def test_clusters_of_a_narrow_model_keep_a_width() -> None:
+    output = AdaptiveSoftmax(2, 200_000).output
+    assert {next(cluster.children()).out_features for cluster in output.tail} == {1}
 
 
 def test_sampled_loss_tends_to_the_full_loss(hidden: torch.Tensor, targets: torch.Tensor) -> None:
