@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from small_corpora import TEST_CSV, csv_of, news, toy_news
+
 # Tiny tensors gain nothing from threads, and waiting for each other on a busy machine costs much.
 os.environ["OMP_NUM_THREADS"] = "1"
 
@@ -52,16 +54,17 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def toy(cache_dir: Path) -> ToyNews:
-    return ToyNews(
-        rows=1200,
-        test_rows=200,
-        seed=0,
-        split_seed=0,
-        validation_size=200,
-        min_count=2,
-        max_vocabulary=None,
-        cache_dir=str(cache_dir),
-    )
+    return toy_news(cache_dir)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A folder in the format of AG News: 60 train rows, 7,600 test rows."""
+    folder = tmp_path / "source"
+    folder.mkdir()
+    (folder / "train.csv").write_bytes(csv_of(news(60)))
+    (folder / "test.csv").write_bytes(TEST_CSV)
+    return folder
 
 
 @pytest.fixture

@@ -1,19 +1,9 @@
 from __future__ import annotations
 
-import contextlib
-import csv
-import hashlib
-import http.server
-import io
 import logging
 import os
-import re
 import shutil
 import tempfile
-import threading
-from collections import Counter
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,44 +16,8 @@ from elmo.ag_news import AgNews, read_ag_news_csv
 from elmo.corpora import Corpus
 from elmo.errors import DataError
 from elmo.text import WordTokenizer
+from small_corpora import TEST_CSV, ag_news, content, csv_of
 from test_corpora import Row, news, texts
-
-
-def csv_of(rows: list[Row]) -> bytes:
-    lines = io.StringIO()
-    writer = csv.writer(lines, quoting=csv.QUOTE_ALL, lineterminator="\n")
-    writer.writerows(
-        (label + 1, f"title {number}", text) for number, (text, label) in enumerate(rows)
-    )
-    return lines.getvalue().encode()
-
-
-def content(corpus: Corpus) -> dict[str, list]:
-    return {split: rows.to_list() for split, rows in corpus.splits.items()}
-
-
-TEST_CSV = csv_of(news(7600, "test"))
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    """A folder in the original format: 60 train rows, 7,600 test rows."""
-    folder = tmp_path / "source"
-    folder.mkdir()
-    (folder / "train.csv").write_bytes(csv_of(news(60)))
-    (folder / "test.csv").write_bytes(TEST_CSV)
-    return folder
-
-
-def ag_news(source: Path | None, cache_dir: Path, **changes: Any) -> AgNews:
-    defaults = {
-        "split_seed": 0,
-        "validation_size": 10,
-        "min_count": 1,
-        "max_vocabulary": None,
-        "cache_dir": str(cache_dir),
-    }
-    return AgNews(dir=str(source) if source else None, **{**defaults, **changes})
 
 
 def test_ag_news_from_a_folder(source: Path, tmp_path: Path) -> None:
@@ -235,105 +189,6 @@ def test_rows_are_cleaned_and_not_tokenised(source: Path, tmp_path: Path) -> Non
     assert "AP - It's NA , said so" in both
 
 
-class Download:
-    """Stands for `datasets.DownloadManager`: gives files of ours, or raises."""
-
-    def __init__(self, folder: Path | None) -> None:
-        self.folder = folder
-        self.urls: list[str] = []
-
-    def __call__(self, **_: Any) -> Download:
-        return self
-
-    def download(self, url: str) -> str:
-        self.urls.append(url)
-        if self.folder is None:
-            raise ConnectionError("network is unreachable")
-        return str(self.folder / url.rsplit("/", 1)[1])
-
-
-def test_no_network_is_one_clear_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("elmo.ag_news.DownloadManager", Download(None))
-    with pytest.raises(DataError) as caught:
-        _ = ag_news(None, tmp_path).splits
-    message = str(caught.value)
-    for part in (AgNews.URL, "unreachable", "data.dir=", "AG_NEWS_DIR", "data=toy"):
-        assert part in message
-
-
-@pytest.mark.parametrize("wrong", ["train", "test"])
-def test_a_download_with_another_hash_is_refused(
-    wrong: str, source: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    hashes = {file.stem: hashlib.sha256(file.read_bytes()).hexdigest() for file in source.iterdir()}
-    monkeypatch.setattr(AgNews, "SHA256", {**hashes, wrong: "0" * 64})
-    monkeypatch.setattr("elmo.ag_news.DownloadManager", Download(source))
-    with pytest.raises(DataError) as caught:
-        _ = ag_news(None, tmp_path).splits
-    message = str(caught.value)
-    for part in (f"{AgNews.URL}{wrong}.csv", hashes[wrong], "0" * 64, "data.dir=", "data=toy"):
-        assert part in message
-    assert not (source / f"{wrong}.csv").exists()  # the next start downloads it again
-
-
-def test_the_original_is_what_is_downloaded(
-    source: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    hashes = {file.stem: hashlib.sha256(file.read_bytes()).hexdigest() for file in source.iterdir()}
-    download = Download(source)
-    monkeypatch.setattr(AgNews, "SHA256", hashes)
-    monkeypatch.setattr("elmo.ag_news.DownloadManager", download)
-    assert content(ag_news(None, tmp_path)) == content(ag_news(source, tmp_path / "other"))
-    assert download.urls == [f"{AgNews.URL}train.csv", f"{AgNews.URL}test.csv"]
-
-
-@pytest.mark.parametrize("reason", ["no server", "no such file"])
-def test_a_failed_download_says_that_it_failed(
-    reason: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with served(tmp_path) as url:
-        monkeypatch.setattr(AgNews, "URL", url)
-        if reason == "no such file":
-            with pytest.raises(DataError) as caught:
-                _ = ag_news(None, tmp_path).files
-    if reason == "no server":
-        with pytest.raises(DataError) as caught:
-            _ = ag_news(None, tmp_path).files
-    finding = str(caught.value).replace(f"{url}train.csv", "").split("put the original")[0]
-    assert re.search("[a-z]{4}", finding)
-
-
-@contextlib.contextmanager
-def served(folder: Path) -> Iterator[str]:
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-def test_what_was_downloaded_once_needs_no_network_again(
-    source: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    hashes = {file.stem: hashlib.sha256(file.read_bytes()).hexdigest() for file in source.iterdir()}
-    monkeypatch.setattr(AgNews, "SHA256", hashes)
-    cache = tmp_path / "cache"
-    with served(source) as url:
-        monkeypatch.setattr(AgNews, "URL", url)
-        first = content(ag_news(None, cache))
-    assert content(ag_news(None, cache)) == first
-
-
 def test_the_split_depends_on_split_seed_alone(source: Path, tmp_path: Path) -> None:
     elsewhere = shutil.copytree(source, tmp_path / "elsewhere")
     rows = []
@@ -380,54 +235,3 @@ def test_another_split_is_another_fingerprint(
     change: dict[str, int], source: Path, tmp_path: Path
 ) -> None:
     assert ag_news(source, tmp_path).fingerprint != ag_news(source, tmp_path, **change).fingerprint
-
-
-@pytest.fixture(scope="session")
-def real(cache_dir: Path) -> AgNews:
-    return ag_news(Path(os.environ["AG_NEWS_DIR"]), cache_dir, validation_size=5000, min_count=3)
-
-
-needs_ag_news = pytest.mark.skipif(not os.environ.get("AG_NEWS_DIR"), reason="AG_NEWS_DIR not set")
-
-
-@needs_ag_news
-def test_real_rows_add_up(real: AgNews) -> None:
-    facts = real.facts
-    assert facts["test_rows"] == facts["test_rows_in_source"] == 7600
-    assert facts["validation_rows"] == 5000
-    gone = facts["empty_train_rows"] + facts["train_rows_also_in_test"]
-    assert facts["train_rows"] + 5000 + gone == facts["train_rows_in_source"]
-    for split, rows in real.splits.items():
-        assert facts[f"{split}_rows"] == len(rows)
-    assert 0 < facts["descriptions_with_conflicting_labels"] < facts["repeated_descriptions"]
-    assert 2 * facts["repeated_descriptions"] <= facts["repeated_rows"]
-
-
-@needs_ag_news
-def test_real_test_file_is_the_one_that_a_download_gives(real: AgNews) -> None:
-    assert hashlib.sha256(real.files["test"].read_bytes()).hexdigest() == AgNews.SHA256["test"]
-
-
-@needs_ag_news
-def test_real_test_split_is_balanced(real: AgNews) -> None:
-    assert Counter(real.splits["test"]["label"]) == dict.fromkeys(range(4), 1900)
-
-
-@needs_ag_news
-def test_real_rows_hold_no_residue(real: AgNews) -> None:
-    residue = re.compile(r"#\d+;|&(?:lt|gt|amp|quot|nbsp);|\b(?:quot|lt|gt|amp);|\\|<\w+ [^>]*=|  ")
-    for split in real.splits:
-        found = [
-            text for text in texts(real, split) if residue.search(text) or text != text.strip()
-        ]
-        assert not found
-
-
-@needs_ag_news
-def test_real_splits_do_not_overlap(real: AgNews) -> None:
-    train, validation, test = (
-        {text.lower() for text in texts(real, split)} for split in ("train", "validation", "test")
-    )
-    assert not train & validation
-    assert not train & test
-    assert not validation & test

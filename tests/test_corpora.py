@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from elmo.corpora import Corpus, RawRow, ToyNews
 from elmo.errors import ConfigError
 from elmo.text import UNK
-
-Row = tuple[str, int]  # text, class from 0
+from small_corpora import Row, news, texts, toy_news
 
 
 class Given(Corpus):
@@ -35,14 +34,6 @@ class Given(Corpus):
     def read(self, split: str) -> Iterator[RawRow]:
         for number, (text, label) in enumerate(self.rows[split]):
             yield RawRow(number, text, label)
-
-
-def news(count: int, prefix: str = "train") -> list[Row]:
-    return [(f"{prefix} story {number}", number % 4) for number in range(count)]
-
-
-def texts(corpus: Corpus, split: str) -> list[str]:
-    return list(corpus.splits[split]["text"])
 
 
 def test_empty_descriptions_are_skipped_and_counted(tmp_path: Path) -> None:
@@ -158,15 +149,6 @@ def test_toy_news_follows_its_seed(toy: ToyNews, tmp_path: Path) -> None:
     sizes = {split: len(rows) for split, rows in toy.splits.items()}
     assert sizes["validation"] == 200
     assert sizes["test"] == 200
-    other = ToyNews(
-        rows=1200,
-        test_rows=200,
-        seed=1,
-        split_seed=0,
-        validation_size=200,
-        min_count=2,
-        max_vocabulary=None,
-        cache_dir=str(tmp_path),
-    )
+    other = toy_news(tmp_path, seed=1)
     assert other.fingerprint != toy.fingerprint
     assert len(set(texts(other, "test")) & set(texts(toy, "test"))) < 10

@@ -3,7 +3,6 @@ from __future__ import annotations
 import logging
 import tracemalloc
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,6 @@ import lightning
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from elmo.corpora import RawRow, ToyNews
@@ -20,14 +17,13 @@ from elmo.datamodule import (
     Batch,
     ClassificationData,
     EpochOrder,
-    LanguageModelData,
     TokenBudgetBatches,
     TokenData,
     TokenizedSplit,
-    pad,
 )
 from elmo.errors import ConfigError
 from elmo.text import BOS, EOS, PAD, UNK, WordTokenizer
+from test_batches import flat
 
 BUDGET = 512
 
@@ -35,17 +31,6 @@ BUDGET = 512
 def classification_data(toy: ToyNews, **changes: Any) -> ClassificationData:
     arguments = {"token_budget": BUDGET, "num_workers": 0, "seed": 0}
     return ClassificationData(corpus=toy, tokenizer=toy.tokenizer, **{**arguments, **changes})
-
-
-def language_model_data(toy: ToyNews, rows: int, seed: int = 0) -> LanguageModelData:
-    return LanguageModelData(
-        evaluation_rows=rows,
-        corpus=toy,
-        tokenizer=toy.tokenizer,
-        token_budget=BUDGET,
-        num_workers=0,
-        seed=seed,
-    )
 
 
 @pytest.fixture
@@ -58,43 +43,6 @@ def epoch(data: TokenData, number: int) -> list[list[int]]:
     loader = data.train_dataloader()
     loader.batch_sampler.sampler.set_epoch(number)  # type: ignore[union-attr]
     return [batch.row.tolist() for batch in loader]
-
-
-def flat(batches: list[list[int]]) -> list[int]:
-    return [row for batch in batches for row in batch]
-
-
-LENGTHS = st.lists(st.integers(2, 40), min_size=1, max_size=60).map(np.array)
-
-
-@settings(deadline=None)
-@given(LENGTHS, st.integers(1, 150), st.one_of(st.none(), st.integers(0, 3)))
-def test_batches_partition_the_rows_within_the_budget(
-    lengths: np.ndarray, budget: int, seed: int | None
-) -> None:
-    batches = TokenBudgetBatches(EpochOrder(lengths, seed), budget)
-    for number in range(3):
-        batches.sampler.set_epoch(number)
-        chosen = list(batches)
-        assert len(chosen) == len(batches)
-        assert sorted(flat(chosen)) == list(range(len(lengths)))
-        for rows in chosen:
-            assert len(rows) == 1 or len(rows) * lengths[rows].max() <= budget
-
-
-@settings(deadline=None)
-@given(LENGTHS, st.integers(1, 150))
-def test_batches_are_as_full_as_the_budget_allows(lengths: np.ndarray, budget: int) -> None:
-    batches = list(TokenBudgetBatches(EpochOrder(lengths, None), budget))
-    for rows, following in pairwise(batches):
-        assert (len(rows) + 1) * lengths[following[0]] > budget
-
-
-@settings(deadline=None)
-@given(LENGTHS, st.integers(1, 150))
-def test_the_unshuffled_order_is_by_length_and_stable(lengths: np.ndarray, budget: int) -> None:
-    rows = flat(list(TokenBudgetBatches(EpochOrder(lengths, None), budget)))
-    assert rows == sorted(range(len(lengths)), key=lambda row: (lengths[row], row))
 
 
 def test_each_document_comes_once_an_epoch(data: ClassificationData) -> None:
@@ -161,17 +109,6 @@ def test_batches_hold_what_the_corpus_holds(toy: ToyNews, data: ClassificationDa
             known = [words[index] for index in ids[1 : length - 1] if index != UNK]
             assert all(word in text for word in known)
             assert ids[:length] == toy.tokenizer.encode([rows[int(row)]["text"]])[0].ids.tolist()
-
-
-@given(st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=7), min_size=1, max_size=5))
-def test_padding_follows_each_document(documents: list[list[int]]) -> None:
-    tokens, lengths = pad([np.array(ids, dtype=np.int32) for ids in documents])
-    batch = Batch(tokens, lengths, lengths, lengths)
-    width = max(map(len, documents))
-    assert tokens.tolist() == [ids + [PAD] * (width - len(ids)) for ids in documents]
-    assert lengths.tolist() == batch.mask.sum(dim=1).tolist() == list(map(len, documents))
-    for row, ids in enumerate(documents):
-        assert tokens[row][batch.mask[row]].tolist() == ids
 
 
 def test_workers_change_no_batch(toy: ToyNews) -> None:
@@ -319,41 +256,6 @@ def test_vocabulary_and_unknown_rates_are_logged(
         assert f"{split} {rate:.2%}" in caplog.text
 
 
-def sampled(data: LanguageModelData) -> list[int]:
-    return flat([batch.row.tolist() for batch in data.evaluation_loader("train")])
-
-
-def test_the_train_sample_is_seeded(toy: ToyNews) -> None:
-    data = language_model_data(toy, rows=100)
-    rows = sampled(data)
-    assert len(set(rows)) == len(rows) == 100
-    assert sampled(data) == sampled(language_model_data(toy, rows=100)) == rows
-    assert sorted(sampled(language_model_data(toy, rows=100, seed=1))) != sorted(rows)
-    assert max(rows) > 500  # drawn from the whole split, not its beginning
-
-
-def test_the_train_sample_names_rows_of_the_split(toy: ToyNews) -> None:
-    data = language_model_data(toy, rows=100)
-    for batch in data.evaluation_loader("train"):
-        for tokens, length, label, row in zip(*batch[:4], strict=True):
-            assert np.array_equal(tokens[:length], data.splits["train"].ids(int(row)))
-            assert label == toy.splits["train"][int(row)]["label"]
-
-
-def test_a_sample_as_large_as_the_split_is_the_split(toy: ToyNews) -> None:
-    count = len(toy.splits["train"])
-    assert sorted(sampled(language_model_data(toy, rows=count))) == list(range(count))
-    assert sorted(sampled(language_model_data(toy, rows=10**6))) == list(range(count))
-
-
-def test_only_the_train_split_is_sampled(toy: ToyNews) -> None:
-    data = language_model_data(toy, rows=100)
-    for split in ("validation", "test"):
-        rows = [batch.row.tolist() for batch in data.evaluation_loader(split)]
-        assert sorted(flat(rows)) == list(range(200))
-    assert sorted(flat(epoch(data, 0))) == list(range(len(data.splits["train"])))
-
-
 def test_a_document_longer_than_the_budget_is_a_batch_of_its_own(tmp_path: Path) -> None:
     tokenizer = WordTokenizer.train(["a b"], min_count=1, max_size=None)
     texts = ["a", "b a b", "a b " * 2500, "b"]
@@ -373,9 +275,3 @@ def test_a_document_longer_than_the_budget_is_a_batch_of_its_own(tmp_path: Path)
 def test_an_impossible_budget_is_refused(budget: int, toy: ToyNews) -> None:
     with pytest.raises(ConfigError, match=rf"datamodule\.token_budget is {budget}"):
         classification_data(toy, token_budget=budget)
-
-
-@pytest.mark.parametrize("rows", [0, -5])
-def test_an_impossible_sample_is_refused(rows: int, toy: ToyNews) -> None:
-    with pytest.raises(ConfigError, match=rf"datamodule\.evaluation_rows is {rows}"):
-        language_model_data(toy, rows=rows)

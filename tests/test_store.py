@@ -19,6 +19,7 @@ from elmo.datamodule import ClassificationData
 from elmo.encoders import ElmoEncoder, Encoder, StaticEncoder
 from elmo.errors import ConfigError
 from elmo.store import DiskStore, NoStore
+from small_corpora import toy_news
 
 CPU = torch.device("cpu")
 SPLITS = ("train", "validation", "test")
@@ -95,16 +96,7 @@ def test_a_warm_store_is_read_and_not_built(
 def test_other_weights_or_rows_have_other_entries(
     toy: ToyNews, encoder: ElmoEncoder, tmp_path: Path, cache_dir: Path
 ) -> None:
-    other = ToyNews(
-        rows=1200,
-        test_rows=200,
-        seed=1,
-        split_seed=0,
-        validation_size=200,
-        min_count=2,
-        max_vocabulary=None,
-        cache_dir=str(cache_dir),
-    )
+    other = toy_news(cache_dir, seed=1)
     store = DiskStore(str(tmp_path), 1)
     store.attach(encoder, new_data(toy), CPU)
     store.attach(bilm_encoder(toy, seed=1), new_data(toy), CPU)
@@ -136,7 +128,7 @@ def test_the_entries_used_longest_ago_go_first(toy: ToyNews, tmp_path: Path) -> 
         for name in group:
             os.utime(tmp_path / name, (age, age))
     generous.attach(encoders[0], new_data(toy), CPU)  # used again: the second is the oldest now
-    room_for_two = gigabytes(tmp_path) * 1.1
+    room_for_two = gigabytes(tmp_path) + 1e-9
     DiskStore(str(tmp_path), room_for_two).attach(encoders[2], new_data(toy), CPU)
     left = entries(tmp_path)
     assert names[0] <= left

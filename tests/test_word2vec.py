@@ -17,29 +17,21 @@ from elmo.embedding import TokenEmbedding
 from elmo.errors import ConfigError, DataError
 from elmo.text import PAD, WordTokenizer
 from elmo.word2vec import Word2VecStart, read_vectors, train_word2vec, word2vec_encoder
+from small_corpora import toy_news
 
 DIM = 8
 FILE_WORDS = ["bank", "river", "elsewhere", "café"]  # the second to last is in no text of ours
 FILE_VECTORS = np.arange(32, dtype=np.float32).reshape(4, DIM) / 7 - 2
 
 
-def toy_news(cache_dir: Path) -> ToyNews:
-    return ToyNews(
-        rows=400,
-        test_rows=100,
-        seed=0,
-        split_seed=0,
-        validation_size=100,
-        min_count=1,
-        max_vocabulary=None,
-        cache_dir=str(cache_dir),
-    )
+def small_toy(cache_dir: Path) -> ToyNews:
+    return toy_news(cache_dir, rows=400, test_rows=100, validation_size=100, min_count=1)
 
 
 @pytest.fixture(scope="module")
 def small(cache_dir: Path) -> ToyNews:
     """Rows few enough to train word vectors on in a moment."""
-    return toy_news(cache_dir)
+    return small_toy(cache_dir)
 
 
 def start(path: Path | None = None, **changes: Any) -> Word2VecStart:
@@ -63,7 +55,7 @@ def refuse(*_: Any, **__: Any) -> None:
 def test_training_sees_the_train_split_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    corpus = toy_news(tmp_path)
+    corpus = small_toy(tmp_path)
     seen: Counter[tuple[str, ...]] = Counter()
 
     def spy(sentences: Iterable[list[str]], **settings: Any) -> Word2Vec:
@@ -78,7 +70,7 @@ def test_training_sees_the_train_split_alone(
 
 
 def test_training_repeats_bit_for_bit(small: ToyNews, tmp_path: Path) -> None:
-    one, again = train(small), train(toy_news(tmp_path))
+    one, again = train(small), train(small_toy(tmp_path))
     assert one.index_to_key == again.index_to_key
     assert np.array_equal(one.vectors, again.vectors)
     assert not np.array_equal(one.vectors, train(small, seed=1).vectors)
