@@ -4,27 +4,30 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from elmo.sweep import choices, in_multirun, run_job, settings_of
+from elmo.job import choices, in_multirun, run_job, settings_of
+from elmo.resume import continue_run
+
+if TYPE_CHECKING:
+    from elmo.runs import Run
 
 make = partial(instantiate, _convert_="all")  # plain lists, not Hydra's
 
 
-def train(cfg: DictConfig, run_dir: Path) -> float:
-    """One classifier in `run_dir`; returns the validation accuracy of the best epoch."""
+def train(cfg: DictConfig, run: Run) -> float:
+    """One classifier in `run.run_dir`; returns the validation accuracy of the best epoch."""
     import lightning
-    from lightning.pytorch.loggers import TensorBoardLogger
 
     from elmo.classifier import ClassificationTask, TextClassifier
+    from elmo.last_checkpoint import AtomicCheckpoints, tensorboard
     from elmo.latest import move_latest
     from elmo.results import Writer, write_classification_results
-    from elmo.runs import Run
 
-    run = Run(run_dir, "classifier.pt")
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     corpus = make(cfg.data)
     encoder = make(cfg.encoder)(corpus=corpus)
@@ -38,16 +41,16 @@ def train(cfg: DictConfig, run_dir: Path) -> float:
     task = ClassificationTask(model, optimizer=optimizer, warmup=cfg.warmup)
 
     callbacks = [callback for callback in make(cfg.callbacks).values() if callback]
-    logger = TensorBoardLogger(run_dir, name="", version="", default_hp_metric=False)
-    trainer = make(cfg.trainer)(callbacks=callbacks, logger=logger)
+    logger = tensorboard(run)
+    trainer = make(cfg.trainer)(callbacks=callbacks, logger=logger, plugins=[AtomicCheckpoints()])
     device = trainer.strategy.root_device
     task.seconds["frozen_pass"] = make(cfg.store).attach(encoder, data, device, cfg.evaluate_test)
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)  # the same dropout for all
-    trainer.fit(task, data)
+    trainer.fit(task, data, ckpt_path=run.checkpoint, weights_only=True)
     metrics = task.evaluate(trainer, data, test=cfg.evaluate_test)
 
     model.save(run.artifact, {"data": data.facts, "metrics": metrics})
-    writer = Writer(run_dir, logger)
+    writer = Writer(run.run_dir, logger)
     splits = write_classification_results(task.results, corpus, writer)
     settings = settings_of(cfg)
     writer.finish(choices(), settings, metrics, task.best_step)
@@ -62,14 +65,15 @@ def train(cfg: DictConfig, run_dir: Path) -> float:
         settings=settings,
     )
     output_dir = Path(cfg.output_dir)
-    move_latest(output_dir, corpus.name, run_dir, in_multirun(), kind="classifier")
+    move_latest(output_dir, corpus.name, run.run_dir, in_multirun(), kind="classifier")
     return metrics["val/accuracy"]
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train_cls")
 def main(cfg: DictConfig) -> float:
-    return run_job(train, cfg)
+    return run_job(train, cfg, "classifier.pt")
 
 
 if __name__ == "__main__":
+    continue_run()
     main()

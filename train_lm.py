@@ -4,29 +4,32 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from elmo.sweep import choices, in_multirun, run_job, settings_of
+from elmo.job import choices, in_multirun, run_job, settings_of
+from elmo.resume import continue_run
+
+if TYPE_CHECKING:
+    from elmo.runs import Run
 
 make = partial(instantiate, _convert_="all")  # plain lists, not Hydra's
 
 
-def train(cfg: DictConfig, run_dir: Path) -> float:
-    """One pretraining run in `run_dir`; returns the validation perplexity of the best epoch."""
+def train(cfg: DictConfig, run: Run) -> float:
+    """One pretraining run in `run.run_dir`; returns the validation perplexity of the best epoch."""
     import lightning
-    from lightning.pytorch.loggers import TensorBoardLogger
 
     from elmo.encoders import ElmoEncoder
     from elmo.language_model import LanguageModel, LanguageModelTask
+    from elmo.last_checkpoint import AtomicCheckpoints, tensorboard
     from elmo.latest import move_latest
     from elmo.projector import write_projector
     from elmo.results import Writer, write_language_model_results
-    from elmo.runs import Run
 
-    run = Run(run_dir, "bilstm.pt")
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     corpus = make(cfg.data)
     tokenizer = corpus.tokenizer
@@ -41,13 +44,13 @@ def train(cfg: DictConfig, run_dir: Path) -> float:
     task = LanguageModelTask(model, optimizer=optimizer, warmup=cfg.warmup)
 
     callbacks = [callback for callback in make(cfg.callbacks).values() if callback]
-    logger = TensorBoardLogger(run_dir, name="", version="", default_hp_metric=False)
-    trainer = make(cfg.trainer)(callbacks=callbacks, logger=logger)
-    trainer.fit(task, data)
+    logger = tensorboard(run)
+    trainer = make(cfg.trainer)(callbacks=callbacks, logger=logger, plugins=[AtomicCheckpoints()])
+    trainer.fit(task, data, ckpt_path=run.checkpoint, weights_only=True)
     metrics = task.evaluate(trainer, data, test=cfg.evaluate_test)
 
     model.save(run.artifact, tokenizer, {"data": data.facts, "metrics": metrics})
-    writer = Writer(run_dir, logger)
+    writer = Writer(run.run_dir, logger)
     splits = write_language_model_results(task.results, tokenizer, writer)
     write_projector(ElmoEncoder(tokenizer, bilm), corpus, logger)
     settings = settings_of(cfg)
@@ -61,14 +64,15 @@ def train(cfg: DictConfig, run_dir: Path) -> float:
         choices=choices(),
         settings=settings,
     )
-    move_latest(Path(cfg.output_dir), corpus.name, run_dir, only_if_better=in_multirun())
+    move_latest(Path(cfg.output_dir), corpus.name, run.run_dir, only_if_better=in_multirun())
     return metrics["val/perplexity"]
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train_lm")
 def main(cfg: DictConfig) -> float:
-    return run_job(train, cfg)
+    return run_job(train, cfg, "bilstm.pt")
 
 
 if __name__ == "__main__":
+    continue_run()
     main()

@@ -32,6 +32,7 @@ TRAINING = (
     "trainer.max_epochs=1000",
     "trainer.limit_val_batches=0",
     "~callbacks.checkpoint",
+    "~callbacks.last_checkpoint",
     "~callbacks.early_stopping",
     "~callbacks.samples",
 )

@@ -78,7 +78,9 @@ def elmo(turn: harness.Turn, overrides: tuple[str, ...]) -> None:
 
     keep_freed_memory()
     torch.set_num_threads(1)
-    cfg = harness.settings("train_lm", *overrides, "~callbacks.checkpoint")
+    cfg = harness.settings(
+        "train_lm", *overrides, "~callbacks.checkpoint", "~callbacks.last_checkpoint"
+    )
     task, data = language_model(cfg)
 
     class Turns(lightning.Callback):

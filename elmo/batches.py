@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from elmo.text import PAD
 
@@ -77,6 +78,7 @@ class TokenBudgetBatches(Sampler[list[int]]):
 
     def __init__(self, order: EpochOrder, token_budget: int) -> None:
         self.sampler = order
+        self.start = 0  # the batch that the next iteration begins with
         self.cuts = self._cut(np.sort(order.lengths), token_budget)
 
     @staticmethod
@@ -96,5 +98,56 @@ class TokenBudgetBatches(Sampler[list[int]]):
         batches = np.arange(len(self))
         if (generator := self.sampler.generator()) is not None:
             generator.shuffle(batches)
-        for batch in batches:
+        start, self.start = self.start, 0
+        for batch in batches[start:]:
             yield rows[self.cuts[batch] : self.cuts[batch + 1]]
+
+
+class ResumableLoader(DataLoader[Batch]):
+    """Knows how many batches of the epoch it gave, so that a checkpoint goes on with the next.
+
+    Lightning keeps the state of a loader that has these two methods (`_Stateful`).
+
+    Args:
+        rows: a data set that makes whole batches.
+        batches: which rows each holds.
+        num_workers: processes that load; they leave an interrupt to the process that trains.
+    """
+
+    batch_sampler: TokenBudgetBatches
+
+    def __init__(self, rows: Dataset[Batch], batches: TokenBudgetBatches, num_workers: int) -> None:
+        super().__init__(
+            rows,
+            batch_sampler=batches,
+            collate_fn=_as_it_is,
+            num_workers=num_workers,
+            persistent_workers=num_workers > 0,
+            worker_init_fn=_ignore_interrupts,
+            # Of its own, so that loading draws nothing from the random numbers of the training.
+            generator=torch.Generator(),
+        )
+        self._given = 0
+        self._start = 0
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        self._given, self._start = self._start, 0
+        self.batch_sampler.start = self._given
+        for batch in super().__iter__():
+            self._given += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        return {"batches": self._given}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self._start = state["batches"] % len(self)  # of a whole epoch nothing is left to skip
+
+
+def _as_it_is(batch: Any) -> Any:
+    """The data set makes whole batches; a function by name, because workers have to pickle it."""
+    return batch
+
+
+def _ignore_interrupts(worker: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -23,6 +23,9 @@ DIRECTIONS: tuple[Direction, ...] = ("forward", "backward")
 class Throughput(Callback):
     """Logs `tokens_per_second`: real tokens, padding not counted, since the last time it logged."""
 
+    def on_train_start(self, trainer: Any, task: Any) -> None:
+        self.on_train_epoch_start(trainer, task)  # which does not come where an epoch is resumed
+
     def on_train_epoch_start(self, trainer: Any, task: Any) -> None:
         self._mark, self._tokens = time.monotonic(), torch.tensor(0)
 
@@ -90,7 +93,8 @@ class Samples(Callback):
                 cells.append(self._written(task.model, tokenizer, prompt, direction))
             lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
         writer = trainer.logger.experiment  # type: ignore[union-attr]
-        writer.add_text("samples", "\n".join(lines), trainer.global_step)
+        # At the last step, where validation stands, too; a resumed run draws the later ones anew.
+        writer.add_text("samples", "\n".join(lines), trainer.global_step - 1)
 
     def _written(
         self, model: LanguageModel, tokenizer: WordTokenizer, prompt: str, direction: Direction

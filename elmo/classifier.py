@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from elmo.batches import Batch
 from elmo.checkpoint import build, describe, fill, load_artifact, save_artifact, state_checksum
-from elmo.encoders import Encoder, encoder_from_config, text_batches
+from elmo.encoders import TOKEN_BUDGET, Encoder, encoder_from_config, text_batches
 from elmo.errors import ArtifactError
 from elmo.heads import Head
 from elmo.metrics import TokenMean, classification_metrics, per_class_metrics
@@ -70,7 +70,7 @@ class TextClassifier(nn.Module):
         device = next(self.parameters()).device
         return self(batch.to(device))
 
-    def predict(self, texts: Sequence[str], token_budget: int = 8192) -> list[Prediction]:
+    def predict(self, texts: Sequence[str], token_budget: int = TOKEN_BUDGET) -> list[Prediction]:
         """The class of each text, cleaned and tokenised first; leaves the model in eval mode.
 
         Args:
@@ -139,7 +139,10 @@ class ClassificationTask(Task):
         super().__init__(**arguments)
         self.model = model
         classes = len(model.class_names)
+        self.train_loss = TokenMean()
         self.train_metrics = classification_metrics(classes).clone(prefix="train/")
+        for metric in (self.train_loss, self.train_metrics):
+            metric.persistent(True)  # a resumed epoch goes on with the sums of its start
         self.val_metrics = classification_metrics(classes).clone(prefix="val/")
         self.final_metrics = classification_metrics(classes, calibration=True)
         self.final_loss = TokenMean()
@@ -159,10 +162,10 @@ class ClassificationTask(Task):
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         logits = self.model(batch)
-        loss = functional.cross_entropy(logits, batch.label)
-        size = len(batch.label)
-        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=size)
-        self.log("train/batch_loss", loss, prog_bar=True, batch_size=size)
+        losses = functional.cross_entropy(logits, batch.label, reduction="none")
+        loss = self.finite(losses.mean(), index)
+        self.log("train/batch_loss", loss, prog_bar=True, batch_size=len(losses))
+        self.train_loss.update(losses.detach())
         self.train_metrics.update(logits.detach(), batch.label)
         return loss
 
@@ -174,7 +177,9 @@ class ClassificationTask(Task):
             self.log("lambda/gamma", mixer.scale.detach())
 
     def on_train_epoch_end(self) -> None:
+        self.log("train/loss", self.train_loss.compute())
         self.log_dict(self.train_metrics.compute())
+        self.train_loss.reset()
         self.train_metrics.reset()
 
     def validation_step(self, batch: Batch, index: int) -> None:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from elmo.batches import Batch, EpochOrder, TokenBudgetBatches, pad
+from elmo.batches import Batch, EpochOrder, ResumableLoader, TokenBudgetBatches, pad
 from elmo.corpora import BLOCK, Corpus, column, texts_of
 from elmo.errors import ConfigError
 from elmo.runs import publish
@@ -141,13 +141,8 @@ class TokenData(lightning.LightningDataModule):
         }
 
     def loader(self, rows: Dataset[Batch], lengths: np.ndarray, seed: int | None) -> DataLoader:
-        return DataLoader(
-            rows,
-            batch_sampler=TokenBudgetBatches(EpochOrder(lengths, seed), self.token_budget),
-            collate_fn=_as_it_is,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-        )
+        batches = TokenBudgetBatches(EpochOrder(lengths, seed), self.token_budget)
+        return ResumableLoader(rows, batches, self.num_workers)
 
     def train_dataloader(self) -> DataLoader:
         return self.loader(self.splits["train"], self.splits["train"].lengths, self.seed)
@@ -203,8 +198,3 @@ class Selected(Dataset[Batch]):
 
     def __getitems__(self, indices: list[int]) -> Batch:
         return self.data.__getitems__(self.rows[indices].tolist())
-
-
-def _as_it_is(batch: Any) -> Any:
-    """The data set makes whole batches; a function by name, because workers have to pickle it."""
-    return batch

@@ -17,5 +17,9 @@ class ArtifactError(ElmoError):
     """A `.pt` file that is missing, damaged, of another kind or of a newer format."""
 
 
+class DivergedError(ElmoError):
+    """The loss of a training is infinite or not a number."""
+
+
 class MissingModelError(ElmoError):
     """A pretrained model is needed and none is there."""

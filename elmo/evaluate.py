@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from elmo.text import WordTokenizer
 
 BLOCK = 1000  # documents of a file that are sorted by length together
-TOKEN_BUDGET = 4096
 DIGITS = {"perplexity": 2}  # four of the rest
 
 
@@ -154,7 +153,7 @@ def _file_batches(
     file: Path, column: str | None, tokenizer: WordTokenizer, facts: dict[str, Any]
 ) -> Iterator[Batch]:
     """Batches of the documents; `facts` is whole after the last one. Empty ones are left out."""
-    from elmo.encoders import text_batches
+    from elmo.encoders import TOKEN_BUDGET, text_batches
     from elmo.text import UNK
 
     unknown = 0

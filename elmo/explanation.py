@@ -8,7 +8,7 @@ import torch
 
 from elmo.batches import Batch
 from elmo.classifier import Prediction, TextClassifier
-from elmo.encoders import text_batches
+from elmo.encoders import TOKEN_BUDGET, text_batches
 from elmo.text import UNK
 
 
@@ -21,7 +21,7 @@ class Explanation(NamedTuple):
 
 
 @torch.no_grad()
-def explain(model: TextClassifier, text: str, token_budget: int = 8192) -> Explanation:
+def explain(model: TextClassifier, text: str, token_budget: int = TOKEN_BUDGET) -> Explanation:
     """Occlusion: what the predicted class loses when one word alone is hidden.
 
     effect of a word = p(class | text) - p(class | text with `<unk>` in the place of the word), so

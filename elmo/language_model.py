@@ -110,6 +110,7 @@ class LanguageModelTask(Task):
         super().__init__(**arguments)
         self.model = model
         self.train_metrics = language_model_metrics().clone(prefix="train/")
+        self.train_metrics.persistent(True)  # a resumed epoch goes on with the sums of its start
         self.val_metrics = language_model_metrics().clone(prefix="val/")
         self.final_metrics = LanguageModelScores(model.softmax.vocab_size)
         self.results: dict[str, LanguageModelResult] = {}
@@ -125,7 +126,7 @@ class LanguageModelTask(Task):
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         nll = self.model(batch.tokens, batch.lengths)  # (2, N)
-        loss = nll.mean()
+        loss = self.finite(nll.mean(), index)
         _update(self.train_metrics, nll.detach())
         self.log("train/batch_loss", loss, prog_bar=True)
         return loss

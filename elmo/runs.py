@@ -9,6 +9,7 @@ import logging
 import os
 import platform
 import shutil
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,11 +18,14 @@ from pathlib import Path
 from typing import IO, Any
 
 import torch
+from filelock import FileLock, Timeout
 
 from elmo.errors import ConfigError
+from elmo.resume import CHANGEABLE, RUN_FILE
 
 log = logging.getLogger(__name__)
 
+LAST = "last.ckpt"  # in checkpoints/: where a resumed training goes on
 HEADLINES = ("val/perplexity", "test/perplexity", "val/accuracy", "test/accuracy", "test/f1")
 
 
@@ -83,32 +87,103 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in names}}
 
 
+def git_state() -> dict[str, Any] | None:
+    """Commit of the checkout that the code lies in, and whether it was changed since."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return {"commit": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain"))}
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
 class Run:
-    """A run folder from start to end: refuses to overwrite another, times itself, keeps the record.
+    """A run folder from start to end; as a context, it is nobody else's for as long.
+
+    Attributes:
+        checkpoint: what an earlier start of the same run left to go on from, if anything.
 
     Args:
         run_dir: the folder, there already.
         artifact: the file that the run will leave, `bilstm.pt` or `classifier.pt`.
+        start: what it is started with, for `run.json`: script, overrides, settings, choices.
+        may_continue: go on where an earlier start of the same run ended.
 
     Raises:
-        ConfigError: the folder holds a finished run.
+        ConfigError: the folder holds another run, or a finished one, or one that is going on.
     """
 
-    def __init__(self, run_dir: Path, artifact: str) -> None:
-        if (run_dir / artifact).exists():
-            raise ConfigError(
-                f"{run_dir} already holds {artifact}: no run overwrites another; leave "
-                "hydra.run.dir out to get a new folder, or name an empty one"
-            )
+    def __init__(
+        self, run_dir: Path, artifact: str, start: Mapping[str, Any], may_continue: bool
+    ) -> None:
         self.run_dir = run_dir
         self.artifact = run_dir / artifact
+        self.start = start
+        self.may_continue = may_continue
         self.started = time.monotonic()
+        self._lock = FileLock(run_dir / ".lock")
+
+    def __enter__(self) -> Run:
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise ConfigError(
+                f"{self.run_dir}: a run is going on in it; wait for it, or leave hydra.run.dir out "
+                "to get a new folder"
+            ) from None
+        try:
+            self._begin()
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def _begin(self) -> None:
+        file = self.run_dir / RUN_FILE
+        if not file.is_file():
+            state = {"versions": versions(), "git": git_state()}
+            write_json(file, {**self.start, **state})
+        elif not self.may_continue:
+            raise ConfigError(
+                f"{self.run_dir} already holds a run, and no run overwrites another; go on with it "
+                f"by resume={self.run_dir}, or leave hydra.run.dir out to get a new folder"
+            )
+        else:
+            self._compare(json.loads(file.read_text())["settings"])
+        for left in self.run_dir.glob("**/.*-????????"):  # of writes that were cut short
+            left.unlink(missing_ok=True)
+
+    def _compare(self, before: Mapping[str, Any]) -> None:
+        """
+        Raises:
+            ConfigError: the settings are not those that the run was started with.
+        """
+        now = json.loads(json.dumps(self.start["settings"]))
+        for key in sorted(before.keys() | now.keys()):
+            if key not in CHANGEABLE and before.get(key) != now.get(key):
+                raise ConfigError(
+                    f"{self.run_dir} was started with {key}={before.get(key)}, which is now "
+                    f"{now.get(key)}: conf/ or the latest biLM has changed; a resumed run keeps "
+                    "its settings, so change it back or start a new run"
+                )
+
+    @property
+    def checkpoint(self) -> Path | None:
+        path = self.run_dir / "checkpoints" / LAST
+        return path if path.is_file() else None
 
     def finish(self, **record: Any) -> None:
         """Write `metrics.json`: what the run found, with all that is needed to repeat it."""
         record["seconds"] = round(time.monotonic() - self.started, 1)
         record["threads"] = torch.get_num_threads()
         record["versions"] = versions()
+        record["git"] = git_state()
         write_json(self.run_dir / "metrics.json", record)
         figures = {name: record["metrics"].get(name) for name in HEADLINES}
         shown = [f"{name} {value:.4g}" for name, value in figures.items() if value is not None]

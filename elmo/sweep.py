@@ -1,112 +1,24 @@
-"""Around a job under Hydra: errors as one message, and the table at the end of a sweep."""
+"""The table at the end of a sweep."""
 
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import json
 import logging
-import math
-import re
-from collections.abc import Callable
+import shutil
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
-from hydra.errors import CompactHydraException, InstantiationException
 from hydra.experimental.callback import Callback
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from elmo.errors import ElmoError
-from elmo.memory import keep_freed_memory
+from elmo.job import FAILURE, FINISHED
 
 log = logging.getLogger(__name__)
-
-LONGEST = 120  # of a name made of settings; file systems take 255 bytes
-
-
-def run_name(start: str, overrides: str) -> str:
-    """The name of a run's folder, and so of the run in TensorBoard: its start, and its settings.
-
-    Of characters that need no quotes where the folder is typed, as in `bilm_path=FOLDER`. A long
-    list of settings is cut, with a hash of all of it in the place of the rest.
-    """
-    settings = re.sub(r"[^a-zA-Z0-9_.+-]+", "_", overrides)
-    if len(settings) > LONGEST:
-        digest = hashlib.sha256(overrides.encode()).hexdigest()[:8]
-        settings = f"{settings[:LONGEST]}-{digest}"
-    return f"{start}_{settings}".rstrip("_")
-
-
-OmegaConf.register_new_resolver("run_name", run_name, replace=True)
-
-
-def run_job(job: Callable[[DictConfig, Path], float], cfg: DictConfig) -> float:
-    """Run one job in its folder; a user's mistake ends in one message instead of a traceback.
-
-    In a multirun a failing job must not take the others down: its reason goes to `failure.json`
-    in its folder, and it returns NaN.
-    """
-    keep_freed_memory()
-    hydra = HydraConfig.get()
-    run_dir = Path(hydra.runtime.output_dir)
-    try:
-        return job(cfg, run_dir)
-    except Exception as error:
-        mistake = _mistake(error)
-        if not in_multirun():
-            if mistake is None:
-                raise
-            raise CompactHydraException(mistake) from error
-        if mistake is None:
-            log.exception("job %s failed", hydra.job.num)
-        else:
-            log.error("job %s failed: %s", hydra.job.num, mistake)
-        reason = (mistake or f"{type(error).__name__}: {error}").splitlines()[0]
-        (run_dir / "failure.json").write_text(json.dumps({"reason": reason}))
-        return math.nan
-
-
-def in_multirun() -> bool:
-    """Whether this job is one of a sweep."""
-    return HydraConfig.get().mode == RunMode.MULTIRUN
-
-
-def settings_of(cfg: DictConfig) -> dict[str, Any]:
-    """The resolved config as plain data."""
-    return cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
-
-
-def choices() -> dict[str, str]:
-    """Which file of each config group this job took, such as `mixer: trainable`."""
-    found = HydraConfig.get().runtime.choices.items()
-    return {group: name for group, name in found if name and not group.startswith("hydra/")}
-
-
-def _mistake(error: BaseException) -> str | None:
-    """What to tell the user where an exception is the user's to mend; None where it is a defect.
-
-    Besides our own errors these are what a constructor says of a config (Hydra wraps it), a key
-    that the class of a config does not take, and settings that Lightning refuses.
-    """
-    chain = [error]
-    while (cause := chain[-1].__cause__) is not None:
-        chain.append(cause)
-    for link in chain:
-        if isinstance(link, ElmoError):
-            return str(link)
-        if isinstance(link, TypeError) and "unexpected keyword argument" in str(link):
-            return f"{link}; every key of a config is an argument of the class in its _target_"
-        if type(link).__name__ == "MisconfigurationException":  # importing it costs seconds
-            return f"trainer: {link}"
-    if isinstance(error, InstantiationException):
-        return f"{chain[-1]}; check the settings, see --cfg job"
-    return None
 
 
 class SweepTable(Callback):
@@ -115,19 +27,11 @@ class SweepTable(Callback):
     Hydra turns an exception of a callback into a warning; SystemExit does end the program.
     """
 
-    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        sweep_dir = Path(config.hydra.sweep.dir)
-        if _job_folders(sweep_dir):
-            log.error(
-                "%s already holds jobs: no run overwrites another; leave hydra.sweep.dir out to "
-                "get a new folder, or name an empty one",
-                sweep_dir,
-            )
-            raise SystemExit(1)
-
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        sweep_dir = Path(config.hydra.sweep.dir)
+        shutil.rmtree(sweep_dir / FINISHED, ignore_errors=True)
         try:
-            failed = self._report(Path(config.hydra.sweep.dir))
+            failed = self._report(sweep_dir)
         except Exception:
             log.exception("the sweep table could not be made")
             raise SystemExit(1) from None
@@ -159,7 +63,8 @@ class SweepTable(Callback):
 
 
 def _job_folders(sweep_dir: Path) -> list[Path]:
-    return [file.parent.parent for file in sweep_dir.rglob(".hydra/overrides.yaml")]
+    found = [file.parent.parent for file in sweep_dir.rglob(".hydra/overrides.yaml")]
+    return [folder for folder in found if FINISHED not in folder.parts]
 
 
 def collect(sweep_dir: Path) -> list[dict[str, Any]]:
@@ -174,8 +79,8 @@ def collect(sweep_dir: Path) -> list[dict[str, Any]]:
             "overrides": {pair[0]: pair[-1] for pair in overrides},
             "record": {},
         }
-        if (folder / "failure.json").is_file():
-            row["status"] = "failed: " + json.loads((folder / "failure.json").read_text())["reason"]
+        if (folder / FAILURE).is_file():
+            row["status"] = "failed: " + json.loads((folder / FAILURE).read_text())["reason"]
         elif (folder / "metrics.json").is_file():
             row["status"] = "ok"
             row["record"] = json.loads((folder / "metrics.json").read_text())

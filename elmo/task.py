@@ -11,15 +11,18 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import lightning
+import torch
 from lightning.pytorch.plugins.precision import Precision
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import GradClipAlgorithmType
-from torch.nn import Module, Parameter
+from torch import Tensor
+from torch.nn import LSTM, Module, Parameter
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from elmo.datamodule import TokenData
-from elmo.errors import ConfigError
+from elmo.errors import ConfigError, DivergedError
 
 # Lightning announces itself in every fit and test; what a run found is said by the run.
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -72,6 +75,16 @@ class Task(lightning.LightningModule, ABC):
                 f"trainer.devices and num_nodes make {self.trainer.world_size} processes, which "
                 "would all train on the same batches; expected 1"
             )
+        device = self.trainer.strategy.root_device
+        try:
+            with self.trainer.precision_plugin.forward_context():
+                LSTM(1, 1, device=device)(torch.zeros(1, 1, 1, device=device))
+        except RuntimeError as error:
+            raise ConfigError(
+                f"trainer.precision={self.trainer.precision} does not run on this {device.type}, "
+                "which lacks the instructions for an LSTM in that precision; say "
+                "trainer.precision=32-true"
+            ) from error
 
     def configure_optimizers(self) -> Any:
         optimizer = self.optimizer([p for p in self.parameters() if p.requires_grad])
@@ -88,6 +101,26 @@ class Task(lightning.LightningModule, ABC):
         schedule = {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
+    def finite(self, loss: Tensor, index: int) -> Tensor:
+        """The loss of a training step, unless the training has diverged.
+
+        Args:
+            index: of the batch in its epoch.
+
+        Raises:
+            DivergedError: the loss is infinite or not a number.
+        """
+        if not torch.isfinite(loss):
+            raise DivergedError(
+                f"step {self.global_step + 1} (epoch {self.current_epoch + 1}, batch {index + 1}): "
+                f"the loss is {loss.item()}; what checkpoints/ holds is of before; try a lower "
+                "optimizer.lr or trainer.gradient_clip_val"
+            )
+        return loss
+
+    def on_train_start(self) -> None:
+        self._began = time.monotonic()
+
     def on_train_epoch_start(self) -> None:
         self._began = time.monotonic()
 
@@ -95,8 +128,20 @@ class Task(lightning.LightningModule, ABC):
         self._epochs.append(time.monotonic() - self._began)
         self.seconds["epoch"] = sum(self._epochs) / len(self._epochs)
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["epoch_seconds"] = self._epochs
+        weights = self.state_dict().keys()
+        # Running sums that are no part of an artifact, such as those of the gates.
+        checkpoint["sums"] = {
+            name: value for name, value in self.named_buffers() if name not in weights
+        }
+
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.best_step = checkpoint["global_step"]
+        if self.trainer.state.fn == TrainerFn.FITTING:
+            self._epochs = checkpoint["epoch_seconds"]
+            for name, value in checkpoint["sums"].items():
+                self.get_buffer(name).copy_(value)
 
     @property
     def logs_now(self) -> bool:

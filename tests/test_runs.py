@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from conftest import ROOT
 from elmo.errors import ConfigError
 from elmo.runs import (
     Run,
@@ -126,14 +130,19 @@ def test_the_faster_builder_stays(tmp_path: Path) -> None:
     assert (folder / "file").read_text() == "faster"
 
 
+def a_run(run_dir: Path, may_continue: bool = False, **settings: Any) -> Run:
+    start = {"script": "train_lm", "overrides": [], "settings": settings}
+    return Run(run_dir, "bilstm.pt", start, may_continue)
+
+
 @pytest.fixture
 def finished(tmp_path: Path) -> Path:
     """A run folder after `Run.finish`."""
-    run = Run(tmp_path, "bilstm.pt")
-    time.sleep(0.1)
-    (tmp_path / "bilstm.pt").write_bytes(b"weights")
-    data = {"name": "toy", "vocabulary_size": 5, "unknown_rate": {"test": 0.25}}
-    run.finish(metrics={"val/perplexity": 3.5}, data=data)
+    with a_run(tmp_path) as run:
+        time.sleep(0.1)
+        (tmp_path / "bilstm.pt").write_bytes(b"weights")
+        data = {"name": "toy", "vocabulary_size": 5, "unknown_rate": {"test": 0.25}}
+        run.finish(metrics={"val/perplexity": 3.5}, data=data)
     return tmp_path
 
 
@@ -149,11 +158,60 @@ def test_the_record_says_how_to_repeat_the_run(finished: Path) -> None:
 
 
 def test_no_run_overwrites_another(finished: Path) -> None:
-    with pytest.raises(ConfigError, match=rf"{finished} already holds bilstm\.pt.*hydra\.run\.dir"):
-        Run(finished, "bilstm.pt")
+    message = rf"{finished} already holds a run.*resume={finished}.*hydra\.run\.dir"
+    with pytest.raises(ConfigError, match=message), a_run(finished):
+        pass
     assert (finished / "bilstm.pt").read_bytes() == b"weights"
 
 
-def test_an_unfinished_run_may_be_repeated(tmp_path: Path) -> None:
-    (tmp_path / "train_lm.log").write_text("killed")
-    Run(tmp_path, "bilstm.pt")
+def test_the_start_of_a_run_is_kept(tmp_path: Path) -> None:
+    with a_run(tmp_path, seed=3):
+        pass
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["settings"] == {"seed": 3}
+    assert record["versions"] == versions()
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if commit.returncode == 0:
+        assert record["git"]["commit"] == commit.stdout.strip()
+
+
+def test_a_run_goes_on_with_its_own_settings_only(tmp_path: Path) -> None:
+    with a_run(tmp_path, seed=3, bilm_path="a"):
+        pass
+    cut = tmp_path / "tables" / ".words.csv-abcd1234"
+    cut.parent.mkdir()
+    cut.write_text("half a ta")
+    with a_run(tmp_path, may_continue=True, seed=3, bilm_path="a") as run:
+        assert run.checkpoint is None
+        assert not cut.exists()
+    message = r"started with bilm_path=a, which is now b.*start a new run"
+    with (
+        pytest.raises(ConfigError, match=message),
+        a_run(tmp_path, may_continue=True, seed=3, bilm_path="b"),
+    ):
+        pass
+
+
+def test_a_folder_is_one_run_s_at_a_time(tmp_path: Path) -> None:
+    with (
+        a_run(tmp_path),
+        pytest.raises(ConfigError, match="a run is going on in it"),
+        a_run(tmp_path, may_continue=True),
+    ):
+        pass
+    with a_run(tmp_path, may_continue=True):
+        pass
+
+
+@pytest.mark.slow
+def test_two_starts_in_one_moment_get_different_folders(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "train_lm.py"), f"output_dir={tmp_path}", "data=toy"]
+    # What comes after the folder is made does not matter here.
+    started = [
+        subprocess.Popen([*command, "data.rows=1"], stderr=subprocess.DEVNULL) for _ in range(4)
+    ]
+    for process in started:
+        process.wait(timeout=120)
+    assert len(list((tmp_path / "train_lm").iterdir())) == 4

@@ -7,7 +7,8 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from elmo.sweep import SweepTable, collect, run_name, tabulate
+from elmo.job import run_name
+from elmo.sweep import SweepTable, collect, tabulate
 
 
 @pytest.fixture
@@ -82,14 +83,6 @@ def test_perplexities_stand_beside_v_and_unknown_rate(tmp_path: Path) -> None:
     header, cells = tabulate(rows)
     assert header == ["job", "val perplexity", "V", "val unknown", "seconds", "status"]
     assert cells == [["0", "65.62", "22,296", "2.17%", "1", "ok"]]
-
-
-def test_a_used_sweep_folder_is_refused(sweep_dir: Path, tmp_path: Path) -> None:
-    config = OmegaConf.create({"hydra": {"sweep": {"dir": str(sweep_dir)}}})
-    with pytest.raises(SystemExit):
-        SweepTable().on_multirun_start(config)
-    config.hydra.sweep.dir = str(tmp_path / "fresh")
-    SweepTable().on_multirun_start(config)
 
 
 def test_a_table_that_cannot_be_made_is_no_success(sweep_dir: Path) -> None:

@@ -1,0 +1,226 @@
+"""Around a job under Hydra: its folder, its record, signals, errors as one message."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import logging
+import math
+import os
+import re
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import CompactHydraException, InstantiationException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from elmo.errors import ElmoError
+from elmo.interrupts import Interrupted, interrupts
+from elmo.memory import keep_freed_memory
+from elmo.resume import RUN_FILE
+
+if TYPE_CHECKING:
+    from elmo.runs import Run
+
+log = logging.getLogger(__name__)
+
+FAILURE = "failure.json"
+FINISHED = ".finished"  # where the jobs that an earlier start of a sweep finished are passed by
+PLACES = ("output_dir", "cache_dir", "resume")
+
+LONGEST = 120  # of a name made of settings; file systems take 255 bytes
+
+
+def run_name(start: str, overrides: str) -> str:
+    """The name of a run's folder, and so of the run in TensorBoard: its start, and its settings.
+
+    Of characters that need no quotes where the folder is typed, as in `bilm_path=FOLDER`. A long
+    list of settings is cut, with a hash of all of it in the place of the rest.
+    """
+    settings = re.sub(r"[^a-zA-Z0-9_.+-]+", "_", overrides)
+    if len(settings) > LONGEST:
+        digest = hashlib.sha256(overrides.encode()).hexdigest()[:8]
+        settings = f"{settings[:LONGEST]}-{digest}"
+    return f"{start}_{settings}".rstrip("_")
+
+
+OmegaConf.register_new_resolver("run_name", run_name, replace=True)
+
+
+def run_job(job: Callable[[DictConfig, Run], float], cfg: DictConfig, artifact: str) -> float:
+    """Run one job in its folder; a user's mistake ends in one message instead of a traceback.
+
+    In a multirun a failing job must not take the others down: its reason goes to `failure.json`
+    in its folder, and it returns NaN. A job that an earlier start of the sweep finished is passed
+    by. A job that gets a signal ends the program, and says how to go on.
+
+    Args:
+        artifact: the file that the job leaves, `bilstm.pt` or `classifier.pt`.
+    """
+    keep_freed_memory()
+    hydra = HydraConfig.get()
+    run_dir = Path(hydra.runtime.output_dir)
+    if FINISHED in run_dir.parts:
+        log.info("job %s finished before", hydra.job.num)
+        return math.nan
+    from elmo.runs import Run, write_json
+
+    (run_dir / FAILURE).unlink(missing_ok=True)
+    try:
+        may_continue = in_multirun() or cfg.resume is not None
+        with interrupts, Run(run_dir, artifact, _start(cfg), may_continue) as run:
+            return job(cfg, run)
+    except Interrupted as signal:
+        log.warning("%s; go on with: %s", signal, _command_to_go_on(run_dir))
+        raise SystemExit(signal.code) from None
+    except Exception as error:
+        mistake = _mistake(error)
+        if not in_multirun():
+            if mistake is None:
+                raise
+            raise CompactHydraException(mistake) from error
+        if mistake is None:
+            log.exception("job %s failed", hydra.job.num)
+        else:
+            log.error("job %s failed: %s", hydra.job.num, mistake)
+        reason = (mistake or f"{type(error).__name__}: {error}").splitlines()[0]
+        write_json(run_dir / FAILURE, {"reason": reason})
+        return math.nan
+
+
+def _command_to_go_on(run_dir: Path) -> str:
+    script, *arguments = os.path.relpath(sys.argv[0]), *sys.argv[1:]
+    if not in_multirun():
+        return shlex.join(["python", script, f"resume={run_dir}"])
+    place = f"hydra.sweep.dir={HydraConfig.get().sweep.dir}"
+    return shlex.join(["python", script, *dict.fromkeys([place, *arguments])])  # flags come last
+
+
+def _start(cfg: DictConfig) -> dict[str, Any]:
+    """What a job is started with, for its `run.json`."""
+    hydra = HydraConfig.get()
+    overrides = [item for item in hydra.overrides.task if not item.startswith("resume=")]
+    settings = identity(cfg, choices())
+    if "bilm_path" in cfg and cfg.bilm_path is None and settings["bilm_path"]:
+        overrides.append(f"bilm_path={settings['bilm_path']}")
+    return {
+        "script": hydra.job.name,
+        "overrides": overrides,
+        "settings": settings,
+        "choices": choices(),
+    }
+
+
+def identity(cfg: DictConfig, chosen: dict[str, str]) -> dict[str, Any]:
+    """The settings that make a run what it is: resolved, with dotted keys, without the places.
+
+    The biLM that a classifier takes where none is named is one of them: another may follow it.
+
+    Args:
+        chosen: see `choices`.
+    """
+    raw = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=False))
+    raw.pop("hydra", None)
+    output_dir = Path(cfg.output_dir)
+    raw |= dict.fromkeys(PLACES)
+    if chosen.get("encoder") == "elmo" and raw["bilm_path"] is None:
+        pointer = output_dir / "latest" / chosen["data"]
+        if pointer.is_file():
+            raw["bilm_path"] = str(output_dir / pointer.read_text().strip())
+    plain = OmegaConf.create(_without_run_dir(raw))
+    settings = dict(_leaves(OmegaConf.to_container(plain, resolve=True), ""))
+    return {key: value for key, value in settings.items() if key not in PLACES}
+
+
+def _without_run_dir(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _without_run_dir(value) for key, value in node.items()}
+    return None if isinstance(node, str) and "${hydra:" in node else node
+
+
+def _leaves(node: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(node, dict) and node:
+        for key, value in node.items():
+            yield from _leaves(value, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, node
+
+
+def job_folder(name: str, *, _root_: DictConfig) -> str:
+    """Where a job of a sweep runs, below the folder of the sweep.
+
+    Hydra writes into a job's folder before the job can say no. So a job that an earlier start of
+    the sweep finished gets a folder that is thrown away; one that was begun gets its own again.
+
+    Args:
+        name: of a new folder.
+    """
+    folders = _folders_before(Path(_root_.hydra.sweep.dir))
+    chosen = {group: file for group, file in _root_.hydra.runtime.choices.items() if file}
+    key = _key(identity(_root_, chosen))
+    if key not in folders:
+        taken = any(name == folder for folder, _ in folders.values())
+        return f"{name}_{key[:8]}" if taken else name
+    folder, finished = folders[key]
+    return f"{FINISHED}/{folder}" if finished else folder
+
+
+@functools.cache
+def _folders_before(sweep_dir: Path) -> dict[str, tuple[str, bool]]:
+    """Of each job that lies in a sweep's folder when it starts: its folder, whether it finished."""
+    found = {}
+    for file in sorted(sweep_dir.rglob(RUN_FILE)):
+        folder = file.parent
+        key = _key(json.loads(file.read_text())["settings"])
+        found[key] = (str(folder.relative_to(sweep_dir)), (folder / "metrics.json").is_file())
+    return found
+
+
+def _key(settings: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
+
+
+def in_multirun() -> bool:
+    """Whether this job is one of a sweep."""
+    return HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def settings_of(cfg: DictConfig) -> dict[str, Any]:
+    """The resolved config as plain data."""
+    return cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
+
+
+def choices() -> dict[str, str]:
+    """Which file of each config group this job took, such as `mixer: trainable`."""
+    found = HydraConfig.get().runtime.choices.items()
+    return {group: name for group, name in found if name and not group.startswith("hydra/")}
+
+
+def _mistake(error: BaseException) -> str | None:
+    """What to tell the user where an exception is the user's to mend; None where it is a defect.
+
+    Besides our own errors these are what a constructor says of a config (Hydra wraps it), a key
+    that the class of a config does not take, and settings that Lightning refuses.
+    """
+    chain = [error]
+    while (cause := chain[-1].__cause__) is not None:
+        chain.append(cause)
+    for link in chain:
+        if isinstance(link, ElmoError):
+            return str(link)
+        if isinstance(link, TypeError) and "unexpected keyword argument" in str(link):
+            return f"{link}; every key of a config is an argument of the class in its _target_"
+        if type(link).__name__ == "MisconfigurationException":  # importing it costs seconds
+            return f"trainer: {link}"
+    if isinstance(error, InstantiationException):
+        return f"{chain[-1]}; check the settings, see --cfg job"
+    return None

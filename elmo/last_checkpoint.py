@@ -1,0 +1,185 @@
+"""`last.ckpt`: all that an interrupted training needs to go on as if nothing had happened."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from elmo.errors import ArtifactError
+from elmo.interrupts import interrupts
+from elmo.runs import Run, atomic_writer
+
+
+class AtomicCheckpoints(TorchCheckpointIO):
+    """Lightning's checkpoints, written so that a crash leaves the old one or the new one, whole.
+
+    Lightning's own writes to the system's folder for temporary files, and moving a file from there
+    to another disk is a copy that can be cut short.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
+        with atomic_writer(Path(path)) as handle:
+            torch.save(checkpoint, handle)
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """
+        Raises:
+            ArtifactError: the file is missing, damaged, or holds more than tensors and plain data.
+        """
+        return read_checkpoint(Path(path))
+
+
+def tensorboard(run: Run) -> TensorBoardLogger:
+    """The logger of a run; of one that goes on, what was logged after its checkpoint is hidden.
+
+    TensorBoard hides all points from a step on where it finds such a mark (`purge_step`), and the
+    resumed run draws them again.
+    """
+    shutil.rmtree(run.run_dir / "final", ignore_errors=True)  # written whole, once, at the end
+    start = read_checkpoint(run.checkpoint)["global_step"] if run.checkpoint else None
+    return TensorBoardLogger(
+        run.run_dir, name="", version="", default_hp_metric=False, purge_step=start
+    )
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        loops, steps = content["loops"], content["global_step"]
+        if not isinstance(loops, dict) or not isinstance(steps, int):
+            raise TypeError("its fields are of other types")
+    except Exception as error:  # torch has no common base for what a bad file can cause
+        raise ArtifactError(
+            f"{path}: not a checkpoint of a training, or a damaged one ({type(error).__name__}); "
+            "take it away, and the run starts from the beginning"
+        ) from error
+    return content
+
+
+class LastCheckpoint(Callback):
+    """Saves the training now and then, and before it ends because of a signal.
+
+    After the first step of each epoch, so that no validation is lost, and in between whenever
+    `minutes` have passed. Never after the last step of an epoch: its validation would be skipped.
+
+    Args:
+        path: of the checkpoint.
+        minutes: between two.
+    """
+
+    def __init__(self, path: str, minutes: float) -> None:
+        self.path = Path(path)
+        self.minutes = minutes
+        self._saved = time.monotonic()
+        self._due = False
+        self._stopped = False
+        self._random: dict[str, Any] | None = None
+        self._loader: dict[str, Any] | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"random": random_states(), "stopped": self._stopped}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._random = state["random"]
+        self._stopped = state["stopped"]
+
+    def on_load_checkpoint(self, trainer: Any, task: Any, checkpoint: dict[str, Any]) -> None:
+        states = checkpoint["callbacks"]
+        # An early stop is kept by no loop of Lightning's: it would train one epoch more.
+        trainer.should_stop = states.get(self.state_key, {}).get("stopped", False)
+        states_of_loaders = checkpoint["loops"]["fit_loop"]["state_dict"].get("combined_loader")
+        self._loader = states_of_loaders[0] if states_of_loaders else None
+        # The folder of the run may have moved; a ModelCheckpoint of another folder starts anew.
+        for state in states.values():
+            if "dirpath" in state:
+                before, state["dirpath"] = state["dirpath"], str(self.path.parent)
+                for name in ("best_model_path", "kth_best_model_path", "last_model_path"):
+                    state[name] = state[name].replace(before, state["dirpath"])
+                state["best_k_models"] = {
+                    path.replace(before, state["dirpath"]): score
+                    for path, score in state["best_k_models"].items()
+                }
+
+    def on_train_start(self, trainer: Any, task: Any) -> None:
+        interrupts.take()
+        interrupts.patient = True
+        # Lightning hands the loader its state only where the loader is made after the checkpoint
+        # is read; a schedule that asks for the number of steps makes it before.
+        if self._loader:
+            trainer.train_dataloader.load_state_dict(self._loader)
+            self._loader = None
+        self._saved = time.monotonic()
+
+    def on_train_batch_start(self, trainer: Any, task: Any, batch: Any, batch_idx: int) -> None:
+        if self._random is not None:
+            set_random_states(self._random)
+            self._random = None
+
+    def on_validation_end(self, trainer: Any, task: Any) -> None:
+        self._due = True
+
+    def on_train_batch_end(
+        self, trainer: Any, task: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.is_last_batch:
+            return
+        self._due |= time.monotonic() - self._saved >= 60 * self.minutes
+        # What this step has for the logger gets there only after it; to save now would lose it.
+        every = trainer.log_every_n_steps
+        logs = every > 1 and trainer.global_step % every == 0
+        if interrupts.pending or (self._due and not logs):
+            self._save(trainer, task)
+            interrupts.check()
+
+    def on_train_end(self, trainer: Any, task: Any) -> None:
+        self._stopped = trainer.should_stop
+        self._save(trainer, task)
+        interrupts.patient = False
+        interrupts.check()
+
+    def on_exception(self, trainer: Any, task: Any, exception: BaseException) -> None:
+        interrupts.patient = False
+
+    def _save(self, trainer: Any, task: Any) -> None:
+        if not all(weights.isfinite().all() for weights in task.parameters()):
+            return  # diverged: the next loss shows it, and the checkpoint before is the last good
+        for logger in trainer.loggers:
+            logger.experiment.flush()
+        trainer.save_checkpoint(self.path)
+        self._saved, self._due = time.monotonic(), False
+
+
+def random_states() -> dict[str, Any]:
+    """Of every global generator, as tensors and plain data."""
+    name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
+    assert isinstance(keys, np.ndarray)  # the older form is the one that is plain data
+    version, internal, following = random.getstate()
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "numpy": (name, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, gauss),
+        "python": (version, list(internal), following),
+    }
+
+
+def set_random_states(states: dict[str, Any]) -> None:
+    torch.set_rng_state(states["torch"])
+    if len(states["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(states["cuda"])
+    name, keys, *rest = states["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
+    version, internal, following = states["python"]
+    random.setstate((version, tuple(internal), following))
