@@ -14,6 +14,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from conftest import TINY_CLS, TINY_LM, scalars
+from elmo.latest import latest_run
 from elmo.runs import read_record
 from faults.runner import AtStep, Fault, WhileSaving, run, start
 
@@ -78,8 +79,10 @@ def pretraining(cache_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Jo
 @pytest.fixture(scope="module")
 def classifying(pretrained: Path, cache_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Job:
     folder = tmp_path_factory.mktemp("classifying")
-    places = (f"output_dir={pretrained}", f"cache_dir={cache_dir}", "datamodule.token_budget=1024")
-    return Job("train_cls", "classifier.pt", (*TINY_CLS, "mixer=learned", *places), folder)
+    places = (f"output_dir={folder}/outputs", f"cache_dir={cache_dir}")
+    chosen = (f"bilm_path={latest_run(pretrained, 'toy')}/bilstm.pt", "mixer=learned")
+    settings = (*TINY_CLS, *chosen, *places, "datamodule.token_budget=1024")
+    return Job("train_cls", "classifier.pt", settings, folder)
 
 
 # In the first epoch of 12 steps; before anything was saved; around the end of an epoch; late.

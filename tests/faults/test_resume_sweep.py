@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from conftest import MIXERS, TINY_CLS
+from elmo.latest import latest_run
 from elmo.runs import read_record
 from faults.runner import AtStep, run
 
@@ -23,9 +24,10 @@ def tree(folder: Path) -> Tree:
 
 
 @pytest.fixture
-def command(pretrained: Path, cache_dir: Path) -> list[str]:
+def command(pretrained: Path, cache_dir: Path, tmp_path: Path) -> list[str]:
     """A sweep of two epochs a job, but for the mixers."""
-    places = (f"output_dir={pretrained}", f"cache_dir={cache_dir}")
+    bilm_path = latest_run(pretrained, "toy") / "bilstm.pt"
+    places = (f"bilm_path={bilm_path}", f"output_dir={tmp_path}/outputs", f"cache_dir={cache_dir}")
     tiny = [setting for setting in TINY_CLS if "max_epochs" not in setting]
     often = ("callbacks.last_checkpoint.minutes=0", "trainer.max_epochs=2")
     return [*tiny, *often, *places, "seed=3"]
