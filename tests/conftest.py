@@ -27,6 +27,7 @@ from elmo.bilm import BiLM
 from elmo.corpora import ToyNews
 from elmo.datamodule import LanguageModelData
 from elmo.encoders import ElmoEncoder
+from elmo.latest import latest_run
 from elmo.text import WordTokenizer
 
 ROOT = Path(__file__).parent.parent
@@ -156,11 +157,17 @@ def scalars(run_dir: Path) -> dict[str, list[float]]:
 
 
 @pytest.fixture(scope="session")
-def sweep(script: Script, pretrained: Path) -> tuple[Path, str]:
-    """The folder of the three-mixer sweep, and what it printed."""
-    folder = pretrained / "three_mixers"
-    overrides = [*TINY_CLS, f"mixer={','.join(MIXERS)}", "seed=3", f"hydra.sweep.dir={folder}"]
-    result = script("train_cls", *overrides, "-m", output_dir=pretrained)
+def sweep(
+    script: Script, pretrained: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, str]:
+    """The folder of the three-mixer sweep, alone in its output folder, and what it printed."""
+    output_dir = tmp_path_factory.mktemp("swept")
+    folder = output_dir / "three_mixers"
+    bilm = f"bilm_path={latest_run(pretrained, 'toy') / 'bilstm.pt'}"
+    overrides = [*TINY_CLS, bilm, f"mixer={','.join(MIXERS)}", "seed=3"]
+    result = script(
+        "train_cls", *overrides, f"hydra.sweep.dir={folder}", "-m", output_dir=output_dir
+    )
     return folder, result.stdout
 
 

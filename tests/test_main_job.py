@@ -61,12 +61,10 @@ def test_sweep_table(sweep: tuple[Path, str]) -> None:
     assert (folder / "sweep.md").read_text().count("\n") == 5
 
 
-def test_the_latest_classifier_is_the_best_of_the_sweep(
-    sweep: tuple[Path, str], pretrained: Path
-) -> None:
+def test_the_latest_classifier_is_the_best_of_the_sweep(sweep: tuple[Path, str]) -> None:
     found = {mixer: read_record(job(sweep[0], mixer))["metrics"] for mixer in MIXERS}
     best = max(MIXERS, key=lambda mixer: found[mixer]["val/accuracy"])
-    chosen = read_record(latest_run(pretrained, "toy", "classifier"))["metrics"]
+    chosen = read_record(latest_run(sweep[0].parent, "toy", "classifier"))["metrics"]
     assert chosen["val/accuracy"] == found[best]["val/accuracy"]
 
 
