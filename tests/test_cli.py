@@ -78,8 +78,10 @@ def test_a_full_disk_is_one_line(classified: Path, arguments: list[str]) -> None
 def test_an_interrupt_ends_without_a_traceback(classified: Path) -> None:
     command = [sys.executable, "-m", "elmo.predict", "-", "--model", str(classified)]
     process = subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+        command, cwd=ROOT, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # Where the tests run in a shell's background, SIGINT is ignored, which a child inherits.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     assert process.stderr
     assert process.stderr.readline().startswith("model: ")
     time.sleep(0.5)
