@@ -22,27 +22,35 @@ make = partial(instantiate, _convert_="all")  # plain lists, not Hydra's
 def train(cfg: DictConfig, run: Run) -> float:
     """One classifier in `run.run_dir`; returns the validation accuracy of the best epoch."""
     import lightning
+    import torch
 
     from elmo.classifier import ClassificationTask, TextClassifier
     from elmo.last_checkpoint import AtomicCheckpoints, tensorboard
     from elmo.latest import move_latest
     from elmo.results import Writer, write_classification_results
+    from elmo.task import check_training
 
-    lightning.seed_everything(cfg.seed, workers=True, verbose=False)
+    # Settings that cannot be are refused first: on the meta device a model takes no memory.
     corpus = make(cfg.data)
+    make(cfg.datamodule)(corpus=corpus)
+    optimizer = make(cfg.optimizer)
+    check_training(optimizer, cfg.warmup)
+    with torch.device("meta"):
+        make(cfg.head)(dim=8, num_classes=len(corpus.class_names))
+        make(cfg.mixer)(num_layers=3, dim=8)
+    callbacks = [callback for callback in make(cfg.callbacks).values() if callback]
+    logger = tensorboard(run)
+    trainer = make(cfg.trainer)(callbacks=callbacks, logger=logger, plugins=[AtomicCheckpoints()])
+
     encoder = make(cfg.encoder)(corpus=corpus)
     data = make(cfg.datamodule)(corpus=corpus, tokenizer=encoder.tokenizer)
-
+    lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     # The head first: it starts the same whatever the mixer draws.
     head = make(cfg.head)(dim=encoder.dim, num_classes=len(corpus.class_names))
     mixer = make(cfg.mixer)(num_layers=encoder.num_layers, dim=encoder.dim)
     model = TextClassifier(encoder, mixer, head, corpus.class_names)
-    optimizer = make(cfg.optimizer)
     task = ClassificationTask(model, optimizer=optimizer, warmup=cfg.warmup)
 
-    callbacks = [callback for callback in make(cfg.callbacks).values() if callback]
-    logger = tensorboard(run)
-    trainer = make(cfg.trainer)(callbacks=callbacks, logger=logger, plugins=[AtomicCheckpoints()])
     device = trainer.strategy.root_device
     task.seconds["frozen_pass"] = make(cfg.store).attach(encoder, data, device, cfg.evaluate_test)
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)  # the same dropout for all
@@ -60,6 +68,7 @@ def train(cfg: DictConfig, run: Run) -> float:
         gamma=model.mixer.scale.item(),
         splits=splits,
         data=data.facts,
+        device=str(device),
         seconds_of=task.seconds,
         choices=choices(),
         settings=settings,

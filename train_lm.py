@@ -14,51 +14,62 @@ from elmo.job import choices, in_multirun, run_job, settings_of
 from elmo.resume import continue_run
 
 if TYPE_CHECKING:
+    from elmo.language_model import LanguageModel
     from elmo.runs import Run
 
 make = partial(instantiate, _convert_="all")  # plain lists, not Hydra's
 
 
+def language_model(cfg: DictConfig, embedding_dim: int, vocab_size: int) -> LanguageModel:
+    from elmo.language_model import LanguageModel
+
+    bilm = make(cfg.bilm)(vocab_size=vocab_size, embedding_dim=embedding_dim)
+    return LanguageModel(bilm, make(cfg.softmax)(dim=bilm.hidden_dim, vocab_size=vocab_size))
+
+
 def train(cfg: DictConfig, run: Run) -> float:
     """One pretraining run in `run.run_dir`; returns the validation perplexity of the best epoch."""
     import lightning
+    import torch
 
     from elmo.encoders import ElmoEncoder
-    from elmo.language_model import LanguageModel, LanguageModelTask
+    from elmo.language_model import LanguageModelTask
     from elmo.last_checkpoint import AtomicCheckpoints, tensorboard
     from elmo.latest import move_latest
     from elmo.projector import write_projector
     from elmo.results import Writer, write_language_model_results
+    from elmo.task import check_training
 
-    lightning.seed_everything(cfg.seed, workers=True, verbose=False)
+    # Settings that cannot be are refused first: on the meta device a model takes no memory.
     corpus = make(cfg.data)
-    tokenizer = corpus.tokenizer
-    data = make(cfg.datamodule)(corpus=corpus, tokenizer=tokenizer)
-
-    start = make(cfg.embedding)
-    bilm = make(cfg.bilm)(vocab_size=len(tokenizer), embedding_dim=start.dim)
-    softmax = make(cfg.softmax)(dim=bilm.hidden_dim, vocab_size=len(tokenizer))
-    embedding = start.apply(bilm.embedding, corpus, tokenizer)
-    model = LanguageModel(bilm, softmax)
-    optimizer = make(cfg.optimizer)
-    task = LanguageModelTask(model, optimizer=optimizer, warmup=cfg.warmup)
-
+    data = make(cfg.datamodule)(corpus=corpus)
+    start, optimizer = make(cfg.embedding), make(cfg.optimizer)
+    check_training(optimizer, cfg.warmup)
+    with torch.device("meta"):
+        language_model(cfg, start.dim, vocab_size=1000)
     callbacks = [callback for callback in make(cfg.callbacks).values() if callback]
     logger = tensorboard(run)
     trainer = make(cfg.trainer)(callbacks=callbacks, logger=logger, plugins=[AtomicCheckpoints()])
+
+    lightning.seed_everything(cfg.seed, workers=True, verbose=False)
+    tokenizer = data.tokenizer
+    model = language_model(cfg, start.dim, len(tokenizer))
+    embedding = start.apply(model.bilm.embedding, corpus, tokenizer)
+    task = LanguageModelTask(model, optimizer=optimizer, warmup=cfg.warmup)
     trainer.fit(task, data, ckpt_path=run.checkpoint, weights_only=True)
     metrics = task.evaluate(trainer, data, test=cfg.evaluate_test)
 
     model.save(run.artifact, tokenizer, {"data": data.facts, "metrics": metrics})
     writer = Writer(run.run_dir, logger)
     splits = write_language_model_results(task.results, tokenizer, writer)
-    write_projector(ElmoEncoder(tokenizer, bilm), corpus, logger)
+    write_projector(ElmoEncoder(tokenizer, model.bilm), corpus, logger)
     settings = settings_of(cfg)
     writer.finish(choices(), settings, metrics, task.best_step)
     run.finish(
         metrics=metrics,
         splits=splits,
         data=data.facts,
+        device=str(task.device),
         embedding=embedding,
         seconds_of=task.seconds,
         choices=choices(),

@@ -9,6 +9,8 @@ from elmo.dropout import Dropout
 from elmo.embedding import TokenEmbedding
 from elmo.errors import ConfigError
 
+MAX_LAYERS = 64
+
 
 def reverse_within(inputs: Tensor, lengths: Tensor) -> Tensor:
     """Reverse each sequence of (B, T, ...) inside its own length; padding stays where it is.
@@ -88,6 +90,8 @@ class BiLM(nn.Module):
                 f"bilm: vocab_size {vocab_size}, embedding_dim {embedding_dim}, hidden_dim "
                 f"{hidden_dim}, num_layers {num_layers}; each must be 1 or more"
             )
+        if num_layers > MAX_LAYERS:
+            raise ConfigError(f"bilm.num_layers is {num_layers}; expected {MAX_LAYERS} or less")
         if not 0 <= dropout < 1:
             raise ConfigError(f"bilm.dropout is {dropout}; expected 0 or more and less than 1")
         self.vocab_size = vocab_size

@@ -10,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import pickle
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,7 +26,16 @@ from elmo.runs import atomic_writer
 T = TypeVar("T")
 
 FORMAT_VERSION = 1
-FIELDS = {"format", "version", "config", "tokenizer", "facts", "state", "checksum"}
+FIELDS = {
+    "format": str,
+    "version": int,
+    "config": dict,
+    "tokenizer": str,
+    "facts": dict,
+    "state": dict,
+    "checksum": str,
+}
+MAX_VALUES = 100_000  # in config and facts: a few lists that hold each other can mean billions
 
 
 def describe(module: nn.Module) -> dict[str, Any]:
@@ -46,7 +57,7 @@ def look_up(description: dict[str, Any], base: type[T]) -> type[T]:
     Raises:
         ArtifactError: the name is of anything else.
     """
-    name = description.get("class")
+    name = description.get("class") if isinstance(description, dict) else None
     found = getattr(sys.modules[base.__module__], name, None) if isinstance(name, str) else None
     if not (
         isinstance(found, type)
@@ -67,7 +78,7 @@ def build(description: dict[str, Any], base: type[T]) -> T:
     found = look_up(description, base)
     try:
         return found(**description["arguments"])
-    except (TypeError, ValueError, KeyError, ElmoError) as error:
+    except (TypeError, ValueError, KeyError, RuntimeError, OverflowError, ElmoError) as error:
         raise ArtifactError(f"its {found.__name__} cannot be built: {error}") from error
 
 
@@ -117,13 +128,7 @@ def load_artifact(path: str | Path, *kinds: str) -> dict[str, Any]:
         file = next((one for one in candidates if one.is_file()), candidates[0])
     if not file.is_file():
         raise ArtifactError(_missing(Path(path), file, kinds))
-    try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch has no common base for what a bad file can cause
-        raise ArtifactError(
-            f"{file}: not an artifact of this project, or a damaged one "
-            f"({type(error).__name__}); train again, or copy the file again"
-        ) from error
+    content = read_plain(file)
     if not isinstance(content, dict) or not isinstance(content.get("format"), str):
         raise ArtifactError(f"{file}: a PyTorch file, but not an artifact of this project")
     if content["format"] not in [f"elmo.{kind}" for kind in kinds]:
@@ -137,9 +142,17 @@ def load_artifact(path: str | Path, *kinds: str) -> dict[str, Any]:
             f"{file}: format version {content.get('version')!r}, this code reads {FORMAT_VERSION}; "
             "use the version of elmo that wrote it, or train again"
         )
-    if set(content) != FIELDS:
-        odd = sorted(set(content) ^ FIELDS)
+    if set(content) != set(FIELDS):
+        odd = sorted(map(str, set(content) ^ set(FIELDS)))
         raise ArtifactError(f"{file}: missing or unknown fields {odd}; copy the file again")
+    for name, kind in FIELDS.items():
+        if not isinstance(content[name], kind):
+            found = type(content[name]).__name__
+            raise ArtifactError(f"{file}: {name} is of type {found}, expected {kind.__name__}")
+    _check_plain(file, [content["config"], content["facts"]])
+    for name, tensor in content["state"].items():
+        if not (isinstance(name, str) and _is_plain_tensor(tensor)):
+            raise ArtifactError(f"{file}: state holds {name!r:.60}, which is no tensor of numbers")
     if content["checksum"] != _checksum(content):
         raise ArtifactError(f"{file}: its checksum does not fit its content; copy the file again")
     return content
@@ -159,21 +172,100 @@ def _missing(path: Path, file: Path, kinds: tuple[str, ...]) -> str:
     return f"{file}: no such file; {scripts} writes one"
 
 
+def read_plain(file: Path) -> Any:
+    """What `torch.save` wrote, tensors and plain data alone: no code of the file is run.
+
+    Every record of the file is checked against its CRC-32, which `torch.load` does not do.
+
+    Raises:
+        ArtifactError: it is no such file, cut short, damaged, or holds anything else.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            members = archive.infolist()
+            size = sum(member.file_size for member in members)
+            # PyTorch compresses nothing; a small file that grows when it is read is a trap.
+            packed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
+            damaged = (
+                "it is packed"
+                if packed or size > file.stat().st_size
+                else f"record {name!r} does not fit its checksum"
+                if (name := archive.testzip())
+                else None
+            )
+    except Exception as error:  # zipfile has no common base for what a bad file can cause
+        raise ArtifactError(
+            f"{file}: not a file of PyTorch's, or one cut short ({type(error).__name__}); copy the "
+            "file again, or train again"
+        ) from error
+    if damaged:
+        raise ArtifactError(f"{file}: damaged ({damaged}); copy the file again, or train again")
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ArtifactError(
+            f"{file}: holds more than tensors and plain data, which could run code when it is "
+            "read; it was not, and it is no file of elmo's"
+        ) from error
+    except Exception as error:  # nor has torch
+        raise ArtifactError(
+            f"{file}: damaged ({type(error).__name__}); copy the file again, or train again"
+        ) from error
+
+
+def _check_plain(file: Path, value: Any) -> None:
+    """
+    Raises:
+        ArtifactError: something in `value` is not of JSON's types, or there is too much of it.
+    """
+    waiting, seen = [value], 0
+    while waiting:
+        one = waiting.pop()
+        seen += 1
+        if isinstance(one, dict):
+            waiting += [*one, *one.values()]
+        elif isinstance(one, list | tuple):
+            waiting += one
+        elif not (one is None or isinstance(one, str | bool | float)) and not (
+            isinstance(one, int) and one.bit_length() < 64
+        ):
+            raise ArtifactError(f"{file}: config or facts hold a {type(one).__name__}: {one!r:.60}")
+        if seen + len(waiting) > MAX_VALUES:
+            raise ArtifactError(f"{file}: config and facts hold more than {MAX_VALUES:,} values")
+
+
+def _is_plain_tensor(value: object) -> bool:
+    """Numbers that stand in the file: others can claim any size, by repeating one number."""
+    return (
+        isinstance(value, Tensor)
+        and value.layout == torch.strided
+        and value.device.type == "cpu"
+        and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
+    )
+
+
 def fill(module: nn.Module, state: dict[str, Tensor]) -> None:
-    """Load weights, all of them and no other.
+    """Load weights, all of them and no other, into a module that may be on the meta device.
+
+    Built there, a module takes no memory before its shapes are known to be those of the weights.
 
     Raises:
         ArtifactError: names or shapes do not fit.
     """
+    numbers = {name: tensor.float() for name, tensor in state.items()}
     try:
-        module.load_state_dict(state)
+        module.load_state_dict(numbers, assign=True)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise ArtifactError(f"its weights do not fit its config: {reason}") from error
+    for part in module.modules():
+        for name, buffer in part.named_buffers(recurse=False):
+            if buffer.is_meta:  # sums that are no part of an artifact
+                part.register_buffer(name, torch.zeros_like(buffer, device="cpu"), persistent=False)
 
 
 def _checksum(content: dict[str, Any]) -> str:
-    plain = {name: content[name] for name in sorted(FIELDS - {"state", "checksum"})}
+    plain = {name: content[name] for name in sorted(set(FIELDS) - {"state", "checksum"})}
     digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode())
     return state_checksum(content["state"], digest)
 

@@ -115,12 +115,22 @@ def load_classifier(path: str | Path) -> TextClassifier:
     content = load_artifact(path, "classifier")
     config = content["config"]
     try:
-        model = TextClassifier(
-            encoder_from_config(config["encoder"], WordTokenizer(content["tokenizer"])),
-            build(config["mixer"], Mixer),
-            build(config["head"], Head),
-            config["class_names"],
-        )
+        tokenizer = WordTokenizer(content["tokenizer"])
+        with torch.device("meta"):
+            encoder = encoder_from_config(config.get("encoder"), tokenizer)
+            mixer = build(config.get("mixer"), Mixer)
+            head = build(config.get("head"), Head)
+        names = config.get("class_names")
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ArtifactError("its class_names are no list of names")
+        shapes = {
+            "encoder": (encoder.num_layers, encoder.dim, len(names)),
+            "mixer": (mixer.num_layers, mixer.dim, len(names)),
+            "head": (encoder.num_layers, head.dim, head.num_classes),
+        }
+        if len(set(shapes.values())) > 1:
+            raise ArtifactError(f"layers, width and classes of its parts do not agree: {shapes}")
+        model = TextClassifier(encoder, mixer, head, names)
         fill(model, content["state"])
     except ArtifactError as error:
         raise ArtifactError(f"{path}: {error}") from error

@@ -26,8 +26,8 @@ from datasets import (
 )
 
 from elmo import toy_news
+from elmo.cache import cached
 from elmo.errors import ConfigError
-from elmo.runs import publish
 from elmo.splitting import digests, divide
 from elmo.text import CLEANING_RULES, TOKEN_PATTERN, WordTokenizer, clean
 
@@ -111,9 +111,7 @@ class Corpus(ABC):
 
     @cached_property
     def splits(self) -> DatasetDict:
-        if not self._folder.exists():
-            publish(self._folder, self._build)
-        return load_from_disk(str(self._folder))
+        return load_from_disk(str(cached(self._folder, self._build)))
 
     @cached_property
     def facts(self) -> dict[str, int]:
@@ -127,11 +125,13 @@ class Corpus(ABC):
         rules = [self.fingerprint, TOKEN_PATTERN, self.min_count, self.max_vocabulary]
         key = hashlib.sha256(json.dumps(rules).encode()).hexdigest()[:16]
         folder = self.cache_dir / "tokenizers" / f"{self.name}-{key}"
-        if not folder.exists():
+
+        def build(path: Path) -> None:
             texts = texts_of(self.splits["train"])
             tokenizer = WordTokenizer.train(texts, self.min_count, self.max_vocabulary)
-            publish(folder, lambda path: (path / "tokenizer.json").write_text(tokenizer.json))
-        return WordTokenizer((folder / "tokenizer.json").read_text())
+            (path / "tokenizer.json").write_text(tokenizer.json)
+
+        return WordTokenizer((cached(folder, build) / "tokenizer.json").read_text())
 
     def _build(self, folder: Path) -> None:
         """Clean, drop what stands in the test split, draw the validation rows, save.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from collections.abc import Callable, Iterator
 from functools import cached_property
@@ -17,10 +18,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from elmo.batches import Batch, EpochOrder, ResumableLoader, TokenBudgetBatches, pad
+from elmo.cache import cached
 from elmo.corpora import BLOCK, Corpus, column, texts_of
 from elmo.errors import ConfigError
-from elmo.runs import publish
-from elmo.text import UNK, WordTokenizer
+from elmo.text import EOS, UNK, WordTokenizer
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,9 @@ class TokenizedSplit(Dataset[Batch]):
     """The token ids of one split, memory-mapped from a folder that `build` filled.
 
     `tokens.npy` holds all documents one after another, `offsets.npy` (N + 1) where each begins.
+
+    Attributes:
+        cut_documents: how many were longer than `max_tokens` and lost their end.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -36,14 +40,29 @@ class TokenizedSplit(Dataset[Batch]):
         self.offsets = np.load(folder / "offsets.npy")
         self.labels = torch.from_numpy(np.load(folder / "labels.npy"))
         self.lengths = np.diff(self.offsets)
+        self.cut_documents = json.loads((folder / "facts.json").read_text())["cut_documents"]
         self.layers: Callable[[list[int]], Tensor] | None = None  # what a store has of these rows
 
     @staticmethod
     def build(
-        folder: Path, texts: Iterator[str], labels: np.ndarray, tokenizer: WordTokenizer
+        folder: Path,
+        texts: Iterator[str],
+        labels: np.ndarray,
+        tokenizer: WordTokenizer,
+        max_tokens: int,
     ) -> None:
-        documents = tokenizer.encode_ids(texts)
+        cut = 0
         lengths = [np.zeros(1, dtype=np.int64)]
+
+        def shortened() -> Iterator[np.ndarray]:
+            nonlocal cut
+            for ids in tokenizer.encode_ids(texts):
+                if len(ids) > max_tokens:
+                    cut += 1
+                    ids = np.append(ids[: max_tokens - 1], np.int32(EOS))
+                yield ids
+
+        documents = shortened()
         with (folder / "tokens.npy").open("wb") as file:
             _write_header(file, 0)
             while block := list(islice(documents, BLOCK)):
@@ -53,6 +72,7 @@ class TokenizedSplit(Dataset[Batch]):
             _write_header(file, int(offsets[-1]))
         np.save(folder / "offsets.npy", offsets)
         np.save(folder / "labels.npy", labels.astype(np.int64))
+        (folder / "facts.json").write_text(json.dumps({"cut_documents": cut}))
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -83,62 +103,128 @@ def _write_header(file: IO[bytes], count: int) -> None:
 class TokenData(lightning.LightningDataModule):
     """Batches of a corpus under a tokenizer, the same for both tasks.
 
-    Tokenised once into `cache_dir`, keyed by the content of the corpus and of the tokenizer.
+    Tokenised once into `cache_dir`, keyed by the content of the corpus and of the tokenizer, when
+    the first batch or fact is asked for.
 
     Args:
+        corpus: what is read.
         token_budget: padded tokens in a batch, at most.
         num_workers: processes that load batches; 0 loads in the main process.
         seed: of the shuffling.
+        max_tokens: a longer document, `<s>` and `</s>` counted, keeps its start: a document of any
+            length would make a batch of any size.
+        tokenizer: None takes the corpus's own.
+
+    Raises:
+        ConfigError: a number that cannot be.
     """
 
     def __init__(
         self,
         corpus: Corpus,
-        tokenizer: WordTokenizer,
         token_budget: int,
         num_workers: int,
         seed: int,
+        max_tokens: int = 1000,
+        tokenizer: WordTokenizer | None = None,
     ) -> None:
         super().__init__()
-        if token_budget < 1:
-            raise ConfigError(f"datamodule.token_budget is {token_budget}; expected 1 or more")
+        for name, value, least in (
+            ("token_budget", token_budget, 1),
+            ("max_tokens", max_tokens, 3),
+            ("num_workers", num_workers, 0),
+        ):
+            if value < least:
+                raise ConfigError(f"datamodule.{name} is {value}; expected {least} or more")
         self.corpus = corpus
-        self.tokenizer = tokenizer
         self.token_budget = token_budget
+        self.max_tokens = max_tokens
         self.num_workers = num_workers
         self.seed = seed
-        self.splits = {split: self._tokenized(split) for split in ("train", "validation", "test")}
-        facts = self.facts
-        log.info("%s: %s", corpus.name, ", ".join(f"{k} {v:,}" for k, v in corpus.facts.items()))
+        self._tokenizer = tokenizer
+
+    @cached_property
+    def tokenizer(self) -> WordTokenizer:
+        return self._tokenizer or self.corpus.tokenizer
+
+    @cached_property
+    def splits(self) -> dict[str, TokenizedSplit]:
+        """
+        Raises:
+            ConfigError: a document does not fit into a batch.
+        """
+        splits = {split: self._tokenized(split) for split in ("train", "validation", "test")}
+        rows = self.corpus.facts.items()
+        log.info("%s: %s", self.corpus.name, ", ".join(f"{k} {v:,}" for k, v in rows))
         log.info(
             "V = %s words; unknown: %s",
-            f"{facts['vocabulary_size']:,}",
-            ", ".join(f"{split} {rate:.2%}" for split, rate in facts["unknown_rate"].items()),
+            f"{len(self.tokenizer):,}",
+            ", ".join(f"{split} {data.unknown_rate:.2%}" for split, data in splits.items()),
         )
+        for split, data in splits.items():
+            if data.cut_documents:
+                log.warning(
+                    "%s: %s documents are longer than datamodule.max_tokens=%d and keep their "
+                    "first %d words",
+                    split,
+                    f"{data.cut_documents:,}",
+                    self.max_tokens,
+                    self.max_tokens - 2,
+                )
+            if (longest := int(data.lengths.max())) > self.token_budget:
+                raise ConfigError(
+                    f"datamodule.token_budget is {self.token_budget}, but document "
+                    f"{data.lengths.argmax()} of {split} has {longest} tokens; expected at least "
+                    "as many, or a smaller datamodule.max_tokens, which cuts long documents"
+                )
+        return splits
 
     def _tokenized(self, split: str) -> TokenizedSplit:
-        key = hashlib.sha256(f"{self.corpus.fingerprint} {self.tokenizer.json}".encode())
-        folder = (
-            self.corpus.cache_dir / "tokens" / f"{self.corpus.name}-{key.hexdigest()[:16]}-{split}"
-        )
-        if not folder.exists():
+        content = f"{self.corpus.fingerprint} {self.max_tokens} {self.tokenizer.json}"
+        key = hashlib.sha256(content.encode()).hexdigest()[:16]
+        folder = self.corpus.cache_dir / "tokens" / f"{self.corpus.name}-{key}-{split}"
+
+        def build(path: Path) -> None:
             rows = self.corpus.splits[split]
             texts, labels = texts_of(rows), column(rows, "label")
-            publish(folder, lambda path: TokenizedSplit.build(path, texts, labels, self.tokenizer))
-        return TokenizedSplit(folder)
+            TokenizedSplit.build(path, texts, labels, self.tokenizer, self.max_tokens)
+
+        return TokenizedSplit(cached(folder, build))
 
     @cached_property
     def facts(self) -> dict[str, Any]:
         """What every result should name: rows, V, unknown rates, the fingerprint of the data."""
         return {
+            **self._identity,
             "name": self.corpus.name,
-            "fingerprint": self.corpus.fingerprint,
-            "tokenizer": self.tokenizer.fingerprint,
             "vocabulary_size": len(self.tokenizer),
             "unknown_rate": {split: data.unknown_rate for split, data in self.splits.items()},
             "tokens": {split: len(data.tokens) for split, data in self.splits.items()},
+            "cut_documents": {split: data.cut_documents for split, data in self.splits.items()},
             **self.corpus.facts,
         }
+
+    @property
+    def _identity(self) -> dict[str, str]:
+        return {
+            "fingerprint": self.corpus.fingerprint,
+            "tokenizer": self.tokenizer.fingerprint,
+        }
+
+    def state_dict(self) -> dict[str, str]:
+        return self._identity
+
+    def load_state_dict(self, state_dict: dict[str, str]) -> None:
+        """
+        Raises:
+            ConfigError: a checkpoint of other data.
+        """
+        if state_dict != self._identity:
+            raise ConfigError(
+                f"the run was started on data={self.corpus.name} {state_dict}, which is now "
+                f"{self._identity}: the content of the corpus has changed; bring the old one back, "
+                "or start a new run"
+            )
 
     def loader(self, rows: Dataset[Batch], lengths: np.ndarray, seed: int | None) -> DataLoader:
         batches = TokenBudgetBatches(EpochOrder(lengths, seed), self.token_budget)

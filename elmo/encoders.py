@@ -158,7 +158,9 @@ class ElmoEncoder(Encoder):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], tokenizer: WordTokenizer) -> Self:
-        return cls(tokenizer, build(config["arguments"]["bilm"], BiLM))
+        bilm = build(config["arguments"]["bilm"], BiLM)
+        check_vocabulary(bilm.vocab_size, tokenizer)
+        return cls(tokenizer, bilm)
 
 
 class StaticEncoder(Encoder):
@@ -194,7 +196,7 @@ def encoder_from_config(config: dict[str, Any], tokenizer: WordTokenizer) -> Enc
     found = look_up(config, Encoder)
     try:
         return found.from_config(config, tokenizer)
-    except (TypeError, KeyError) as error:
+    except (TypeError, KeyError, RuntimeError, OverflowError) as error:
         raise ArtifactError(f"its {found.__name__} cannot be built: {error!r}") from error
 
 
@@ -212,11 +214,25 @@ def load_bilm(path: str | Path) -> ElmoEncoder:
 
 def _bilm_from(content: dict[str, Any], path: str | Path) -> ElmoEncoder:
     try:
-        bilm = build(content["config"]["bilm"], BiLM)
+        tokenizer = WordTokenizer(content["tokenizer"])
+        with torch.device("meta"):
+            bilm = build(content["config"].get("bilm"), BiLM)
         fill(bilm, _under(content["state"], "bilm."))
-        return ElmoEncoder(WordTokenizer(content["tokenizer"]), bilm)
+        check_vocabulary(bilm.vocab_size, tokenizer)
+        return ElmoEncoder(tokenizer, bilm)
     except ArtifactError as error:
         raise ArtifactError(f"{path}: {error}") from error
+
+
+def check_vocabulary(vocab_size: int, tokenizer: WordTokenizer) -> None:
+    """
+    Raises:
+        ArtifactError: the vectors are not those of the tokenizer's words.
+    """
+    if vocab_size != len(tokenizer):
+        raise ArtifactError(
+            f"it has vectors of {vocab_size:,} words, and its tokenizer knows {len(tokenizer):,}"
+        )
 
 
 def _under(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -240,9 +256,10 @@ def load_encoder(path: str | Path) -> Encoder:
     if content["format"] == "elmo.bilm":
         return _bilm_from(content, path)
     try:
-        encoder = encoder_from_config(
-            content["config"]["encoder"], WordTokenizer(content["tokenizer"])
-        )
+        with torch.device("meta"):
+            encoder = encoder_from_config(
+                content["config"].get("encoder"), WordTokenizer(content["tokenizer"])
+            )
         fill(encoder, _under(content["state"], "encoder."))
     except ArtifactError as error:
         raise ArtifactError(f"{path}: {error}") from error
@@ -258,14 +275,15 @@ def pretrained_elmo(corpus: Corpus, bilm_path: str | None, output_dir: str) -> E
     """
     path = Path(bilm_path) if bilm_path else latest_run(Path(output_dir), corpus.name)
     content = load_artifact(path, "bilm")
-    trained_on = content["facts"]["data"]
+    trained_on = content["facts"].get("data")
+    if not isinstance(trained_on, dict) or not {"name", "fingerprint"} <= trained_on.keys():
+        raise ArtifactError(f"{path}: does not say what data it was pretrained on; train again")
     log.info("biLM: %s, pretrained on data=%s", path, trained_on["name"])
     if trained_on["fingerprint"] != corpus.fingerprint:
         difference = (
             f"{path} was pretrained on data={trained_on['name']} "
-            f"({trained_on['fingerprint']}, {trained_on['train_rows']:,} train rows), the "
-            f"classifier's data={corpus.name} is {corpus.fingerprint} "
-            f"({len(corpus.splits['train']):,} train rows): another corpus, split or cleaning"
+            f"({trained_on['fingerprint']}), the classifier's data={corpus.name} is "
+            f"{corpus.fingerprint}: another corpus, split or cleaning"
         )
         if not bilm_path:
             raise ConfigError(

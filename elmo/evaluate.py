@@ -106,7 +106,8 @@ def _corpus(
     try:
         fingerprint = record["data"]["fingerprint"]
         recorded = record["settings"]["datamodule"]
-        wanted = {name: recorded[name] for name in ("token_budget", "evaluation_rows", "seed")}
+        names = ("token_budget", "max_tokens", "evaluation_rows", "seed")
+        wanted = {name: recorded[name] for name in names}
     except (LookupError, TypeError) as error:
         raise ArtifactError(
             f"{path}: the metrics.json beside it is no record of a pretraining ({error!r}); put "

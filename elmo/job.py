@@ -20,7 +20,8 @@ from hydra.errors import CompactHydraException, InstantiationException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from elmo.errors import ElmoError
+from elmo.cores import hold_cores
+from elmo.errors import ConfigError, ElmoError
 from elmo.interrupts import Interrupted, interrupts
 from elmo.memory import keep_freed_memory
 from elmo.resume import RUN_FILE
@@ -75,7 +76,10 @@ def run_job(job: Callable[[DictConfig, Run], float], cfg: DictConfig, artifact: 
     try:
         may_continue = in_multirun() or cfg.resume is not None
         with interrupts, Run(run_dir, artifact, _start(cfg), may_continue) as run:
-            return job(cfg, run)
+            threads = run.threads if _on_cpu(cfg) else 0
+            with hold_cores(Path(cfg.cache_dir), threads):
+                run.begins()
+                return job(cfg, run)
     except Interrupted as signal:
         log.warning("%s; go on with: %s", signal, _command_to_go_on(run_dir))
         raise SystemExit(signal.code) from None
@@ -94,6 +98,12 @@ def run_job(job: Callable[[DictConfig, Run], float], cfg: DictConfig, artifact: 
         return math.nan
 
 
+def _on_cpu(cfg: DictConfig) -> bool:
+    import torch
+
+    return cfg.trainer.accelerator == "cpu" or not torch.accelerator.is_available()
+
+
 def _command_to_go_on(run_dir: Path) -> str:
     script, *arguments = os.path.relpath(sys.argv[0]), *sys.argv[1:]
     if not in_multirun():
@@ -107,6 +117,8 @@ def _start(cfg: DictConfig) -> dict[str, Any]:
     hydra = HydraConfig.get()
     overrides = [item for item in hydra.overrides.task if not item.startswith("resume=")]
     settings = identity(cfg, choices())
+    if not (cfg.threads is None or (isinstance(cfg.threads, int) and cfg.threads > 0)):
+        raise ConfigError(f"threads is {cfg.threads}; expected 1 or more, or null")
     if "bilm_path" in cfg and cfg.bilm_path is None and settings["bilm_path"]:
         overrides.append(f"bilm_path={settings['bilm_path']}")
     return {

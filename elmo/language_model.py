@@ -13,6 +13,7 @@ from elmo.batches import Batch
 from elmo.bilm import BiLM
 from elmo.checkpoint import build, describe, fill, load_artifact, save_artifact
 from elmo.dropout import Dropout
+from elmo.encoders import check_vocabulary
 from elmo.errors import ArtifactError
 from elmo.metrics import language_model_metrics, update_directions
 from elmo.scores import TOP, LanguageModelResult, LanguageModelScores
@@ -90,12 +91,15 @@ def load_language_model(path: str | Path) -> tuple[LanguageModel, WordTokenizer]
     """
     content = load_artifact(path, "bilm")
     try:
-        bilm = build(content["config"]["bilm"], BiLM)
-        model = LanguageModel(bilm, build(content["config"]["softmax"], Softmax))
+        tokenizer = WordTokenizer(content["tokenizer"])
+        with torch.device("meta"):
+            bilm = build(content["config"].get("bilm"), BiLM)
+            model = LanguageModel(bilm, build(content["config"].get("softmax"), Softmax))
         fill(model, content["state"])
+        check_vocabulary(bilm.vocab_size, tokenizer)
     except ArtifactError as error:
         raise ArtifactError(f"{path}: {error}") from error
-    return model.eval(), WordTokenizer(content["tokenizer"])
+    return model.eval(), tokenizer
 
 
 class LanguageModelTask(Task):

@@ -14,9 +14,11 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from elmo.checkpoint import read_plain
 from elmo.errors import ArtifactError
 from elmo.interrupts import interrupts
 from elmo.runs import Run, atomic_writer
+from elmo.task import CHECKPOINT_VERSION
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
@@ -35,10 +37,6 @@ class AtomicCheckpoints(TorchCheckpointIO):
     def load_checkpoint(
         self, path: Any, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """
-        Raises:
-            ArtifactError: the file is missing, damaged, or holds more than tensors and plain data.
-        """
         return read_checkpoint(Path(path))
 
 
@@ -56,15 +54,26 @@ def tensorboard(run: Run) -> TensorBoardLogger:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
+    """
+    Raises:
+        ArtifactError: the file is missing, damaged, of another format, or holds more than tensors
+            and plain data.
+    """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        loops, steps = content["loops"], content["global_step"]
-        if not isinstance(loops, dict) or not isinstance(steps, int):
-            raise TypeError("its fields are of other types")
-    except Exception as error:  # torch has no common base for what a bad file can cause
+        content = read_plain(path)
+        fields = {"loops": dict, "global_step": int, "state_dict": dict, "callbacks": dict}
+        if not isinstance(content, dict) or not all(
+            isinstance(content.get(name), kind) for name, kind in fields.items()
+        ):
+            raise ArtifactError(f"{path}: a PyTorch file, but not a checkpoint of a training")
+        if (found := content.get("elmo_version")) != CHECKPOINT_VERSION:
+            raise ArtifactError(
+                f"{path}: format version {found!r}, this code reads {CHECKPOINT_VERSION}; go on "
+                "with the version of elmo that wrote it"
+            )
+    except ArtifactError as error:
         raise ArtifactError(
-            f"{path}: not a checkpoint of a training, or a damaged one ({type(error).__name__}); "
-            "take it away, and the run starts from the beginning"
+            f"{error}; or take the checkpoint away, and the run starts from the beginning"
         ) from error
     return content
 

@@ -92,7 +92,9 @@ class ScalarMix(Mixer):
         self.seed = seed
         start = torch.zeros(num_layers)
         if seed is not None:
-            start = torch.randn(num_layers, generator=torch.Generator().manual_seed(seed))
+            start = torch.randn(
+                num_layers, generator=torch.Generator().manual_seed(seed), device="cpu"
+            )
         self.weights = nn.Parameter(start, requires_grad=trainable)
         self.gamma = nn.Parameter(torch.ones(()), requires_grad=trainable)
 

@@ -1,4 +1,4 @@
-"""What lies on disk around a run: atomic writes, cached folders, records."""
+"""What lies on disk around a run: atomic writes, its folder, its records."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ import json
 import logging
 import os
 import platform
-import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
@@ -26,6 +25,7 @@ from elmo.resume import CHANGEABLE, RUN_FILE
 log = logging.getLogger(__name__)
 
 LAST = "last.ckpt"  # in checkpoints/: where a resumed training goes on
+DEFAULT_THREADS = torch.get_num_threads()
 HEADLINES = ("val/perplexity", "test/perplexity", "val/accuracy", "test/accuracy", "test/f1")
 
 
@@ -57,25 +57,6 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(plain, indent=2, ensure_ascii=False) + "\n")
 
 
-def publish(folder: Path, build: Callable[[Path], object]) -> None:
-    """Let `build` fill a temporary folder that becomes `folder` once it is whole.
-
-    Where another process was faster, its folder stays and ours is dropped: both hold the same,
-    because the name of a cached folder is the key of its content.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
-    try:
-        build(temporary)
-        temporary.chmod(0o755)
-        temporary.rename(folder)
-    except OSError:
-        if not folder.is_dir():
-            raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
 def sha256_of(file: Path) -> str:
     with file.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
@@ -105,6 +86,8 @@ class Run:
 
     Attributes:
         checkpoint: what an earlier start of the same run left to go on from, if anything.
+        threads: that PyTorch computes with. Their number changes last bits, so a resumed run has
+            that of its start.
 
     Args:
         run_dir: the folder, there already.
@@ -123,7 +106,8 @@ class Run:
         self.artifact = run_dir / artifact
         self.start = start
         self.may_continue = may_continue
-        self.started = time.monotonic()
+        self.threads = start["settings"]["threads"] or DEFAULT_THREADS
+        self.begins()
         self._lock = FileLock(run_dir / ".lock")
 
     def __enter__(self) -> Run:
@@ -144,10 +128,14 @@ class Run:
     def __exit__(self, *_: object) -> None:
         self._lock.release()
 
+    def begins(self) -> None:
+        """From now on the seconds of the run are counted."""
+        self.started = time.monotonic()
+
     def _begin(self) -> None:
         file = self.run_dir / RUN_FILE
         if not file.is_file():
-            state = {"versions": versions(), "git": git_state()}
+            state = {"threads": self.threads, "versions": versions(), "git": git_state()}
             write_json(file, {**self.start, **state})
         elif not self.may_continue:
             raise ConfigError(
@@ -155,7 +143,10 @@ class Run:
                 f"by resume={self.run_dir}, or leave hydra.run.dir out to get a new folder"
             )
         else:
-            self._compare(json.loads(file.read_text())["settings"])
+            record = json.loads(file.read_text())
+            self._compare(record["settings"])
+            self.threads = record["threads"]
+        torch.set_num_threads(self.threads)
         for left in self.run_dir.glob("**/.*-????????"):  # of writes that were cut short
             left.unlink(missing_ok=True)
 
@@ -181,7 +172,7 @@ class Run:
     def finish(self, **record: Any) -> None:
         """Write `metrics.json`: what the run found, with all that is needed to repeat it."""
         record["seconds"] = round(time.monotonic() - self.started, 1)
-        record["threads"] = torch.get_num_threads()
+        record["threads"] = self.threads
         record["versions"] = versions()
         record["git"] = git_state()
         write_json(self.run_dir / "metrics.json", record)

@@ -18,11 +18,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from elmo.batches import EpochOrder, TokenBudgetBatches
+from elmo.cache import SEAL, is_whole, publish
 from elmo.checkpoint import state_checksum
 from elmo.datamodule import TokenData, TokenizedSplit
 from elmo.encoders import Encoder
 from elmo.errors import ConfigError
-from elmo.runs import publish
 
 log = logging.getLogger(__name__)
 
@@ -116,6 +116,7 @@ class DiskStore(Store):
             encoder.config(),
             encoder.tokenizer.fingerprint,
             data.corpus.fingerprint,
+            data.max_tokens,
             device.type,
             torch.get_num_threads(),
             torch.__version__,
@@ -132,7 +133,7 @@ class DiskStore(Store):
                 shutil.rmtree(folder)
             elif folder not in names:
                 others.append(folder)
-        others.sort(key=lambda folder: folder.stat().st_mtime)
+        others.sort(key=lambda folder: (folder.stat().st_mtime, folder.name))
         sizes = {folder: _size(folder) for folder in [*others, *filter(Path.is_dir, names)]}
         free = shutil.disk_usage(self.folder).free + sum(sizes.values())
         limit = min(self.max_gigabytes * 1e9, free / 2)
@@ -155,7 +156,7 @@ class DiskStore(Store):
 
 
 def _size(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.iterdir())
+    return sum(file.stat().st_size for file in folder.iterdir() if file.name != SEAL)
 
 
 class Entry:
@@ -178,11 +179,8 @@ class Entry:
         return self.folder / "layers.bin"
 
     def exists(self) -> bool:
-        """Whether it is there and whole; what is not whole is removed."""
-        whole = self._file.is_file() and self._file.stat().st_size == self.bytes
-        if not whole:
-            shutil.rmtree(self.folder, ignore_errors=True)
-        return whole
+        """Whether it is there and whole; a damaged one is removed."""
+        return is_whole(self.folder)
 
     def build(self, encoder: Encoder, device: torch.device, split: str) -> None:
         batches = TokenBudgetBatches(EpochOrder(self.split.lengths, seed=None), TOKEN_BUDGET)

@@ -33,7 +33,22 @@ for message in (
 ):
     warnings.filterwarnings("ignore", message)
 
+MakeOptimizer = Callable[[list[Parameter]], Optimizer]
+CHECKPOINT_VERSION = 1
 PREFIX = {"train": "train", "validation": "val", "test": "test"}
+
+
+def check_training(optimizer: MakeOptimizer, warmup: float) -> None:
+    """
+    Raises:
+        ConfigError: settings that no training can have.
+    """
+    if not 0 <= warmup < 1:
+        raise ConfigError(f"warmup is {warmup}; expected 0 or more and less than 1")
+    try:
+        optimizer([Parameter(torch.zeros(1))])
+    except ValueError as error:
+        raise ConfigError(f"optimizer: {error}") from error
 
 
 class Task(lightning.LightningModule, ABC):
@@ -52,10 +67,9 @@ class Task(lightning.LightningModule, ABC):
             it down to zero at the last step.
     """
 
-    def __init__(self, optimizer: Callable[[list[Parameter]], Optimizer], warmup: float) -> None:
+    def __init__(self, optimizer: MakeOptimizer, warmup: float) -> None:
         super().__init__()
-        if not 0 <= warmup < 1:
-            raise ConfigError(f"warmup is {warmup}; expected 0 or more and less than 1")
+        check_training(optimizer, warmup)
         self.optimizer = optimizer
         self.warmup = warmup
         self.split = "validation"
@@ -129,6 +143,7 @@ class Task(lightning.LightningModule, ABC):
         self.seconds["epoch"] = sum(self._epochs) / len(self._epochs)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["elmo_version"] = CHECKPOINT_VERSION
         checkpoint["epoch_seconds"] = self._epochs
         weights = self.state_dict().keys()
         # Running sums that are no part of an artifact, such as those of the gates.

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import html
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
-from itertools import islice
-from typing import NamedTuple, Self
+from itertools import count, islice
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-from elmo.errors import ConfigError, DataError
+from elmo.errors import ArtifactError, ConfigError, DataError
 
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
 SPECIAL_TOKENS = ("<pad>", "<unk>", "<s>", "</s>")
@@ -76,16 +77,25 @@ CLEANING_RULES = (
 )
 
 
+# What is nested deeper than news ever is ("&amp;amp;amp;...", "<a <a <a >>>") gives one level a
+# pass: a text made for it would take forever. After these passes its signs mean nothing any more.
+PASSES = 8
+NESTING = str.maketrans("<;", "  ")
+
+
 def clean(text: str) -> str:
     """Apply `CLEANING_RULES` until nothing changes, so that cleaning cleaned text is harmless."""
-    while True:
+    for number in count(1):
         before = text
         for _, pattern, replacement, possible in CLEANING_RULES:
             if possible(text):
                 text = pattern.sub(replacement, text)
         text = text.strip()
         if text == before:
-            return text
+            break
+        if number == PASSES:
+            text = text.translate(NESTING)
+    return text
 
 
 # Words keep their digits; clitics, numbers with separators, dotted abbreviations and runs of dots
@@ -107,11 +117,18 @@ class WordTokenizer:
 
     A thin wrapper around a Hugging Face `tokenizers` WordLevel model, whose JSON is what the
     artifacts keep. Ids fall in frequency order, which the adaptive softmax relies on.
+
+    Args:
+        text: that JSON.
+
+    Raises:
+        ArtifactError: it is not of a tokenizer that `train` made; only the words may differ.
     """
 
-    def __init__(self, json: str) -> None:
-        self.json = json
-        self._tokenizer = Tokenizer.from_str(json)
+    def __init__(self, text: str) -> None:
+        _check(text)
+        self.json = text
+        self._tokenizer = Tokenizer.from_str(text)
         self._tokenizer.encode_special_tokens = True  # "<pad>" in a text is three tokens
 
     @classmethod
@@ -127,11 +144,7 @@ class WordTokenizer:
             raise ConfigError(f"data.min_count is {min_count}; expected 1 or more")
         if max_size is not None and max_size <= len(SPECIAL_TOKENS):
             raise ConfigError(f"data.max_vocabulary is {max_size}; expected 5 or more, or null")
-        tokenizer = Tokenizer(models.WordLevel(unk_token=SPECIAL_TOKENS[UNK]))
-        tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
-        tokenizer.pre_tokenizer = pre_tokenizers.Split(
-            Regex(TOKEN_PATTERN), behavior="removed", invert=True
-        )
+        tokenizer = _without_words()
         trainer = trainers.WordLevelTrainer(
             vocab_size=max_size or 2**31,
             min_frequency=min_count,
@@ -179,6 +192,39 @@ class WordTokenizer:
         while block := list(islice(texts, chunk)):
             for encoding in self._tokenizer.encode_batch_fast(block, add_special_tokens=False):
                 yield np.array([BOS, *encoding.ids, EOS], dtype=np.int32)
+
+
+def _without_words() -> Tokenizer:
+    tokenizer = Tokenizer(models.WordLevel(unk_token=SPECIAL_TOKENS[UNK]))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(
+        Regex(TOKEN_PATTERN), behavior="removed", invert=True
+    )
+    return tokenizer
+
+
+def _check(text: str) -> None:
+    """Refuse a tokenizer that is not ours: another's patterns could take forever."""
+    tokenizer = _without_words()
+    tokenizer.add_special_tokens(list(SPECIAL_TOKENS))
+    expected = json.loads(tokenizer.to_str())
+    del expected["model"]["vocab"]
+    try:
+        content = json.loads(text)
+        words: Any = content["model"].pop("vocab")
+        whole = content == expected and all(
+            words.get(word) == index for index, word in enumerate(SPECIAL_TOKENS)
+        )
+        # The type too, because True and 1.0 equal 1.
+        ids = [index for index in words.values() if type(index) is int]
+        whole = whole and sorted(ids) == list(range(len(words)))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        whole = False
+    if not whole:
+        raise ArtifactError(
+            "its tokenizer is not one that this version of elmo makes; use the version of elmo "
+            "that wrote it, or train again"
+        )
 
 
 def _refuse_surrogates(text: str) -> None:

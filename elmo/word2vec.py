@@ -13,11 +13,11 @@ import torch
 from gensim.models import KeyedVectors, Word2Vec
 from torch import Tensor
 
+from elmo.cache import cached
 from elmo.corpora import Corpus
 from elmo.embedding import EmbeddingStart
 from elmo.encoders import StaticEncoder
 from elmo.errors import ConfigError, DataError
-from elmo.runs import publish
 from elmo.text import PAD, WordTokenizer
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,8 @@ def train_word2vec(
     settings = [corpus.fingerprint, tokenizer.json, dim, window, epochs, seed]
     key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
     folder = corpus.cache_dir / "word2vec" / f"{corpus.name}-{key}"
-    if not folder.exists():
+
+    def build(path: Path) -> None:
         log.info("training Word2Vec: width %d, window %d, %d epochs", dim, window, epochs)
         vectors = Word2Vec(
             Sentences(corpus, tokenizer),
@@ -61,18 +62,39 @@ def train_word2vec(
             workers=1,
             seed=seed,
         ).wv
+        # Plain arrays and text: gensim's own format is a pickle.
+        np.save(path / "vectors.npy", vectors.vectors)
+        (path / "words.json").write_text(json.dumps(vectors.index_to_key))
 
-        def save(path: Path) -> None:
-            # Plain arrays and text: gensim's own format is a pickle.
-            np.save(path / "vectors.npy", vectors.vectors)
-            (path / "words.json").write_text(json.dumps(vectors.index_to_key))
-
-        publish(folder, save)
+    cached(folder, build)
     result = KeyedVectors(dim)
     result.add_vectors(
         json.loads((folder / "words.json").read_text()), np.load(folder / "vectors.npy")
     )
     return result
+
+
+def check_settings(group: str, dim: int, window: int, epochs: int) -> None:
+    """
+    Raises:
+        ConfigError: a number that cannot be.
+    """
+    for name, value in (("dim", dim), ("window", window), ("epochs", epochs)):
+        if value < 1:
+            raise ConfigError(f"{group}.{name} is {value}; expected 1 or more")
+
+
+def check_file(path: str | Path) -> Path:
+    """
+    Raises:
+        DataError: there are no vectors at `path`.
+    """
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise DataError(
+            f"{file}: no such file; embedding.path names word vectors, null trains them"
+        )
+    return file
 
 
 def read_vectors(path: str | Path) -> KeyedVectors:
@@ -83,11 +105,7 @@ def read_vectors(path: str | Path) -> KeyedVectors:
     Raises:
         DataError: the file is missing or not in its format.
     """
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise DataError(
-            f"{file}: no such file; embedding.path names word vectors, null trains them"
-        )
+    file = check_file(path)
     try:
         if file.suffix == ".kv":
             vectors = KeyedVectors.load(str(file))
@@ -139,6 +157,9 @@ class Word2VecStart(EmbeddingStart):
         self, dim: int, freeze: bool, path: str | None, window: int, epochs: int, seed: int
     ) -> None:
         super().__init__(dim, freeze)
+        check_settings("embedding", dim, window, epochs)
+        if path:
+            check_file(path)
         self.path = path
         self.window = window
         self.epochs = epochs
@@ -165,6 +186,7 @@ def word2vec_encoder(
     corpus: Corpus, dim: int, window: int, epochs: int, seed: int
 ) -> StaticEncoder:
     """The encoder of `encoder=word2vec`: skip-gram vectors of the train descriptions, frozen."""
+    check_settings("encoder", dim, window, epochs)
     encoder = StaticEncoder(corpus.tokenizer, dim)
     vectors = train_word2vec(corpus, corpus.tokenizer, dim, window, epochs, seed)
     fill_from(vectors, encoder.embedding.table.weight.data, corpus.tokenizer)

@@ -16,8 +16,6 @@ from elmo.corpora import RawRow, ToyNews
 from elmo.datamodule import (
     Batch,
     ClassificationData,
-    EpochOrder,
-    TokenBudgetBatches,
     TokenData,
     TokenizedSplit,
 )
@@ -30,7 +28,7 @@ BUDGET = 512
 
 def classification_data(toy: ToyNews, **changes: Any) -> ClassificationData:
     arguments = {"token_budget": BUDGET, "num_workers": 0, "seed": 0}
-    return ClassificationData(corpus=toy, tokenizer=toy.tokenizer, **{**arguments, **changes})
+    return ClassificationData(corpus=toy, **{**arguments, **changes})
 
 
 @pytest.fixture
@@ -168,7 +166,7 @@ def test_tokens_are_memory_mapped(data: ClassificationData) -> None:
 def test_files_written_in_blocks_are_what_numpy_saves(count: int, tmp_path: Path) -> None:
     tokenizer = WordTokenizer.train(["a b"], min_count=1, max_size=None)
     texts = ["a b " * (number % 4) for number in range(count)]
-    TokenizedSplit.build(tmp_path, iter(texts), np.arange(count), tokenizer)
+    TokenizedSplit.build(tmp_path, iter(texts), np.arange(count), tokenizer, max_tokens=1000)
     documents = [document.ids for document in tokenizer.encode(texts)]
     np.save(tmp_path / "whole.npy", np.concatenate(documents))
     assert (tmp_path / "tokens.npy").read_bytes() == (tmp_path / "whole.npy").read_bytes()
@@ -203,7 +201,7 @@ def test_memory_does_not_grow_with_the_texts(tmp_path: Path) -> None:
             cache_dir=str(tmp_path),
         )
         tracemalloc.start()
-        classification_data(corpus)
+        _ = classification_data(corpus).splits
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] - peaks[0] < 5000 * 100
@@ -224,7 +222,7 @@ def test_the_second_start_tokenises_nothing(
 
 def test_another_tokenizer_is_another_cache(toy: ToyNews, data: ClassificationData) -> None:
     tokenizer = WordTokenizer.train(toy.splits["train"]["text"], min_count=20, max_size=None)
-    other = ClassificationData(toy, tokenizer, BUDGET, num_workers=0, seed=0)
+    other = classification_data(toy, tokenizer=tokenizer)
     assert len(other.tokenizer) < len(toy.tokenizer)
     for split, before in data.splits.items():
         assert other.splits[split].unknown_rate > before.unknown_rate
@@ -254,21 +252,6 @@ def test_vocabulary_and_unknown_rates_are_logged(
     assert f"V = {facts['vocabulary_size']:,} words" in caplog.text
     for split, rate in facts["unknown_rate"].items():
         assert f"{split} {rate:.2%}" in caplog.text
-
-
-def test_a_document_longer_than_the_budget_is_a_batch_of_its_own(tmp_path: Path) -> None:
-    tokenizer = WordTokenizer.train(["a b"], min_count=1, max_size=None)
-    texts = ["a", "b a b", "a b " * 2500, "b"]
-    TokenizedSplit.build(tmp_path, iter(texts), np.arange(4), tokenizer)
-    split = TokenizedSplit(tmp_path)
-    batches = [
-        split.__getitems__(rows) for rows in TokenBudgetBatches(EpochOrder(split.lengths, 0), 64)
-    ]
-    (long,) = [batch for batch in batches if 2 in batch.row]
-    assert long.tokens.shape == (1, 5002)
-    assert long.label.tolist() == [2]
-    assert long.mask.all()
-    assert sum(len(batch.row) for batch in batches) == 4
 
 
 @pytest.mark.parametrize("budget", [0, -5])

@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from elmo.errors import ConfigError
 from elmo.runs import (
     Run,
     atomic_writer,
-    publish,
     read_record,
     versions,
     write_json,
@@ -58,9 +56,7 @@ def test_a_failing_writer_leaves_the_old_file(error: type, tmp_path: Path) -> No
 
 def test_what_others_may_read_they_may_read(tmp_path: Path) -> None:
     write_text(tmp_path / "file", "text")
-    publish(tmp_path / "folder", lambda path: None)
     assert (tmp_path / "file").stat().st_mode & 0o777 == 0o644
-    assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o755
 
 
 def test_json_keeps_its_letters(tmp_path: Path) -> None:
@@ -69,69 +65,8 @@ def test_json_keeps_its_letters(tmp_path: Path) -> None:
     assert "é" in (tmp_path / "file").read_text()
 
 
-def test_a_folder_appears_whole(tmp_path: Path) -> None:
-    folder = tmp_path / "cache" / "key"
-
-    def build(path: Path) -> None:
-        (path / "one").write_text("1")
-        assert not folder.exists()
-        (path / "two").write_text("2")
-
-    publish(folder, build)
-    assert tree(tmp_path) == ["cache", "cache/key", "cache/key/one", "cache/key/two"]
-
-
-@pytest.mark.parametrize("error", [ValueError, OSError, KeyboardInterrupt])
-def test_a_failing_build_leaves_nothing(error: type, tmp_path: Path) -> None:
-    def build(path: Path) -> None:
-        (path / "half").write_text("1")
-        raise error("disk full")
-
-    with pytest.raises(error, match="disk full"):
-        publish(tmp_path / "key", build)
-    assert tree(tmp_path) == []
-
-
-def test_racing_builders_give_one_whole_folder(tmp_path: Path) -> None:
-    folder = tmp_path / "key"
-    together = threading.Barrier(4, timeout=20)
-    failures: list[BaseException] = []
-
-    def build(path: Path) -> None:
-        (path / "one").write_text(path.name)
-        together.wait()
-        (path / "two").write_text(path.name)
-
-    def race() -> None:
-        try:
-            publish(folder, build)
-        except BaseException as error:
-            failures.append(error)
-
-    racers = [threading.Thread(target=race) for _ in range(4)]
-    for racer in racers:
-        racer.start()
-    for racer in racers:
-        racer.join()
-    assert failures == []
-    assert tree(tmp_path) == ["key", "key/one", "key/two"]
-    assert (folder / "one").read_text() == (folder / "two").read_text()
-
-
-def test_the_faster_builder_stays(tmp_path: Path) -> None:
-    folder = tmp_path / "key"
-
-    def build(path: Path) -> None:
-        publish(folder, lambda other: (other / "file").write_text("faster"))
-        (path / "file").write_text("slower")
-
-    publish(folder, build)
-    assert tree(tmp_path) == ["key", "key/file"]
-    assert (folder / "file").read_text() == "faster"
-
-
 def a_run(run_dir: Path, may_continue: bool = False, **settings: Any) -> Run:
-    start = {"script": "train_lm", "overrides": [], "settings": settings}
+    start = {"script": "train_lm", "overrides": [], "settings": {"threads": None, **settings}}
     return Run(run_dir, "bilstm.pt", start, may_continue)
 
 
