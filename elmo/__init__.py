@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from elmo.errors import ElmoError
@@ -14,6 +15,11 @@ from elmo.errors import ElmoError
 if TYPE_CHECKING:
     from elmo.classifier import Prediction, load_classifier
     from elmo.encoders import Embedding, load_bilm
+
+# Nothing is reported to anyone: read by the Hugging Face libraries and by Ray when they start.
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+os.environ["DO_NOT_TRACK"] = "1"
 
 __all__ = ["ElmoError", "Embedding", "Prediction", "load_bilm", "load_classifier"]
 

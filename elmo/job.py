@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import hashlib
 import json
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FAILURE = "failure.json"
+OUT_OF_MEMORY = ("can't allocate memory", "out of memory")  # as PyTorch says it, on any device
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG, errno.EIO)
 FINISHED = ".finished"  # where the jobs that an earlier start of a sweep finished are passed by
 PLACES = ("output_dir", "cache_dir", "resume")
 
@@ -65,6 +68,7 @@ def run_job(job: Callable[[DictConfig, Run], float], cfg: DictConfig, artifact: 
         artifact: the file that the job leaves, `bilstm.pt` or `classifier.pt`.
     """
     keep_freed_memory()
+    os.environ.setdefault("MPLCONFIGDIR", os.path.abspath(f"{cfg.cache_dir}/matplotlib"))
     hydra = HydraConfig.get()
     run_dir = Path(hydra.runtime.output_dir)
     if FINISHED in run_dir.parts:
@@ -231,6 +235,16 @@ def _mistake(error: BaseException) -> str | None:
             return str(link)
         if isinstance(link, TypeError) and "unexpected keyword argument" in str(link):
             return f"{link}; every key of a config is an argument of the class in its _target_"
+        if isinstance(link, MemoryError) or any(sign in str(link) for sign in OUT_OF_MEMORY):
+            return (
+                f"out of memory ({str(link).splitlines()[0]}); take a smaller "
+                "datamodule.token_budget or a narrower model"
+            )
+        if isinstance(link, OSError) and link.errno in DISK_ERRORS:
+            return (
+                f"{link}; make room, or choose another output_dir or cache_dir; what was finished "
+                "before is whole"
+            )
         if type(link).__name__ == "MisconfigurationException":  # importing it costs seconds
             return f"trainer: {link}"
     if isinstance(error, InstantiationException):

@@ -17,8 +17,9 @@ from elmo.cache import cached
 from elmo.corpora import Corpus
 from elmo.embedding import EmbeddingStart
 from elmo.encoders import StaticEncoder
-from elmo.errors import ConfigError, DataError
+from elmo.errors import ConfigError
 from elmo.text import PAD, WordTokenizer
+from elmo.word_vectors import check_file, read_vectors
 
 log = logging.getLogger(__name__)
 logging.getLogger("gensim").setLevel(logging.WARNING)  # it reports each epoch of each thread
@@ -82,49 +83,6 @@ def check_settings(group: str, dim: int, window: int, epochs: int) -> None:
     for name, value in (("dim", dim), ("window", window), ("epochs", epochs)):
         if value < 1:
             raise ConfigError(f"{group}.{name} is {value}; expected 1 or more")
-
-
-def check_file(path: str | Path) -> Path:
-    """
-    Raises:
-        DataError: there are no vectors at `path`.
-    """
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise DataError(
-            f"{file}: no such file; embedding.path names word vectors, null trains them"
-        )
-    return file
-
-
-def read_vectors(path: str | Path) -> KeyedVectors:
-    """Vectors in gensim's KeyedVectors (.kv), word2vec text or binary (.bin), or GloVe format.
-
-    A `.kv` file is a pickle, which can run code: read only files that you trust.
-
-    Raises:
-        DataError: the file is missing or not in its format.
-    """
-    file = check_file(path)
-    try:
-        if file.suffix == ".kv":
-            vectors = KeyedVectors.load(str(file))
-            if not isinstance(vectors, KeyedVectors):
-                raise TypeError(f"it holds a {type(vectors).__name__}; save its .wv")
-            return vectors
-        if ".bin" in file.suffixes:
-            return KeyedVectors.load_word2vec_format(str(file), binary=True)
-        with file.open("rb") as handle:
-            has_header = len(handle.readline(10_000).split()) == 2
-        vectors = KeyedVectors.load_word2vec_format(str(file), no_header=not has_header)
-        if not vectors.vectors.size:
-            raise ValueError("no vectors in it")
-        return vectors
-    except Exception as error:  # gensim raises whatever the malformed line led to
-        raise DataError(
-            f"{file}: not readable as word vectors ({error}); expected gensim KeyedVectors (.kv), "
-            "word2vec binary (.bin, .bin.gz), word2vec text, or GloVe text"
-        ) from error
 
 
 def fill_from(vectors: KeyedVectors, weight: Tensor, tokenizer: WordTokenizer) -> int:

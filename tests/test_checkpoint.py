@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -100,19 +99,6 @@ def test_arguments_that_do_not_fit_are_refused(bilm_file: Path, arguments: dict)
     rewrite(bilm_file, lambda content: content["config"]["bilm"]["arguments"].update(arguments))
     with pytest.raises(ArtifactError, match=str(bilm_file)):
         load_bilm(bilm_file)
-
-
-def test_code_in_a_pickle_does_not_run(tmp_path: Path) -> None:
-    class Trap:
-        def __reduce__(self) -> tuple[Any, ...]:
-            return Path.touch, (tmp_path / "sprung",)
-
-    file = tmp_path / "bilstm.pt"
-    for write in (lambda: file.write_bytes(pickle.dumps(Trap())), lambda: torch.save(Trap(), file)):
-        write()
-        with pytest.raises(ArtifactError, match="not an artifact"):
-            load_bilm(file)
-        assert not (tmp_path / "sprung").exists()
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.999])

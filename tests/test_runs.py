@@ -103,7 +103,7 @@ def test_the_start_of_a_run_is_kept(tmp_path: Path) -> None:
     with a_run(tmp_path, seed=3):
         pass
     record = json.loads((tmp_path / "run.json").read_text())
-    assert record["settings"] == {"seed": 3}
+    assert record["settings"] == {"threads": None, "seed": 3}
     assert record["versions"] == versions()
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False

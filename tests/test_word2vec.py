@@ -16,7 +16,8 @@ from elmo.corpora import ToyNews
 from elmo.embedding import TokenEmbedding
 from elmo.errors import ConfigError, DataError
 from elmo.text import PAD, WordTokenizer
-from elmo.word2vec import Word2VecStart, read_vectors, train_word2vec, word2vec_encoder
+from elmo.word2vec import Word2VecStart, train_word2vec, word2vec_encoder
+from elmo.word_vectors import read_vectors
 from small_corpora import toy_news
 
 DIM = 8
