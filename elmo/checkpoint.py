@@ -108,8 +108,23 @@ def save_artifact(
         "state": {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()},
     }
     content["checksum"] = _checksum(content)
+    write_plain(path, content)
+
+
+def write_plain(path: Path, content: dict[str, Any]) -> None:
+    """Write tensors and plain data with `torch.save`, atomically.
+
+    Raises:
+        OSError: such as for a full disk.
+    """
     with atomic_writer(path) as handle:
-        torch.save(content, handle)
+        try:
+            torch.save(content, handle)
+        except RuntimeError as error:
+            # PyTorch goes on to close its archive, and raises what it found wrong with that.
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from error
+            raise
 
 
 def load_artifact(path: str | Path, *kinds: str) -> dict[str, Any]:

@@ -34,8 +34,8 @@ def hold_cores(cache_dir: Path, threads: int) -> Iterator[None]:
             _release(held)
             if not told:
                 log.info(
-                    "waiting for %d cores, which other runs hold; with a lower threads= they would "
-                    "run side by side",
+                    "waiting for cores that other runs hold, %d are needed; with a lower threads= "
+                    "they would run side by side",
                     wanted,
                 )
                 told = True

@@ -12,6 +12,7 @@ import os
 import re
 import shlex
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -68,7 +69,10 @@ def run_job(job: Callable[[DictConfig, Run], float], cfg: DictConfig, artifact: 
         artifact: the file that the job leaves, `bilstm.pt` or `classifier.pt`.
     """
     keep_freed_memory()
-    os.environ.setdefault("MPLCONFIGDIR", os.path.abspath(f"{cfg.cache_dir}/matplotlib"))
+    threading.excepthook = _report_of_a_thread
+    # What these keep they would keep in the home folder and among the temporary files.
+    for variable, name in (("MPLCONFIGDIR", "matplotlib"), ("TORCHINDUCTOR_CACHE_DIR", "torch")):
+        os.environ.setdefault(variable, os.path.abspath(f"{cfg.cache_dir}/{name}"))
     hydra = HydraConfig.get()
     run_dir = Path(hydra.runtime.output_dir)
     if FINISHED in run_dir.parts:
@@ -100,6 +104,13 @@ def run_job(job: Callable[[DictConfig, Run], float], cfg: DictConfig, artifact: 
         reason = (mistake or f"{type(error).__name__}: {error}").splitlines()[0]
         write_json(run_dir / FAILURE, {"reason": reason})
         return math.nan
+
+
+def _report_of_a_thread(arguments: threading.ExceptHookArgs) -> None:
+    """A traceback, but for a full disk: the writer of TensorBoard's events raises it here, too."""
+    error = arguments.exc_value
+    if not (isinstance(error, OSError) and error.errno in DISK_ERRORS):
+        threading.__excepthook__(arguments)
 
 
 def _on_cpu(cfg: DictConfig) -> bool:

@@ -14,10 +14,10 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from elmo.checkpoint import read_plain
+from elmo.checkpoint import read_plain, write_plain
 from elmo.errors import ArtifactError
 from elmo.interrupts import interrupts
-from elmo.runs import Run, atomic_writer
+from elmo.runs import Run
 from elmo.task import CHECKPOINT_VERSION
 
 
@@ -31,8 +31,7 @@ class AtomicCheckpoints(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
     ) -> None:
-        with atomic_writer(Path(path)) as handle:
-            torch.save(checkpoint, handle)
+        write_plain(Path(path), checkpoint)
 
     def load_checkpoint(
         self, path: Any, map_location: Any = None, weights_only: bool | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -10,27 +9,40 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from elmo.errors import ConfigError
+from elmo.resume import refuse_used
+
 
 class Places(Callback):
-    """Ends the program with one line where a run could not write.
+    """Ends the program with one line where a run could not write, or another run has written.
 
-    Hydra's own attempt would end in a traceback.
+    Hydra's own attempt would end in a traceback, or rewrite the other run's `.hydra/`.
     """
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        if config.resume is None:
+            try:
+                refuse_used(Path(config.hydra.run.dir))
+            except ConfigError as error:
+                raise SystemExit(f"error: {error}") from error
         check_places(config.hydra.run.dir, config.cache_dir)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         check_places(config.hydra.sweep.dir, config.cache_dir)
 
 
+ROOM = 2**20  # bytes: no run gets far with less
+
+
 def check_places(run_dir: str, cache_dir: str) -> None:
+    """
+    Raises:
+        SystemExit: a folder cannot be made or written to, or its disk is full.
+    """
     for key, folder in (("output_dir", run_dir), ("cache_dir", cache_dir)):
         try:
             Path(folder).mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):
-                pass
+            with tempfile.TemporaryFile(dir=folder) as file:
+                file.write(bytes(ROOM))
         except OSError as error:
-            message = f"error: {folder}: {error.strerror}; choose another {key}"
-            print(message, file=sys.stderr)
-            raise SystemExit(1) from error
+            raise SystemExit(f"error: {folder}: {error.strerror}; choose another {key}") from error

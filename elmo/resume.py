@@ -19,6 +19,18 @@ CHANGEABLE = (
 RUN_FILE = "run.json"
 
 
+def refuse_used(run_dir: Path) -> None:
+    """
+    Raises:
+        ConfigError: a run was started in the folder, and no run overwrites another.
+    """
+    if (run_dir / RUN_FILE).is_file():
+        raise ConfigError(
+            f"{run_dir} already holds a run, and no run overwrites another; go on with it by "
+            f"resume={run_dir}, or leave hydra.run.dir out to get a new folder"
+        )
+
+
 def continue_run() -> None:
     """Replace `resume=RUN_DIR` on the command line by what that run was started with.
 

@@ -20,7 +20,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from elmo.errors import ConfigError
-from elmo.resume import CHANGEABLE, RUN_FILE
+from elmo.resume import CHANGEABLE, RUN_FILE, refuse_used
 
 log = logging.getLogger(__name__)
 
@@ -133,15 +133,12 @@ class Run:
         self.started = time.monotonic()
 
     def _begin(self) -> None:
+        if not self.may_continue:
+            refuse_used(self.run_dir)
         file = self.run_dir / RUN_FILE
         if not file.is_file():
             state = {"threads": self.threads, "versions": versions(), "git": git_state()}
             write_json(file, {**self.start, **state})
-        elif not self.may_continue:
-            raise ConfigError(
-                f"{self.run_dir} already holds a run, and no run overwrites another; go on with it "
-                f"by resume={self.run_dir}, or leave hydra.run.dir out to get a new folder"
-            )
         else:
             record = json.loads(file.read_text())
             self._compare(record["settings"])

@@ -69,7 +69,8 @@ CLEANING_RULES = (
     Rule("tag", re.compile(r"</?[A-Za-z][^<>]*>"), " ", _holds("<")),
     # Descriptions are cut at a fixed length, sometimes inside a link: `<A HREF="http://www.inv`.
     Rule("truncated_tag", re.compile(r"<[A-Za-z]+\s[^<>=]*=[^<>]*$"), " ", _holds("<")),
-    Rule("escaped_dollar", re.compile(r"\\+(?=\$)"), "", _holds("\\")),
+    # Only where a run begins: tried at each of its n signs, it would take n * n steps.
+    Rule("escaped_dollar", re.compile(r"(?<!\\)\\+(?=\$)"), "", _holds("\\")),
     Rule("line_break", re.compile(r"\\+"), " ", _holds("\\")),
     Rule("apostrophe", re.compile("[\u2018\u2019]"), "'", _not_ascii),
     Rule("quotation_mark", re.compile("[\u201c\u201d]"), '"', _not_ascii),

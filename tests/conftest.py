@@ -134,6 +134,8 @@ def run_here(command: list[str]) -> Finished:
             runpy.run_path(command[0], run_name="__main__")
         except SystemExit as exit_:
             code = exit_.code
+            if isinstance(code, str):  # as the interpreter does
+                print(code, file=sys.stderr)
     return Finished(code if isinstance(code, int) else 1, stdout.getvalue(), stderr.getvalue())
 
 
@@ -148,6 +150,12 @@ def pretrained(script: Script, tmp_path_factory: pytest.TempPathFactory) -> Path
 def job(sweep_dir: Path, mixer: str) -> Path:
     (folder,) = sweep_dir.glob(f"*mixer-{mixer}*")
     return folder
+
+
+def tree(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Time and content of every file."""
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    return {str(file): (file.stat().st_mtime_ns, file.read_bytes()) for file in files}
 
 
 def scalars(run_dir: Path) -> dict[str, list[float]]:

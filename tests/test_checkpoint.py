@@ -1,14 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 from elmo.bilm import BiLM
-from elmo.checkpoint import build, describe, fill, load_artifact, save_artifact
+from elmo.checkpoint import build, describe, fill, load_artifact
 from elmo.classifier import TextClassifier, load_classifier
 from elmo.encoders import ElmoEncoder, load_bilm
 from elmo.errors import ArtifactError
@@ -69,55 +67,6 @@ def test_classifier_stands_alone(
     assert not any("softmax" in name for name in load_artifact(tmp_path, "classifier")["state"])
 
 
-def rewrite(file: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    """Change a file's content and give it a checksum that fits, as an attacker would."""
-    content = torch.load(file, weights_only=True)
-    change(content)
-    save_artifact(
-        file,
-        content["format"].removeprefix("elmo."),
-        content["config"],
-        content["tokenizer"],
-        content["facts"],
-        content["state"],
-    )
-
-
-@pytest.mark.parametrize(
-    "name", ["Linear", "os.system", "torch.nn.Linear", "LSTMStack", "nn", "__builtins__", None, 3]
-)
-def test_classes_that_are_no_bilm_are_refused(bilm_file: Path, name: object) -> None:
-    rewrite(bilm_file, lambda content: content["config"]["bilm"].update({"class": name}))
-    with pytest.raises(ArtifactError, match="no BiLM of elmo's own"):
-        load_bilm(bilm_file)
-
-
-@pytest.mark.parametrize(
-    "arguments", [{"hidden_dim": "8"}, {"hidden_dim": -1}, {"unheard_of": 1}, {"vocab_size": 7}]
-)
-def test_arguments_that_do_not_fit_are_refused(bilm_file: Path, arguments: dict) -> None:
-    rewrite(bilm_file, lambda content: content["config"]["bilm"]["arguments"].update(arguments))
-    with pytest.raises(ArtifactError, match=str(bilm_file)):
-        load_bilm(bilm_file)
-
-
-@pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.999])
-def test_a_cut_file_is_refused(bilm_file: Path, share: float) -> None:
-    content = bilm_file.read_bytes()
-    bilm_file.write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(ArtifactError, match=str(bilm_file)):
-        load_bilm(bilm_file)
-
-
-def test_changed_weights_are_refused(bilm_file: Path) -> None:
-    content = torch.load(bilm_file, weights_only=True)
-    name = next(iter(content["state"]))
-    content["state"][name].view(-1)[-1] += 1e-3
-    torch.save(content, bilm_file)
-    with pytest.raises(ArtifactError, match="checksum"):
-        load_bilm(bilm_file)
-
-
 def test_other_files_are_refused(bilm_file: Path, tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"no such file.*train_lm\.py"):
         load_bilm(tmp_path / "missing.pt")
@@ -137,21 +86,3 @@ def test_a_folder_without_the_artifact_says_what_it_holds(bilm_file: Path, tmp_p
     bilm_file.rename(job / "bilstm.pt")
     with pytest.raises(ArtifactError, match=rf"a sweep; name one of its jobs, such as {job}"):
         load_bilm(job.parent)
-
-
-def test_a_newer_format_is_refused(bilm_file: Path) -> None:
-    content = torch.load(bilm_file, weights_only=True)
-    torch.save({**content, "version": 99}, bilm_file)
-    with pytest.raises(ArtifactError, match="format version 99"):
-        load_bilm(bilm_file)
-
-
-def test_missing_and_unknown_fields_are_refused(bilm_file: Path) -> None:
-    content = torch.load(bilm_file, weights_only=True)
-    torch.save({**content, "extra": 1}, bilm_file)
-    with pytest.raises(ArtifactError, match="extra"):
-        load_bilm(bilm_file)
-    del content["tokenizer"]
-    torch.save(content, bilm_file)
-    with pytest.raises(ArtifactError, match="tokenizer"):
-        load_bilm(bilm_file)

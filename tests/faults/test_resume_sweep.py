@@ -9,18 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from conftest import MIXERS, TINY_CLS
+from conftest import MIXERS, TINY_CLS, tree
 from elmo.latest import latest_run
 from elmo.runs import read_record
 from faults.runner import AtStep, run
-
-Tree = dict[str, tuple[int, bytes]]
-
-
-def tree(folder: Path) -> Tree:
-    """Time and content of every file."""
-    files = [file for file in folder.rglob("*") if file.is_file()]
-    return {str(file): (file.stat().st_mtime_ns, file.read_bytes()) for file in files}
 
 
 @pytest.fixture

@@ -1,0 +1,106 @@
+"""Artifacts and checkpoints from a stranger: each is refused with its own error, none runs code."""
+
+from __future__ import annotations
+
+import resource
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from elmo.classifier import load_classifier
+from elmo.encoders import load_bilm, load_encoder
+from elmo.errors import ArtifactError
+from elmo.language_model import load_language_model
+from elmo.last_checkpoint import read_checkpoint
+from elmo.latest import latest_run
+from faults.hostile import ARTIFACTS, FILES, changed
+
+Loader = Callable[[Path], object]
+Attack = Callable[[Path], None]
+
+
+@pytest.fixture
+def bilm_file(pretrained: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(latest_run(pretrained, "toy") / "bilstm.pt", tmp_path))
+
+
+@pytest.fixture
+def classifier_file(classified: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(classified / "classifier.pt", tmp_path))
+
+
+@pytest.fixture
+def checkpoint(pretrained: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(latest_run(pretrained, "toy") / "checkpoints/last.ckpt", tmp_path))
+
+
+@pytest.fixture(autouse=True)
+def harmless(tmp_path: Path) -> Iterator[None]:
+    """Nothing ran, soon over, and in little memory."""
+    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    yield
+    assert not (tmp_path / "sprung").exists()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB
+    assert time.monotonic() - began < 60  # not forever
+
+
+def refuses(load: Loader, file: Path, message: str) -> None:
+    with pytest.raises(ArtifactError) as caught:
+        load(file)
+    assert str(file) in str(caught.value)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("attack", [*FILES, *ARTIFACTS])
+def test_a_hostile_bilm(attack: str, bilm_file: Path) -> None:
+    act, message = {**FILES, **ARTIFACTS}[attack]
+    act(bilm_file)
+    for load in (load_bilm, load_encoder, load_language_model):
+        refuses(load, bilm_file, message)
+
+
+@pytest.mark.parametrize("attack", FILES)
+def test_a_hostile_classifier(attack: str, classifier_file: Path) -> None:
+    act, message = FILES[attack]
+    act(classifier_file)
+    for load in (load_classifier, load_encoder):
+        refuses(load, classifier_file, message)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda config: config["mixer"]["arguments"].update(num_layers=5), "do not agree"),
+        (lambda config: config["mixer"].update({"class": "PoolHead"}), "no Mixer of elmo's own"),
+        (lambda config: config["mixer"].update({"class": "Mixer"}), "no Mixer of elmo's own"),
+        (lambda config: config["head"]["arguments"].update(dropout=1.5), "head.dropout is 1.5"),
+        (lambda config: config["class_names"].append("Weather"), "do not agree"),
+        (lambda config: config.update(class_names=[1, 2, 3, 4]), "no list of names"),
+        (lambda config: config["encoder"].update({"class": "Encoder"}), "no Encoder of elmo's"),
+        (lambda config: config["encoder"].update(arguments={}), "cannot be built"),
+        (lambda config: config.pop("encoder"), "no Encoder of elmo's own"),
+    ],
+)
+def test_a_classifier_whose_parts_do_not_fit(
+    change: Callable[[dict], object], message: str, classifier_file: Path
+) -> None:
+    changed(lambda content: change(content["config"]))(classifier_file)
+    refuses(load_classifier, classifier_file, message)
+
+
+@pytest.mark.parametrize("attack", FILES)
+def test_a_hostile_checkpoint(attack: str, checkpoint: Path) -> None:
+    act, message = FILES[attack]
+    act(checkpoint)
+    refuses(read_checkpoint, checkpoint, message)
+    refuses(read_checkpoint, checkpoint, "the run starts from the beginning")
+
+
+def test_a_checkpoint_of_a_newer_format(checkpoint: Path) -> None:
+    content = torch.load(checkpoint, weights_only=True)
+    torch.save({**content, "elmo_version": 2}, checkpoint)
+    refuses(read_checkpoint, checkpoint, "format version 2, this code reads 1")
