@@ -34,13 +34,13 @@ def train(cfg: DictConfig, run: Run) -> float:
     corpus = make(cfg.data)
     make(cfg.datamodule)(corpus=corpus)
     optimizer = make(cfg.optimizer)
-    check_training(optimizer, cfg.warmup)
     with torch.device("meta"):
         make(cfg.head)(dim=8, num_classes=len(corpus.class_names))
         make(cfg.mixer)(num_layers=3, dim=8)
     callbacks = [callback for callback in make(cfg.callbacks).values() if callback]
     logger = tensorboard(run)
     trainer = make(cfg.trainer)(callbacks=callbacks, logger=logger, plugins=[AtomicCheckpoints()])
+    check_training(optimizer, cfg.warmup, trainer)
 
     encoder = make(cfg.encoder)(corpus=corpus)
     data = make(cfg.datamodule)(corpus=corpus, tokenizer=encoder.tokenizer)

@@ -44,12 +44,12 @@ def train(cfg: DictConfig, run: Run) -> float:
     corpus = make(cfg.data)
     data = make(cfg.datamodule)(corpus=corpus)
     start, optimizer = make(cfg.embedding), make(cfg.optimizer)
-    check_training(optimizer, cfg.warmup)
     with torch.device("meta"):
         language_model(cfg, start.dim, vocab_size=1000)
     callbacks = [callback for callback in make(cfg.callbacks).values() if callback]
     logger = tensorboard(run)
     trainer = make(cfg.trainer)(callbacks=callbacks, logger=logger, plugins=[AtomicCheckpoints()])
+    check_training(optimizer, cfg.warmup, trainer)
 
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     tokenizer = data.tokenizer

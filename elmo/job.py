@@ -79,9 +79,11 @@ def run_job(job: Callable[[DictConfig, Run], float], cfg: DictConfig, artifact: 
         log.info("job %s finished before", hydra.job.num)
         return math.nan
     from elmo.runs import Run, write_json
+    from elmo.settings import check_settings
 
     (run_dir / FAILURE).unlink(missing_ok=True)
     try:
+        check_settings(settings_of(cfg))
         may_continue = in_multirun() or cfg.resume is not None
         with interrupts, Run(run_dir, artifact, _start(cfg), may_continue) as run:
             threads = run.threads if _on_cpu(cfg) else 0
@@ -132,7 +134,7 @@ def _start(cfg: DictConfig) -> dict[str, Any]:
     hydra = HydraConfig.get()
     overrides = [item for item in hydra.overrides.task if not item.startswith("resume=")]
     settings = identity(cfg, choices())
-    if not (cfg.threads is None or (isinstance(cfg.threads, int) and cfg.threads > 0)):
+    if cfg.threads is not None and cfg.threads < 1:
         raise ConfigError(f"threads is {cfg.threads}; expected 1 or more, or null")
     if "bilm_path" in cfg and cfg.bilm_path is None and settings["bilm_path"]:
         overrides.append(f"bilm_path={settings['bilm_path']}")
@@ -256,6 +258,8 @@ def _mistake(error: BaseException) -> str | None:
                 f"{link}; make room, or choose another output_dir or cache_dir; what was finished "
                 "before is whole"
             )
+        if isinstance(link, RuntimeError) and "conditioned on metric" in str(link):
+            return f"monitor: {link}"
         if type(link).__name__ == "MisconfigurationException":  # importing it costs seconds
             return f"trainer: {link}"
     if isinstance(error, InstantiationException):

@@ -38,11 +38,22 @@ CHECKPOINT_VERSION = 1
 PREFIX = {"train": "train", "validation": "val", "test": "test"}
 
 
-def check_training(optimizer: MakeOptimizer, warmup: float) -> None:
+def check_training(
+    optimizer: MakeOptimizer, warmup: float, trainer: lightning.Trainer | None = None
+) -> None:
     """
     Raises:
         ConfigError: settings that no training can have.
     """
+    if trainer and trainer.world_size > 1:
+        raise ConfigError(
+            f"trainer.devices and num_nodes make {trainer.world_size} processes, which would all "
+            "train on the same batches; expected 1"
+        )
+    if trainer and (trainer.gradient_clip_val or 0) < 0:
+        raise ConfigError(
+            f"trainer.gradient_clip_val is {trainer.gradient_clip_val}; expected 0 or more, or null"
+        )
     if not 0 <= warmup < 1:
         raise ConfigError(f"warmup is {warmup}; expected 0 or more and less than 1")
     try:
@@ -84,11 +95,6 @@ class Task(lightning.LightningModule, ABC):
         """The trained parts of the model, whose gradient norms are logged."""
 
     def setup(self, stage: str) -> None:
-        if self.trainer.world_size > 1:
-            raise ConfigError(
-                f"trainer.devices and num_nodes make {self.trainer.world_size} processes, which "
-                "would all train on the same batches; expected 1"
-            )
         device = self.trainer.strategy.root_device
         try:
             with self.trainer.precision_plugin.forward_context():

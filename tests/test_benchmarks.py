@@ -16,7 +16,7 @@ import torch
 from torch.nn.utils import clip_grad_norm_
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import embedding, harness, scaling, startup
+from benchmarks import checkpoint, embedding, harness, scaling, startup
 from benchmarks.models import pack
 from benchmarks.steps import BEND, PARTS, Zipf, step
 from conftest import TINY_LM, Script
@@ -245,3 +245,13 @@ def test_imports_are_taken_off_the_first_step(
     assert [row["moment"] for row in rows] == ["imports end", *startup.MOMENTS]
     assert [row["seconds"] for row in rows] == pytest.approx([6, 7, 8, 9], abs=0.1)
     assert [row["after the imports"] for row in rows] == pytest.approx([0, 1, 2, 3], abs=0.1)
+
+
+@pytest.mark.usefixtures("small")
+def test_a_checkpoint_holds_weights_and_both_moments(tmp_path: Path) -> None:
+    file = tmp_path / "checkpoint.json"
+    checkpoint.main(["--widths", "8", "--rounds", "2", "-o", str(file)])
+    ((row,),) = tables(file)
+    assert row["width"] == 8
+    assert row["MB"] > 3 * 4 * row["M weights"] > 0
+    assert 0 < row["share of the time"] < 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from elmo.checkpoint import state_checksum
 from elmo.classifier import TextClassifier
 from elmo.corpora import ToyNews
 from elmo.latest import latest_run
+from elmo.settings import check_settings
 
 CONF = ROOT / "conf"
 JOBS = {"train_lm", "train_cls"}
@@ -66,7 +68,9 @@ def test_every_folder_is_a_known_group() -> None:
 @pytest.mark.parametrize(("job", "group", "name"), CASES)
 def test_file_composes(composed: Composer, job: str, group: str, name: str) -> None:
     cfg = composed(job, f"{group}={name}")
-    assert OmegaConf.to_container(cfg, resolve=True)
+    settings = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(settings, dict)
+    check_settings(cast(dict[str, Any], settings))
 
 
 @pytest.mark.parametrize("file", sorted(CONF.glob("**/*.yaml")), ids=lambda f: f.stem)

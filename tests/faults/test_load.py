@@ -88,7 +88,7 @@ def test_two_hundred_jobs(pretrained: Path, cache_dir: Path, tmp_path: Path) -> 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2])
-def test_two_sweeps_at_once(threads: str, pretrained: Path, tmp_path: Path) -> None:
+def test_two_sweeps_at_once(threads: int, pretrained: Path, tmp_path: Path) -> None:
     """They compute the frozen layers once, and give the figures of one alone."""
     log = tmp_path / "log.txt"
     bilm_path = latest_run(pretrained, "toy") / "bilstm.pt"

@@ -1,0 +1,98 @@
+"""What `last.ckpt` costs, which an interrupted pretraining goes on from."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks import harness
+
+DESCRIPTION = """\
+Trains as train_lm.py does, and writes a checkpoint after every few steps, on the disk of the
+temporary files: seconds to write it, beside those of a step. Each width in a process of its own,
+in turn. The share is that of the time of a training which writes one every five minutes, as
+callbacks.last_checkpoint.minutes has it."""
+
+STEPS = 4  # before each checkpoint
+MINUTES = 5
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = harness.arguments("checkpoint", DESCRIPTION)
+    parser.add_argument("--widths", type=int, nargs="+", default=[256, 512], metavar="H")
+    parser.add_argument("--rounds", type=int, default=7, metavar="N", help="checkpoints of each")
+    args = parser.parse_args(arguments)
+    results = harness.in_turn({str(w): (train, (w,)) for w in args.widths}, args.rounds)
+    rows = []
+    for width, turns in results.items():
+        step, written = (median(turn[name] for turn in turns) for name in ("step", "checkpoint"))
+        rows.append(
+            {
+                "width": int(width),
+                "M weights": turns[0]["M weights"],
+                "MB": turns[0]["MB"],
+                "step (s)": step,
+                "checkpoint (s)": written,
+                "steps' worth": written / step,
+                "share of the time": written / (60 * MINUTES + written),
+            }
+        )
+    from benchmarks.lm_training import settings
+    from benchmarks.models import corpus_facts, language_model
+
+    facts = {"data": corpus_facts(language_model(settings(8))[1]), "rounds": args.rounds}
+    harness.report("checkpoint", args.output, facts, {"checkpoint": rows})
+
+
+def train(turn: harness.Turn, width: int) -> None:
+    import lightning
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    from benchmarks.lm_training import settings
+    from benchmarks.models import language_model, make
+    from elmo.last_checkpoint import AtomicCheckpoints, LastCheckpoint
+    from elmo.memory import keep_freed_memory
+
+    keep_freed_memory()
+    cfg = settings(width)
+    task, data = language_model(cfg)
+
+    class Turns(lightning.Callback):
+        def on_train_batch_start(self, trainer: Any, *_: Any) -> None:
+            if trainer.global_step == 0:
+                turn(None)
+                self.began = time.perf_counter()
+
+        def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+            if trainer.global_step % STEPS == 0:
+                trained = time.perf_counter()
+                trainer.save_checkpoint(path)
+                turn(
+                    {
+                        "step": (trained - self.began) / STEPS,
+                        "checkpoint": time.perf_counter() - trained,
+                        "MB": path.stat().st_size / 1e6,
+                        "M weights": sum(p.numel() for p in task.parameters()) / 1e6,
+                    }
+                )
+                self.began = time.perf_counter()
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "last.ckpt"
+        # With the state that it keeps, and never due by itself.
+        last = LastCheckpoint(str(path), minutes=1e9)
+        trainer = make(cfg.trainer)(
+            callbacks=[*make(cfg.callbacks).values(), last, Turns()],
+            logger=TensorBoardLogger(folder, name="", version=""),
+            plugins=[AtomicCheckpoints()],
+            enable_checkpointing=False,
+        )
+        trainer.fit(task, data)
+
+
+if __name__ == "__main__":
+    main()
