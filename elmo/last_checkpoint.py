@@ -17,7 +17,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from elmo.checkpoint import read_plain, write_plain
 from elmo.errors import ArtifactError
 from elmo.interrupts import interrupts
-from elmo.runs import Run
+from elmo.runs import FINAL_EVENTS, Run
 from elmo.task import CHECKPOINT_VERSION
 
 
@@ -43,9 +43,11 @@ def tensorboard(run: Run) -> TensorBoardLogger:
     """The logger of a run; of one that goes on, what was logged after its checkpoint is hidden.
 
     TensorBoard hides all points from a step on where it finds such a mark (`purge_step`), and the
-    resumed run draws them again.
+    resumed run draws them again. Final figures are of an earlier step: their files go.
     """
-    shutil.rmtree(run.run_dir / "final", ignore_errors=True)  # written whole, once, at the end
+    shutil.rmtree(run.run_dir / "final", ignore_errors=True)
+    for file in run.run_dir.glob(f"events.*{FINAL_EVENTS}"):
+        file.unlink()
     start = read_checkpoint(run.checkpoint)["global_step"] if run.checkpoint else None
     return TensorBoardLogger(
         run.run_dir, name="", version="", default_hp_metric=False, purge_step=start

@@ -22,7 +22,7 @@ from elmo.classifier import SplitResult
 from elmo.corpora import Corpus, column
 from elmo.figures import confusion_matrix_figure, perplexity_figure, reliability_figure
 from elmo.metrics import CALIBRATION_BINS
-from elmo.runs import atomic_writer, write_text
+from elmo.runs import FINAL_EVENTS, atomic_writer, write_text
 from elmo.scores import DIRECTIONS, FIRST_WORD, Group, LanguageModelResult, as_record
 from elmo.text import WordTokenizer
 
@@ -38,6 +38,9 @@ class Writer:
     def __init__(self, folder: Path, logger: TensorBoardLogger | None = None) -> None:
         self.folder = folder
         self.logger = logger
+        if logger:  # in a file of its own, which a resumed run takes away
+            logger.experiment.close()
+            logger.experiment.filename_suffix = FINAL_EVENTS
 
     def table(self, name: str, header: list[str], rows: list[list[Any]]) -> None:
         """As `tables/NAME.csv`."""

@@ -24,6 +24,7 @@ from elmo.resume import CHANGEABLE, RUN_FILE, refuse_used
 
 log = logging.getLogger(__name__)
 
+FINAL_EVENTS = ".final"  # ends the name of the TensorBoard file with what follows the training
 LAST = "last.ckpt"  # in checkpoints/: where a resumed training goes on
 DEFAULT_THREADS = torch.get_num_threads()
 HEADLINES = ("val/perplexity", "test/perplexity", "val/accuracy", "test/accuracy", "test/f1")

@@ -139,6 +139,13 @@ def test_a_signal_ends_the_step_and_saves(
     assert pretraining.result(run_dir) == pretraining.result(pretraining.undisturbed)
 
 
+def test_a_finished_run_that_goes_on_stays_as_it_is(classifying: Job, tmp_path: Path) -> None:
+    """As after a kill between its last file and its end."""
+    run_dir = Path(shutil.copytree(classifying.undisturbed, tmp_path / "run"))
+    assert classifying.resume(run_dir) == 0, classifying.log.read_text()
+    assert classifying.result(run_dir) == classifying.result(classifying.undisturbed)
+
+
 @slow
 def test_a_moved_run_goes_on(pretraining: Job, tmp_path: Path) -> None:
     run_dir, other = tmp_path / "run", tmp_path / "elsewhere"
