@@ -39,7 +39,9 @@ def train(cfg: DictConfig, run: Run) -> float:
         make(cfg.mixer)(num_layers=3, dim=8)
     callbacks = [callback for callback in make(cfg.callbacks).values() if callback]
     logger = tensorboard(run)
-    trainer = make(cfg.trainer)(callbacks=callbacks, logger=logger, plugins=[AtomicCheckpoints()])
+    trainer = make(cfg.trainer)(
+        callbacks=callbacks, logger=logger, plugins=[AtomicCheckpoints(run)]
+    )
     check_training(optimizer, cfg.warmup, trainer)
 
     encoder = make(cfg.encoder)(corpus=corpus)

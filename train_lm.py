@@ -48,10 +48,13 @@ def train(cfg: DictConfig, run: Run) -> float:
         language_model(cfg, start.dim, vocab_size=1000)
     callbacks = [callback for callback in make(cfg.callbacks).values() if callback]
     logger = tensorboard(run)
-    trainer = make(cfg.trainer)(callbacks=callbacks, logger=logger, plugins=[AtomicCheckpoints()])
+    trainer = make(cfg.trainer)(
+        callbacks=callbacks, logger=logger, plugins=[AtomicCheckpoints(run)]
+    )
     check_training(optimizer, cfg.warmup, trainer)
 
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
+    data.prepare_data()
     tokenizer = data.tokenizer
     model = language_model(cfg, start.dim, len(tokenizer))
     embedding = start.apply(model.bilm.embedding, corpus, tokenizer)

@@ -56,6 +56,7 @@ def train(turn: harness.Turn, width: int) -> None:
     from benchmarks.models import language_model, make
     from elmo.last_checkpoint import AtomicCheckpoints, LastCheckpoint
     from elmo.memory import keep_freed_memory
+    from elmo.runs import Run
 
     keep_freed_memory()
     cfg = settings(width)
@@ -85,10 +86,11 @@ def train(turn: harness.Turn, width: int) -> None:
         path = Path(folder) / "last.ckpt"
         # With the state that it keeps, and never due by itself.
         last = LastCheckpoint(str(path), minutes=1e9)
+        run = Run(Path(folder), "bilstm.pt", {"settings": {"threads": None}}, may_continue=False)
         trainer = make(cfg.trainer)(
             callbacks=[*make(cfg.callbacks).values(), last, Turns()],
             logger=TensorBoardLogger(folder, name="", version=""),
-            plugins=[AtomicCheckpoints()],
+            plugins=[AtomicCheckpoints(run)],
             enable_checkpointing=False,
         )
         trainer.fit(task, data)

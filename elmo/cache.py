@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -16,9 +17,17 @@ from elmo.runs import sha256_of
 
 log = logging.getLogger(__name__)
 
+# What these libraries keep they would keep in the home folder and among the temporary files.
+LIBRARIES = {"MPLCONFIGDIR": "matplotlib", "TORCHINDUCTOR_CACHE_DIR": "torch"}
 SEAL = "sha256.json"  # the hash of every other file of the folder
 
 Stamp = tuple[str, int, int, int]  # of a file: name, size, time, number
+
+
+def cache_libraries(cache_dir: Path) -> None:
+    """Let libraries keep their own caches below `cache_dir`, unless the environment says where."""
+    for variable, name in LIBRARIES.items():
+        os.environ.setdefault(variable, str((cache_dir / name).absolute()))
 
 
 def cached(folder: Path, build: Callable[[Path], object]) -> Path:

@@ -11,6 +11,8 @@ import hashlib
 import inspect
 import json
 import pickle
+import pickletools
+import re
 import sys
 import zipfile
 from pathlib import Path
@@ -166,8 +168,10 @@ def load_artifact(path: str | Path, *kinds: str) -> dict[str, Any]:
             raise ArtifactError(f"{file}: {name} is of type {found}, expected {kind.__name__}")
     _check_plain(file, [content["config"], content["facts"]])
     for name, tensor in content["state"].items():
-        if not (isinstance(name, str) and _is_plain_tensor(tensor)):
-            raise ArtifactError(f"{file}: state holds {name!r:.60}, which is no tensor of numbers")
+        if not (isinstance(name, str) and name.isascii() and _is_plain_tensor(tensor)):
+            raise ArtifactError(f"{file}: state holds {name!r:.60}, which is no tensor of weights")
+    if sum(tensor.nbytes for tensor in content["state"].values()) > file.stat().st_size:
+        raise ArtifactError(f"{file}: smaller than its weights, which repeat each other")
     if content["checksum"] != _checksum(content):
         raise ArtifactError(f"{file}: its checksum does not fit its content; copy the file again")
     return content
@@ -216,6 +220,7 @@ def read_plain(file: Path) -> Any:
     if damaged:
         raise ArtifactError(f"{file}: damaged ({damaged}); copy the file again, or train again")
     try:
+        _check_names(file)
         return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ArtifactError(
@@ -228,6 +233,25 @@ def read_plain(file: Path) -> Any:
         ) from error
 
 
+# What `torch.save` names in the pickle of tensors. `weights_only` knows more, such as a `bytearray`
+# of any size.
+NAMES = re.compile(r"collections OrderedDict|torch\._utils _rebuild_tensor_v2|torch \w+Storage")
+
+
+def _check_names(file: Path) -> None:
+    """
+    Raises:
+        UnpicklingError: the pickle inside names something else.
+    """
+    with zipfile.ZipFile(file) as archive:
+        for member in archive.namelist():
+            if member.endswith(".pkl"):
+                for operation, name, _ in pickletools.genops(archive.read(member)):
+                    names = operation.name in ("GLOBAL", "INST", "STACK_GLOBAL")
+                    if names and not NAMES.fullmatch(str(name)):
+                        raise pickle.UnpicklingError(f"it names {name}")
+
+
 def _check_plain(file: Path, value: Any) -> None:
     """
     Raises:
@@ -238,6 +262,8 @@ def _check_plain(file: Path, value: Any) -> None:
         one = waiting.pop()
         seen += 1
         if isinstance(one, dict):
+            if not all(isinstance(key, str) for key in one):
+                raise ArtifactError(f"{file}: config or facts have a key that is no text")
             waiting += [*one, *one.values()]
         elif isinstance(one, list | tuple):
             waiting += one
@@ -253,6 +279,7 @@ def _is_plain_tensor(value: object) -> bool:
     """Numbers that stand in the file: others can claim any size, by repeating one number."""
     return (
         isinstance(value, Tensor)
+        and value.is_floating_point()
         and value.layout == torch.strided
         and value.device.type == "cpu"
         and value.numel() * value.element_size() <= value.untyped_storage().nbytes()

@@ -147,6 +147,10 @@ class TokenData(lightning.LightningDataModule):
     def tokenizer(self) -> WordTokenizer:
         return self._tokenizer or self.corpus.tokenizer
 
+    def prepare_data(self) -> None:
+        """Read and tokenise everything, so that what is wrong with it shows before a training."""
+        _ = self.splits
+
     @cached_property
     def splits(self) -> dict[str, TokenizedSplit]:
         """

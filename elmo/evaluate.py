@@ -37,11 +37,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if folder:
         _make(folder)
 
+    from elmo.cache import cache_libraries
     from elmo.language_model import load_language_model
 
     if args.run is not None and args.model is not None:
         raise ConfigError(f"RUN is {args.run} and --model {args.model}; name one of them")
     args.model = args.run or args.model
+    cache_libraries(Path(args.cache_dir))
     path = cli.model_path(args, "bilm")
     model, tokenizer = load_language_model(path)
     model.to(cli.device(args))

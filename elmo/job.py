@@ -26,7 +26,7 @@ from elmo.cores import hold_cores
 from elmo.errors import ConfigError, ElmoError
 from elmo.interrupts import Interrupted, interrupts
 from elmo.memory import keep_freed_memory
-from elmo.resume import RUN_FILE
+from elmo.resume import CHANGEABLE, RUN_FILE, quoted
 
 if TYPE_CHECKING:
     from elmo.runs import Run
@@ -35,7 +35,8 @@ log = logging.getLogger(__name__)
 
 FAILURE = "failure.json"
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory")  # as PyTorch says it, on any device
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG, errno.EIO)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+DISK_ERRORS = (*FULL, errno.EACCES, errno.EFBIG)
 FINISHED = ".finished"  # where the jobs that an earlier start of a sweep finished are passed by
 PLACES = ("output_dir", "cache_dir", "resume")
 
@@ -70,17 +71,16 @@ def run_job(job: Callable[[DictConfig, Run], float], cfg: DictConfig, artifact: 
     """
     keep_freed_memory()
     threading.excepthook = _report_of_a_thread
-    # What these keep they would keep in the home folder and among the temporary files.
-    for variable, name in (("MPLCONFIGDIR", "matplotlib"), ("TORCHINDUCTOR_CACHE_DIR", "torch")):
-        os.environ.setdefault(variable, os.path.abspath(f"{cfg.cache_dir}/{name}"))
     hydra = HydraConfig.get()
     run_dir = Path(hydra.runtime.output_dir)
     if FINISHED in run_dir.parts:
         log.info("job %s finished before", hydra.job.num)
         return math.nan
+    from elmo.cache import cache_libraries
     from elmo.runs import Run, write_json
     from elmo.settings import check_settings
 
+    cache_libraries(Path(cfg.cache_dir))
     (run_dir / FAILURE).unlink(missing_ok=True)
     try:
         check_settings(settings_of(cfg))
@@ -94,10 +94,15 @@ def run_job(job: Callable[[DictConfig, Run], float], cfg: DictConfig, artifact: 
         log.warning("%s; go on with: %s", signal, _command_to_go_on(run_dir))
         raise SystemExit(signal.code) from None
     except Exception as error:
+        if interrupts.pending is not None:  # whatever came of it, the program was told to end
+            told = Interrupted(interrupts.pending)
+            log.warning("%s, then: %s; go on with: %s", told, error, _command_to_go_on(run_dir))
+            raise SystemExit(told.code) from None
         mistake = _mistake(error)
-        if not in_multirun():
-            if mistake is None:
-                raise
+        if mistake is None and not in_multirun():
+            raise
+        # On a disk that is full, every other job of the sweep would fail as well.
+        if mistake is not None and (not in_multirun() or _fills_the_disk(error)):
             raise CompactHydraException(mistake) from error
         if mistake is None:
             log.exception("job %s failed", hydra.job.num)
@@ -124,9 +129,19 @@ def _on_cpu(cfg: DictConfig) -> bool:
 def _command_to_go_on(run_dir: Path) -> str:
     script, *arguments = os.path.relpath(sys.argv[0]), *sys.argv[1:]
     if not in_multirun():
-        return shlex.join(["python", script, f"resume={run_dir}"])
+        return shlex.join(["python", script, f"resume={run_dir}", *_changes(run_dir)])
     place = f"hydra.sweep.dir={HydraConfig.get().sweep.dir}"
     return shlex.join(["python", script, *dict.fromkeys([place, *arguments])])  # flags come last
+
+
+def _changes(run_dir: Path) -> list[str]:
+    """What was typed beside `resume=` and is not part of how the run was started."""
+    before = json.loads((run_dir / RUN_FILE).read_text())["overrides"]
+    return [
+        override
+        for override in HydraConfig.get().overrides.task
+        if override.partition("=")[0] in CHANGEABLE and override not in before
+    ]
 
 
 def _start(cfg: DictConfig) -> dict[str, Any]:
@@ -137,7 +152,7 @@ def _start(cfg: DictConfig) -> dict[str, Any]:
     if cfg.threads is not None and cfg.threads < 1:
         raise ConfigError(f"threads is {cfg.threads}; expected 1 or more, or null")
     if "bilm_path" in cfg and cfg.bilm_path is None and settings["bilm_path"]:
-        overrides.append(f"bilm_path={settings['bilm_path']}")
+        overrides.append(f"bilm_path={quoted(settings['bilm_path'])}")
     return {
         "script": hydra.job.name,
         "overrides": overrides,
@@ -149,7 +164,8 @@ def _start(cfg: DictConfig) -> dict[str, Any]:
 def identity(cfg: DictConfig, chosen: dict[str, str]) -> dict[str, Any]:
     """The settings that make a run what it is: resolved, with dotted keys, without the places.
 
-    The biLM that a classifier takes where none is named is one of them: another may follow it.
+    The biLM that a classifier takes where none is named is one of them, because another may follow
+    it; and what its file holds, because a resumed pretraining writes the same file anew.
 
     Args:
         chosen: see `choices`.
@@ -164,7 +180,27 @@ def identity(cfg: DictConfig, chosen: dict[str, str]) -> dict[str, Any]:
             raw["bilm_path"] = str(output_dir / pointer.read_text().strip())
     plain = OmegaConf.create(_without_run_dir(raw))
     settings = dict(_leaves(OmegaConf.to_container(plain, resolve=True), ""))
+    if chosen.get("encoder") == "elmo" and settings["bilm_path"]:
+        settings["bilm_sha256"] = _sha256_of_bilm(Path(settings["bilm_path"]))
     return {key: value for key, value in settings.items() if key not in PLACES}
+
+
+def _sha256_of_bilm(path: Path) -> str | None:
+    from elmo.latest import KINDS
+
+    file = path / KINDS["bilm"].file if path.is_dir() else path
+    if not file.is_file():
+        return None  # whoever reads it says so
+    state = file.stat()
+    return _sha256(file, state.st_mtime_ns, state.st_size)
+
+
+@functools.lru_cache
+def _sha256(file: Path, changed: int, size: int) -> str:
+    """Of a file that stays as it is as long as its time and size do."""
+    from elmo.runs import sha256_of
+
+    return sha256_of(file)
 
 
 def _without_run_dir(node: Any) -> Any:
@@ -234,15 +270,29 @@ def choices() -> dict[str, str]:
     return {group: name for group, name in found if name and not group.startswith("hydra/")}
 
 
+def _chain(error: BaseException) -> list[BaseException]:
+    """An exception and what caused it."""
+    chain = [error]
+    while (cause := chain[-1].__cause__) is not None:
+        chain.append(cause)
+    return chain
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def _fills_the_disk(error: BaseException) -> bool:
+    return any(isinstance(link, OSError) and link.errno in FULL for link in _chain(error))
+
+
 def _mistake(error: BaseException) -> str | None:
     """What to tell the user where an exception is the user's to mend; None where it is a defect.
 
     Besides our own errors these are what a constructor says of a config (Hydra wraps it), a key
     that the class of a config does not take, and settings that Lightning refuses.
     """
-    chain = [error]
-    while (cause := chain[-1].__cause__) is not None:
-        chain.append(cause)
+    chain = _chain(error)
     for link in chain:
         if isinstance(link, ElmoError):
             return str(link)
@@ -250,7 +300,7 @@ def _mistake(error: BaseException) -> str | None:
             return f"{link}; every key of a config is an argument of the class in its _target_"
         if isinstance(link, MemoryError) or any(sign in str(link) for sign in OUT_OF_MEMORY):
             return (
-                f"out of memory ({str(link).splitlines()[0]}); take a smaller "
+                f"out of memory ({_first_line(link)}); take a smaller "
                 "datamodule.token_budget or a narrower model"
             )
         if isinstance(link, OSError) and link.errno in DISK_ERRORS:

@@ -26,12 +26,19 @@ class AtomicCheckpoints(TorchCheckpointIO):
 
     Lightning's own writes to the system's folder for temporary files, and moving a file from there
     to another disk is a copy that can be cut short.
+
+    Args:
+        run: whose seconds so far stand in each.
     """
+
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        self.run = run
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
     ) -> None:
-        write_plain(Path(path), checkpoint)
+        write_plain(Path(path), {**checkpoint, "seconds": self.run.seconds})
 
     def load_checkpoint(
         self, path: Any, map_location: Any = None, weights_only: bool | None = None
@@ -43,15 +50,29 @@ def tensorboard(run: Run) -> TensorBoardLogger:
     """The logger of a run; of one that goes on, what was logged after its checkpoint is hidden.
 
     TensorBoard hides all points from a step on where it finds such a mark (`purge_step`), and the
-    resumed run draws them again. Final figures are of an earlier step: their files go.
+    resumed run draws them again. Final figures are of an earlier step: their files go. The seconds
+    before the checkpoint count, too.
     """
     shutil.rmtree(run.run_dir / "final", ignore_errors=True)
     for file in run.run_dir.glob(f"events.*{FINAL_EVENTS}"):
         file.unlink()
-    start = read_checkpoint(run.checkpoint)["global_step"] if run.checkpoint else None
+    start = None
+    if run.checkpoint:
+        checkpoint = read_checkpoint(run.checkpoint)
+        start = checkpoint["global_step"]
+        run.started -= checkpoint["seconds"]
     return TensorBoardLogger(
         run.run_dir, name="", version="", default_hp_metric=False, purge_step=start
     )
+
+
+FIELDS = {  # that a resumed run reads itself
+    "loops": dict,
+    "global_step": int,
+    "state_dict": dict,
+    "callbacks": dict,
+    "seconds": float,
+}
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -62,9 +83,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     try:
         content = read_plain(path)
-        fields = {"loops": dict, "global_step": int, "state_dict": dict, "callbacks": dict}
         if not isinstance(content, dict) or not all(
-            isinstance(content.get(name), kind) for name, kind in fields.items()
+            isinstance(content.get(name), kind) for name, kind in FIELDS.items()
         ):
             raise ArtifactError(f"{path}: a PyTorch file, but not a checkpoint of a training")
         if (found := content.get("elmo_version")) != CHECKPOINT_VERSION:
@@ -112,16 +132,19 @@ class LastCheckpoint(Callback):
         trainer.should_stop = states.get(self.state_key, {}).get("stopped", False)
         states_of_loaders = checkpoint["loops"]["fit_loop"]["state_dict"].get("combined_loader")
         self._loader = states_of_loaders[0] if states_of_loaders else None
-        # The folder of the run may have moved; a ModelCheckpoint of another folder starts anew.
+        # The folder of the run may have moved, and a ModelCheckpoint removes what it kept before:
+        # of these paths only the names are believed.
         for state in states.values():
             if "dirpath" in state:
-                before, state["dirpath"] = state["dirpath"], str(self.path.parent)
+                state["dirpath"] = str(self.path.parent)
                 for name in ("best_model_path", "kth_best_model_path", "last_model_path"):
-                    state[name] = state[name].replace(before, state["dirpath"])
+                    state[name] = self._here(state[name])
                 state["best_k_models"] = {
-                    path.replace(before, state["dirpath"]): score
-                    for path, score in state["best_k_models"].items()
+                    self._here(path): score for path, score in state["best_k_models"].items()
                 }
+
+    def _here(self, path: str) -> str:
+        return str(self.path.parent / Path(path).name) if path else ""
 
     def on_train_start(self, trainer: Any, task: Any) -> None:
         interrupts.take()
@@ -150,7 +173,7 @@ class LastCheckpoint(Callback):
         # What this step has for the logger gets there only after it; to save now would lose it.
         every = trainer.log_every_n_steps
         logs = every > 1 and trainer.global_step % every == 0
-        if interrupts.pending or (self._due and not logs):
+        if (interrupts.pending or self._due) and not logs:
             self._save(trainer, task)
             interrupts.check()
 

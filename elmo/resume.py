@@ -31,6 +31,11 @@ def refuse_used(run_dir: Path) -> None:
         )
 
 
+def quoted(path: str | Path) -> str:
+    """A path as a value on Hydra's command line, whatever characters it has."""
+    return "'" + str(path).replace("'", r"\'") + "'"
+
+
 def continue_run() -> None:
     """Replace `resume=RUN_DIR` on the command line by what that run was started with.
 
@@ -64,7 +69,7 @@ def command_line(script: str, arguments: list[str]) -> list[str]:
     changed = {change.partition("=")[0] for change in changes}
     kept = [override for override in overrides if override.partition("=")[0] not in changed]
     # Hydra would rewrite .hydra/, the record of how the run was started.
-    path = "'" + str(run_dir).replace("'", r"\'") + "'"
+    path = quoted(run_dir)
     place = [f"hydra.run.dir={path}", "hydra.output_subdir=null", f"resume={path}"]
     return [*kept, *changes, *place]
 

@@ -133,6 +133,11 @@ class Run:
         """From now on the seconds of the run are counted."""
         self.started = time.monotonic()
 
+    @property
+    def seconds(self) -> float:
+        """That the run has taken, those before an interruption among them."""
+        return time.monotonic() - self.started
+
     def _begin(self) -> None:
         if not self.may_continue:
             refuse_used(self.run_dir)
@@ -169,7 +174,7 @@ class Run:
 
     def finish(self, **record: Any) -> None:
         """Write `metrics.json`: what the run found, with all that is needed to repeat it."""
-        record["seconds"] = round(time.monotonic() - self.started, 1)
+        record["seconds"] = round(self.seconds, 1)
         record["threads"] = self.threads
         record["versions"] = versions()
         record["git"] = git_state()

@@ -47,7 +47,7 @@ def check_settings(settings: Mapping[str, Any]) -> None:
     """
     for group, names in GIVEN.items():
         for name in names:
-            if name in settings.get(group, {}):
+            if name in (settings.get(group) or {}):
                 raise ConfigError(
                     f"{group}.{name} follows from the data and from the other parts; leave it out"
                 )
@@ -70,10 +70,17 @@ def _values(node: Mapping[str, Any], hints: Mapping[str, Any], prefix: str = "")
 def _arguments(node: Mapping[str, Any], prefix: str) -> Iterator[Value]:
     """Of every node with a `_target_`."""
     if "_target_" in node:
-        yield from _values(node, _hints(resolve_name(node["_target_"])), prefix)
+        yield from _values(node, _hints(_found(node["_target_"], f"{prefix}_target_")), prefix)
     for key, value in node.items():
         if isinstance(value, Mapping):
             yield from _arguments(value, f"{prefix}{key}.")
+
+
+def _found(name: Any, key: str) -> Any:
+    try:
+        return resolve_name(name)
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        raise ConfigError(f"{key} is {name!r}, which is not there: {error}") from error
 
 
 def _hints(target: Any) -> dict[str, Any]:

@@ -79,11 +79,11 @@ def collect(sweep_dir: Path) -> list[dict[str, Any]]:
             "overrides": {pair[0]: pair[-1] for pair in overrides},
             "record": {},
         }
-        if (folder / FAILURE).is_file():
-            row["status"] = "failed: " + json.loads((folder / FAILURE).read_text())["reason"]
-        elif (folder / "metrics.json").is_file():
+        if (folder / "metrics.json").is_file():
             row["status"] = "ok"
             row["record"] = json.loads((folder / "metrics.json").read_text())
+        elif (folder / FAILURE).is_file():
+            row["status"] = "failed: " + json.loads((folder / FAILURE).read_text())["reason"]
         else:
             row["status"] = "failed: ended without metrics.json"
         rows.append(row)

@@ -88,6 +88,7 @@ class Task(lightning.LightningModule, ABC):
         self.best_step = 0
         self.seconds: dict[str, float] = {}
         self._epochs: list[float] = []
+        self._before = 0.0  # seconds of this epoch before an interruption
         self._began = time.monotonic()
 
     @abstractmethod
@@ -139,7 +140,7 @@ class Task(lightning.LightningModule, ABC):
         return loss
 
     def on_train_start(self) -> None:
-        self._began = time.monotonic()
+        self._began, self._before = time.monotonic() - self._before, 0.0
 
     def on_train_epoch_start(self) -> None:
         self._began = time.monotonic()
@@ -151,6 +152,7 @@ class Task(lightning.LightningModule, ABC):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["elmo_version"] = CHECKPOINT_VERSION
         checkpoint["epoch_seconds"] = self._epochs
+        checkpoint["seconds_of_this_epoch"] = time.monotonic() - self._began
         weights = self.state_dict().keys()
         # Running sums that are no part of an artifact, such as those of the gates.
         checkpoint["sums"] = {
@@ -161,6 +163,7 @@ class Task(lightning.LightningModule, ABC):
         self.best_step = checkpoint["global_step"]
         if self.trainer.state.fn == TrainerFn.FITTING:
             self._epochs = checkpoint["epoch_seconds"]
+            self._before = checkpoint["seconds_of_this_epoch"]
             for name, value in checkpoint["sums"].items():
                 self.get_buffer(name).copy_(value)
 

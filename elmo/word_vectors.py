@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import pickle
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import IO, Any, ClassVar
 
 import numpy as np
 from gensim.models import KeyedVectors
 
 from elmo.errors import DataError
+
+OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open}
 
 
 def check_file(path: str | Path) -> Path:
@@ -56,19 +61,30 @@ def read_vectors(path: str | Path) -> KeyedVectors:
 def _read(file: Path) -> object:
     if file.suffix == ".kv":
         with file.open("rb") as handle:
-            VectorsUnpickler(handle, encoding="latin1").load()
+            found = VectorsUnpickler(handle, encoding="latin1").load()
+        # Parts that gensim keeps in files beside it, the last two as pickles that it believes.
+        for part in ("__scipys", "__recursive_saveloads"):
+            if len(getattr(found, part, ())):
+                raise pickle.UnpicklingError("it names other pickles, which could run code")
         return KeyedVectors.load(str(file))
-    with file.open("rb") as handle:
+    with OPENERS.get(file.suffix, open)(file, "rb") as handle:
         first = handle.readline(10_000).split()
-    packed = file.suffix in (".gz", ".bz2")
-    binary = ".bin" in file.suffixes
-    has_header = packed or binary or len(first) == 2
-    if has_header and not packed:
-        count, dim = map(int, first)
-        # Room for all of them is taken at once: a number takes two bytes as text, four as such.
-        if count * dim * (4 if binary else 2) > file.stat().st_size:
-            raise ValueError(f"it is too small for the {count} vectors of width {dim} that it has")
+        binary = ".bin" in file.suffixes
+        has_header = binary or len(first) == 2
+        if has_header:
+            count, dim = map(int, first)
+            # Room for all is taken at once: a number takes two bytes as text, four as such.
+            needed = count * dim * (4 if binary else 2)
+            if dim < 1 or not _holds(handle, needed):
+                raise ValueError(f"it is too small for {count} vectors of width {dim}")
     return KeyedVectors.load_word2vec_format(str(file), binary=binary, no_header=not has_header)
+
+
+def _holds(handle: IO[bytes], count: int) -> bool:
+    """Whether so many bytes follow; of a packed file they have to be unpacked, piece by piece."""
+    while count > 0 and (piece := handle.read(min(count, 2**20))):
+        count -= len(piece)
+    return count <= 0
 
 
 class VectorsUnpickler(pickle.Unpickler):

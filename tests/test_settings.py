@@ -27,6 +27,9 @@ TRAINER = "lightning.Trainer"
         ({"bilm": {"_target_": BILM, "dropout": "abc"}}, "bilm.dropout is 'abc'; expected float"),
         ({"bilm": {"_target_": BILM, "dropout": None}}, "bilm.dropout is None; expected float"),
         ({"bilm": {"_target_": BILM, "residual": "no"}}, "bilm.residual is 'no'; expected bool"),
+        ({"optimizer": {"_target_": "torch.optim.Adamm"}}, "optimizer._target_ is 'torch.optim.Ad"),
+        ({"optimizer": {"_target_": "adamw"}}, "optimizer._target_ is 'adamw', which is not there"),
+        ({"optimizer": {"_target_": None}}, "optimizer._target_ is None, which is not there"),
         # An argument of the base class.
         ({"data": {"_target_": TOY, "min_count": 0.5}}, "data.min_count is 0.5; expected int"),
         ({"data": {"_target_": TOY, "seed": -3}}, "data.seed is -3; expected 0 or more"),
@@ -55,6 +58,7 @@ def test_values_that_fit_pass() -> None:
             "seed": 2**32 - 1,
             "threads": None,
             "warmup": 0,
+            "mixer": None,
             "unheard_of": object(),
             "bilm": {"_target_": BILM, "dropout": 0, "hidden_dim": 8},
             "data": {"_target_": TOY, "max_vocabulary": None},

@@ -13,7 +13,10 @@ from elmo.sweep import SweepTable, collect, tabulate
 
 @pytest.fixture
 def sweep_dir(tmp_path: Path) -> Path:
-    """Eleven jobs: number 3 failed, number 10 ended without a word."""
+    """Eleven jobs: number 3 failed, number 10 ended without a word.
+
+    Number 4 was refused to a second sweep while it ran, and then ended well.
+    """
     for number in range(11):
         job = tmp_path / "a/b" / f"{number}_job"
         (job / ".hydra").mkdir(parents=True)
@@ -26,9 +29,9 @@ def sweep_dir(tmp_path: Path) -> Path:
         OmegaConf.save(OmegaConf.create(overrides), job / ".hydra/overrides.yaml")
         hydra = OmegaConf.create({"hydra": {"job": {"num": number}}})
         OmegaConf.save(hydra, job / ".hydra/hydra.yaml")
-        if number == 3:
+        if number in (3, 4):
             (job / "failure.json").write_text(json.dumps({"reason": "no | [/model]"}))
-        elif number < 10:
+        if number not in (3, 10):
             metrics = {"val/accuracy": 0.5 + number / 100, "test/accuracy": 0.25, "test/f1": 0.125}
             record = {"metrics": metrics, "lambdas": [0.2, 0.8], "seconds": 7.4}
             (job / "metrics.json").write_text(json.dumps(record))
@@ -43,6 +46,7 @@ def test_one_row_a_job_in_order(sweep_dir: Path) -> None:
     ]  # fmt: skip
     assert [row[0] for row in cells] == [str(number) for number in range(11)]
     assert cells[2] == ["2", "a:2", "0.5200", "0.2500", "0.1250", "0.20 0.80", "7", "ok"]
+    assert cells[4][-1] == "ok"
     assert cells[3][-1] == "failed: no | [/model]"
     assert cells[10][-1] == "failed: ended without metrics.json"
 

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pickle
+import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -104,6 +105,23 @@ def packed(file: Path) -> None:
     file.write_bytes(buffer.getvalue())
 
 
+def large_bytes(file: Path) -> None:
+    """A few bytes that `weights_only` would make 600 million of."""
+    with zipfile.ZipFile(file) as old:
+        members = {member.filename: old.read(member) for member in old.infolist()}
+    (name,) = [name for name in members if name.endswith("data.pkl")]
+    size = struct.pack("<i", 600_000_000)
+    members[name] = b"\x80\x02c__builtin__\nbytearray\nJ" + size + b"\x85R."
+    with zipfile.ZipFile(file, "w") as new:
+        for member, content in members.items():
+            new.writestr(member, content)
+
+
+def one_storage_many_names(content: dict[str, Any]) -> None:
+    whole = torch.zeros(500_000)
+    content["state"].update({f"more.{index}": whole for index in range(200)})
+
+
 def lists_in_lists(content: dict[str, Any]) -> None:
     value: list[Any] = []
     for _ in range(40):
@@ -157,6 +175,7 @@ FILES: dict[str, tuple[Callable[[Path], None], str]] = {
     "a function of Python's": (python_function, "could run code"),
     "a class of elmo's": (our_class, "could run code"),
     "a module of PyTorch's": (module, "could run code"),
+    "a number of bytes": (large_bytes, "could run code"),
     "other content": (other_content, "a PyTorch file, but not a"),
     "a list": (no_dict, "a PyTorch file, but not a"),
     "empty": (cut(0), "not a file of PyTorch's, or one cut short"),
@@ -185,8 +204,25 @@ ARTIFACTS: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "one number a thousand billion times": (
         changed(repeated_number, sealed=False),
-        "no tensor of numbers",
+        "no tensor of weights",
     ),
+    "keys that are numbers": (
+        changed(lambda c: c.update(facts={1: 1, "a": 2}), sealed=False),
+        "a key that is no text",
+    ),
+    "keys that are pairs": (
+        changed(lambda c: c.update(facts={(1, 2): 3}), sealed=False),
+        "a key that is no text",
+    ),
+    "a name that is half a pair": (
+        changed(lambda c: c["state"].update({"\ud800": torch.zeros(1)}), sealed=False),
+        "no tensor of weights",
+    ),
+    "complex weights": (
+        changed(lambda c: c["state"].update(more=torch.ones(2, dtype=torch.cfloat)), sealed=False),
+        "no tensor of weights",
+    ),
+    "one tensor under many names": (changed(one_storage_many_names), "repeat each other"),
     "a class of PyTorch's": (changed(set_class("Linear")), "no BiLM of elmo's own"),
     "a function of the system": (changed(set_class("os.system")), "no BiLM of elmo's own"),
     "a class that is no name": (changed(set_class(["BiLM"])), "no BiLM of elmo's own"),

@@ -55,15 +55,22 @@ class AtStep:
 
     Args:
         training: which of those in the process, from 0.
+        group: to the processes that load its batches, too, as a scheduler does.
     """
 
-    def __init__(self, step: int, signum: int = signal.SIGKILL, training: int = 0) -> None:
+    def __init__(
+        self, step: int, signum: int = signal.SIGKILL, training: int = 0, group: bool = False
+    ) -> None:
         self.step = step
         self.signum = signum
         self.training = training
+        self.group = group
 
     def __call__(self) -> None:
         from elmo.last_checkpoint import LastCheckpoint
+
+        if self.group:
+            os.setpgid(0, 0)
 
         plain = LastCheckpoint.on_train_batch_start
         trainings: list[Any] = []
@@ -73,7 +80,7 @@ class AtStep:
             if trainer not in trainings:
                 trainings.append(trainer)
             if trainer.global_step == self.step and len(trainings) == self.training + 1:
-                os.kill(os.getpid(), self.signum)
+                (os.killpg if self.group else os.kill)(os.getpid(), self.signum)
 
         LastCheckpoint.on_train_batch_start = begin  # type: ignore
 

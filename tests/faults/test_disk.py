@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import TINY_CLS, TINY_LM, tree
+from conftest import MIXERS, TINY_CLS, TINY_LM, tree
 from elmo.cache import is_whole
 from elmo.checkpoint import load_artifact
 from elmo.last_checkpoint import read_checkpoint
@@ -103,6 +103,34 @@ def test_a_full_output_disk(job: str, pretrained: Path, cache_dir: Path, disk: S
         assert read_record(run_dir)["metrics"] == read_record(whole)["metrics"], share
         assert (run_dir / artifact).read_bytes() == (whole / artifact).read_bytes(), share
         shutil.rmtree(run_dir)
+
+
+@slow
+def test_a_sweep_on_a_full_disk(pretrained: Path, cache_dir: Path, disk: SmallDisk) -> None:
+    """It ends in one message, and goes on when there is room."""
+    log, outputs = disk.folder.parent / "log.txt", disk.folder / "outputs"
+    bilm_path = latest_run(pretrained, "toy") / "bilstm.pt"
+    places = (f"output_dir={outputs}", f"cache_dir={cache_dir}", f"bilm_path={bilm_path}")
+    sweep = (*CLS, *places, f"mixer={','.join(MIXERS)}", "-m")
+    whole, sweep_dir = outputs / "whole", outputs / "sweep"
+    assert run("train_cls", f"hydra.sweep.dir={whole}", *sweep, output=log) == 0
+    needed = used(whole)
+    for share in (0.4, 0.5, 0.6, 0.8):
+        disk.leave(int(share * needed))
+        start = len(log.read_text())
+        assert run("train_cls", f"hydra.sweep.dir={sweep_dir}", *sweep, output=log) == 1
+        said = log.read_text()[start:]
+        assert "No space left on device" in said, (share, said)
+        assert "Traceback" not in said, (share, said)
+        loads(outputs)
+        disk.empty()
+        assert run("train_cls", f"hydra.sweep.dir={sweep_dir}", *sweep, output=log) == 0
+        found, expected = (
+            [read_record(file.parent)["metrics"] for file in sorted(folder.glob("*/run.json"))]
+            for folder in (sweep_dir, whole)
+        )
+        assert found == expected
+        shutil.rmtree(sweep_dir)
 
 
 @slow

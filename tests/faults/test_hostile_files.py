@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import resource
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from elmo.classifier import load_classifier
 from elmo.encoders import load_bilm, load_encoder
 from elmo.errors import ArtifactError
 from elmo.language_model import load_language_model
-from elmo.last_checkpoint import read_checkpoint
+from elmo.last_checkpoint import LastCheckpoint, read_checkpoint
 from elmo.latest import latest_run
 from faults.hostile import ARTIFACTS, FILES, changed
 
@@ -41,11 +42,19 @@ def checkpoint(pretrained: Path, tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def harmless(tmp_path: Path) -> Iterator[None]:
     """Nothing ran, soon over, and in little memory."""
-    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    began = time.monotonic()
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from now on
+    before = memory("VmRSS")
     yield
     assert not (tmp_path / "sprung").exists()
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB
+    assert memory("VmHWM") - before < 100
     assert time.monotonic() - began < 60  # not forever
+
+
+def memory(name: str) -> float:
+    """MiB of this process, as Linux has it."""
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if name in line]
+    return int(line.split()[1]) / 1024
 
 
 def refuses(load: Loader, file: Path, message: str) -> None:
@@ -98,6 +107,27 @@ def test_a_hostile_checkpoint(attack: str, checkpoint: Path) -> None:
     act(checkpoint)
     refuses(read_checkpoint, checkpoint, message)
     refuses(read_checkpoint, checkpoint, "the run starts from the beginning")
+
+
+def test_a_checkpoint_names_no_file_elsewhere(tmp_path: Path) -> None:
+    """Lightning removes, with all below it, what a checkpoint names as the best one before."""
+    outside = "X/../../documents"
+    state: dict[str, Any] = {
+        "dirpath": "X",
+        "best_model_path": outside,
+        "kth_best_model_path": outside,
+        "last_model_path": "",
+        "best_k_models": {outside: torch.tensor(0.0)},
+    }
+    content = {"callbacks": {"ModelCheckpoint": state}, "loops": {"fit_loop": {"state_dict": {}}}}
+    folder = tmp_path / "run/checkpoints"
+    LastCheckpoint(str(folder / "last.ckpt"), 5).on_load_checkpoint(
+        SimpleNamespace(), None, content
+    )
+    here = str(folder / "documents")
+    assert [state["dirpath"], *state["best_k_models"]] == [str(folder), here]
+    assert [state["best_model_path"], state["kth_best_model_path"]] == [here, here]
+    assert state["last_model_path"] == ""
 
 
 def test_a_checkpoint_of_a_newer_format(checkpoint: Path) -> None:

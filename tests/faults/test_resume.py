@@ -16,6 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from conftest import TINY_CLS, TINY_LM, scalars
 from elmo.latest import latest_run
 from elmo.runs import read_record
+from faults.hostile import changed
 from faults.runner import AtStep, Fault, WhileSaving, run, start
 
 slow = pytest.mark.slow
@@ -35,9 +36,8 @@ class Job:
         self.folder = folder
         self.undisturbed = folder / f"{name}-undisturbed"
         self.log = folder / f"{name}.txt"
-        began = time.monotonic()
         assert self.begin(self.undisturbed) == 0, self.log.read_text()
-        self.seconds = time.monotonic() - began
+        self.seconds: float = read_record(self.undisturbed)["seconds"] + 0.5
 
     def begin(self, run_dir: Path, fault: Fault | None = None) -> int:
         arguments = (*self.settings, f"hydra.run.dir={run_dir}")
@@ -124,13 +124,16 @@ def test_killed_twice(pretraining: Job, tmp_path: Path) -> None:
     assert pretraining.result(run_dir) == pretraining.result(pretraining.undisturbed)
 
 
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("signum", "code", "step"),  # 17 is one that is logged
+    [(signal.SIGINT, 130, 16), (signal.SIGTERM, 143, 17)],
+)
 def test_a_signal_ends_the_step_and_saves(
-    signum: signal.Signals, code: int, pretraining: Job, tmp_path: Path
+    signum: signal.Signals, code: int, step: int, pretraining: Job, tmp_path: Path
 ) -> None:
     run_dir = tmp_path / "run"
     before = len(pretraining.log.read_text())
-    assert pretraining.begin(run_dir, AtStep(16, signum)) == code
+    assert pretraining.begin(run_dir, AtStep(step, signum)) == code
     printed = pretraining.log.read_text()[before:]
     assert f"go on with: python train_lm.py resume={run_dir}" in printed
     assert "Traceback" not in printed
@@ -156,10 +159,46 @@ def test_a_moved_run_goes_on(pretraining: Job, tmp_path: Path) -> None:
     assert not run_dir.exists()
 
 
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_all_processes_saves(
+    signum: signal.Signals, pretraining: Job, tmp_path: Path
+) -> None:
+    """A terminal and a scheduler send it to those that load the batches, too."""
+    run_dir = tmp_path / "run"
+    settings = (*pretraining.settings, "datamodule.num_workers=1", f"hydra.run.dir={run_dir}")
+    fault = AtStep(16, signum, group=True)
+    code = run(pretraining.name, *settings, output=pretraining.log, fault=fault)
+    assert code == 128 + signum, pretraining.log.read_text()
+    assert (run_dir / "checkpoints/last.ckpt").exists()
+    assert pretraining.resume(run_dir) == 0
+    assert pretraining.result(run_dir) == pretraining.result(pretraining.undisturbed)
+
+
+def test_another_bilm_in_the_same_file_is_refused(classifying: Job, tmp_path: Path) -> None:
+    """A pretraining that goes on writes its file anew."""
+    (named,) = (item for item in classifying.settings if item.startswith("bilm_path="))
+    bilm = Path(shutil.copy(named.removeprefix("bilm_path="), tmp_path))
+    settings = [item for item in classifying.settings if item != named]
+    run_dir = tmp_path / "run"
+    places = (f"bilm_path={bilm}", f"hydra.run.dir={run_dir}")
+    fault = AtStep(10)
+    code = run("train_cls", *settings, *places, output=classifying.log, fault=fault)
+    assert code == -signal.SIGKILL
+    changed(lambda content: next(iter(content["state"].values())).mul_(2))(bilm)
+    before = len(classifying.log.read_text())
+    assert classifying.resume(run_dir) == 1
+    assert "was started with bilm_sha256=" in classifying.log.read_text()[before:]
+
+
 def test_more_epochs_for_a_finished_run(pretraining: Job, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     shutil.copytree(pretraining.undisturbed, run_dir)
-    assert pretraining.resume(run_dir, f"trainer.max_epochs={EPOCHS + 1}") == 0
+    more = f"trainer.max_epochs={EPOCHS + 1}"
+    start = len(pretraining.log.read_text())
+    assert pretraining.resume(run_dir, more, fault=AtStep(38, signal.SIGTERM)) == 143
+    go_on = f"go on with: python train_lm.py resume={run_dir} {more}"
+    assert go_on in pretraining.log.read_text()[start:]
+    assert pretraining.resume(run_dir, more) == 0
     before, after = scalars(pretraining.undisturbed), scalars(run_dir)
     assert after["val/perplexity"][:EPOCHS] == before["val/perplexity"]
     assert len(after["val/perplexity"]) == EPOCHS + 1
@@ -220,20 +259,30 @@ def test_changed_settings_are_named(pretraining: Job, tmp_path: Path) -> None:
 @slow
 @pytest.mark.parametrize("job", ["pretraining", "classifying"])
 def test_killed_at_any_moment(job: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    """Sixty times each: at a random moment, once or several times in a run."""
+    """Sixty kills that hit a run between its start and its end, up to three in one."""
     small: Job = request.getfixturevalue(job)
     expected = small.result(small.undisturbed)
     moments = random.Random(0)
-    for kill in range(60):
-        run_dir = tmp_path / str(kill)
-        arguments = [*small.settings, f"hydra.run.dir={run_dir}"]
-        process = start(small.name, *arguments, output=small.log)
-        process.join(timeout=moments.uniform(0, 1.1 * small.seconds))
-        process.kill()
-        process.join()
+    kills = runs = begun = 0
+    run_dir = tmp_path / "run"
+
+    def arguments() -> list[str]:
         if (run_dir / "run.json").exists():
-            assert small.resume(run_dir) == 0, small.log.read_text()
-        else:  # killed before it was a run
-            assert small.begin(run_dir) == 0, small.log.read_text()
-        assert small.result(run_dir) == expected, kill
+            return [f"resume={run_dir}"]
+        return [*small.settings, f"hydra.run.dir={run_dir}"]  # not a run yet
+
+    while kills < 60:
+        for _ in range(moments.choice([1, 1, 2, 3])):
+            process = start(small.name, *arguments(), output=small.log)
+            process.join(timeout=moments.uniform(0.2, small.seconds))
+            process.kill()
+            process.join()
+            if (run_dir / "metrics.json").exists():
+                break
+            kills += (run_dir / "run.json").exists()
+            begun += (run_dir / "checkpoints/last.ckpt").exists()
+        assert run(small.name, *arguments(), output=small.log) == 0, small.log.read_text()
+        assert small.result(run_dir) == expected, kills
         shutil.rmtree(run_dir)
+        runs += 1
+    print(f"{job}: {kills} kills in {runs} runs, {begun} of them after a checkpoint")
