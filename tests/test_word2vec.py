@@ -137,6 +137,23 @@ def test_vectors_from_a_file(name: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(vectors.vectors, FILE_VECTORS, rtol=1e-6)
 
 
+def test_vectors_too_large_for_one_file(tmp_path: Path) -> None:
+    keyed = KeyedVectors(2)
+    keyed.add_vectors(["bank", "river"], np.array([[1, 2], [3, 4]], dtype=np.float32))
+    keyed.save(str(tmp_path / "large.kv"), sep_limit=1)
+    assert (tmp_path / "large.kv.vectors.npy").exists()
+    assert read_vectors(tmp_path / "large.kv")["river"].tolist() == [3, 4]
+
+
+@pytest.mark.parametrize("dtype", [">f4", "<f8", "<f2"])
+def test_vectors_of_other_kinds(dtype: str, tmp_path: Path) -> None:
+    keyed = KeyedVectors(2)
+    keyed.add_vectors(["bank", "river"], np.array([[1, 2], [3, 4]], dtype=np.float32))
+    keyed.vectors = np.asfortranarray(keyed.vectors.astype(dtype))
+    keyed.save(str(tmp_path / "v.kv"))
+    assert read_vectors(tmp_path / "v.kv").vectors.tolist() == [[1, 2], [3, 4]]
+
+
 @pytest.fixture
 def tokenizer() -> WordTokenizer:
     texts = ["bank bank river river café café other other words words"]

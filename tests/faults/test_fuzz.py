@@ -268,14 +268,13 @@ def test_vectors_that_run_code(tmp_path: Path) -> None:
     file.write_bytes(pickle.dumps(Trap()))
     with pytest.raises(DataError, match=r"it names posix\.mkdir, which could run code"):
         read_vectors(file)
-    # gensim believes what lies beside its own file.
+    # gensim itself believes what lies beside its file.
     vectors = KeyedVectors(2)
     vectors.add_vectors(["bank"], [[1, 2]])
     setattr(vectors, "__scipys", ["part"])
     file.write_bytes(pickle.dumps(vectors))
     (tmp_path / "v.kv.part.npy").write_bytes(pickle.dumps(Trap()))
-    with pytest.raises(DataError, match="it names other pickles"):
-        read_vectors(file)
+    assert read_vectors(file).index_to_key == ["bank"]
     assert not (tmp_path / "sprung").exists()
 
 
