@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from elmo.job import FAILURE, FINISHED
+from elmo.identity import FINISHED
+from elmo.job import FAILURE
 
 log = logging.getLogger(__name__)
 

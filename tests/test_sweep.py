@@ -7,7 +7,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from elmo.job import run_name
+from elmo.identity import run_name
 from elmo.sweep import SweepTable, collect, tabulate
 
 
