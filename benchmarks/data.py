@@ -149,6 +149,7 @@ def prepare(folder: str, count: int) -> tuple[dict[str, float], dict[str, float]
         num_workers=0,
         seed=0,
     )
+    data.prepare_data()
     times.append(time.perf_counter())
     next(iter(data.train_dataloader()))
     times.append(time.perf_counter())
