@@ -19,22 +19,21 @@ from small_corpora import toy_news
 SETTINGS: dict[str, Any] = {"dim": 8, "window": 2, "smoothing": 0.75, "exponent": 0.5, "seed": 0}
 
 
-@pytest.mark.parametrize("block", [1, 200, 10**6])
+@pytest.mark.parametrize("block", [2000, 10**6])
 @pytest.mark.parametrize("window", [1, 4])
 def test_counts_are_those_of_a_plain_loop(
     window: int, block: int, toy: ToyNews, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(elmo.svd, "BLOCK", block)
     expected: Counter[tuple[int, int]] = Counter()
-    few = toy.splits["train"].select(range(40))
-    monkeypatch.setitem(toy.splits, "train", few)
-    for text in few["text"]:
-        ids = toy.tokenizer.encode([text])[0].ids[1:-1].tolist()
+    tokenizer = toy.tokenizer
+    for text in toy.splits["train"]["text"]:
+        ids = tokenizer.encode([text])[0].ids[1:-1].tolist()
         for here, word in enumerate(ids):
             for there in range(max(0, here - window), min(len(ids), here + window + 1)):
                 if there != here:
                     expected[word, ids[there]] += 1
-    counts = co_occurrences(toy, toy.tokenizer, window).tocoo()
+    counts = co_occurrences(toy, tokenizer, window).tocoo()
     found = dict(
         zip(zip(*(c.tolist() for c in counts.coords), strict=True), counts.data, strict=True)
     )
