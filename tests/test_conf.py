@@ -24,7 +24,7 @@ from elmo.settings import check_settings
 CONF = ROOT / "conf"
 JOBS = {"train_lm", "train_cls"}
 GROUPS = {  # which jobs know a group
-    "data": JOBS,
+    "data": JOBS | {"train_tfidf"},
     "optimizer": JOBS,
     "trainer": JOBS,
     "callbacks": JOBS,
@@ -35,6 +35,7 @@ GROUPS = {  # which jobs know a group
     "mixer": {"train_cls"},
     "head": {"train_cls"},
     "store": {"train_cls"},
+    "classifier": {"train_tfidf"},
     "experiment": JOBS,
 }
 CASES = [
