@@ -47,8 +47,10 @@ def train(cfg: DictConfig, run: Run) -> float:
     encoder = make(cfg.encoder)(corpus=corpus)
     data = make(cfg.datamodule)(corpus=corpus, tokenizer=encoder.tokenizer)
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
+    with torch.device("meta"):
+        width = make(cfg.mixer)(num_layers=encoder.num_layers, dim=encoder.dim).output_dim
     # The head first: it starts the same whatever the mixer draws.
-    head = make(cfg.head)(dim=encoder.dim, num_classes=len(corpus.class_names))
+    head = make(cfg.head)(dim=width, num_classes=len(corpus.class_names))
     mixer = make(cfg.mixer)(num_layers=encoder.num_layers, dim=encoder.dim)
     model = TextClassifier(encoder, mixer, head, corpus.class_names)
     task = ClassificationTask(model, optimizer=optimizer, warmup=cfg.warmup)

@@ -124,12 +124,12 @@ def load_classifier(path: str | Path) -> TextClassifier:
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise ArtifactError("its class_names are no list of names")
         shapes = {
-            "encoder": (encoder.num_layers, encoder.dim, len(names)),
-            "mixer": (mixer.num_layers, mixer.dim, len(names)),
-            "head": (encoder.num_layers, head.dim, head.num_classes),
+            "encoder": (encoder.num_layers, encoder.dim, mixer.output_dim, len(names)),
+            "mixer": (mixer.num_layers, mixer.dim, mixer.output_dim, len(names)),
+            "head": (encoder.num_layers, encoder.dim, head.dim, head.num_classes),
         }
         if len(set(shapes.values())) > 1:
-            raise ArtifactError(f"layers, width and classes of its parts do not agree: {shapes}")
+            raise ArtifactError(f"layers, widths and classes of its parts do not agree: {shapes}")
         model = TextClassifier(encoder, mixer, head, names)
         fill(model, content["state"])
     except ArtifactError as error:

@@ -91,7 +91,8 @@ def run_job(job: Callable[[DictConfig, Run], float], cfg: DictConfig, artifact: 
 def _on_cpu(cfg: DictConfig) -> bool:
     import torch
 
-    return cfg.trainer.accelerator == "cpu" or not torch.accelerator.is_available()
+    anywhere = "trainer" in cfg and cfg.trainer.accelerator != "cpu"
+    return not (anywhere and torch.accelerator.is_available())
 
 
 def _command_to_go_on(run_dir: Path) -> str:

@@ -43,15 +43,21 @@ class Mixer(nn.Module, ABC):
         self.check(layers)
         return functional.layer_norm(layers, (self.dim,)) if self.layer_norm else layers
 
+    @property
+    def output_dim(self) -> int:
+        """Width of an embedding, D unless a mixer says otherwise."""
+        return self.dim
+
     @abstractmethod
     def forward(self, layers: Tensor, mask: Tensor) -> Tensor:
-        """layers (L, B, T, D), mask (B, T) True where real -> embeddings (B, T, D)."""
+        """layers (L, B, T, D), mask (B, T) True where real -> embeddings (B, T, output_dim)."""
 
     @abstractmethod
     def gates(self, layers: Tensor) -> Tensor:
         """layers (L, B, T, D), as `forward` takes them -> the weight of each for a token (L, B, T).
 
-        Not negative, summing to one over L; `forward` sums the layers with them, then scales.
+        Not negative, summing to one over L; `forward` sums the layers with them, then scales,
+        but for `ConcatMix`, which keeps them side by side.
         """
 
     @abstractmethod
@@ -112,6 +118,80 @@ class ScalarMix(Mixer):
     @property
     def scale(self) -> Tensor:
         return self.gamma
+
+
+class UntrainedMix(Mixer):
+    """What the mixers without any weight share: gamma = 1."""
+
+    def __init__(self, num_layers: int, dim: int, layer_norm: bool) -> None:
+        super().__init__(num_layers, dim, layer_norm)
+        self.one: Tensor
+        self.register_buffer("one", torch.ones(()), persistent=False)
+
+    def gates(self, layers: Tensor) -> Tensor:
+        self.check(layers)
+        return self.lambdas()[:, None, None].expand(layers.shape[:3])
+
+    def lambdas(self) -> Tensor:
+        return self.one.repeat(self.num_layers) / self.num_layers
+
+    @property
+    def scale(self) -> Tensor:
+        return self.one
+
+
+class AverageMix(UntrainedMix):
+    """The plain average of the layers: what the lambdas have to beat.
+
+    Args:
+        num_layers, dim, layer_norm: see `Mixer`.
+    """
+
+    def __init__(self, num_layers: int, dim: int, layer_norm: bool = True) -> None:
+        super().__init__(num_layers, dim, layer_norm)
+
+    def forward(self, layers: Tensor, mask: Tensor) -> Tensor:
+        return self.normalised(layers).mean(0)  # (B, T, D)
+
+
+class LayerMix(UntrainedMix):
+    """One layer alone: what it is worth without the others.
+
+    Args:
+        num_layers, dim, layer_norm: see `Mixer`.
+        layer: which, from 0, the embedding.
+    """
+
+    def __init__(self, num_layers: int, dim: int, layer: int, layer_norm: bool = True) -> None:
+        super().__init__(num_layers, dim, layer_norm)
+        if not 0 <= layer < num_layers:
+            raise ConfigError(f"mixer.layer is {layer}; expected from 0 to {num_layers - 1}")
+        self.layer = layer
+
+    def forward(self, layers: Tensor, mask: Tensor) -> Tensor:
+        return self.normalised(layers)[self.layer]  # (B, T, D)
+
+    def lambdas(self) -> Tensor:
+        chosen = torch.arange(self.num_layers, device=self.one.device) == self.layer
+        return chosen * self.one
+
+
+class ConcatMix(UntrainedMix):
+    """All layers side by side, L times as wide: the head may weigh every number of them.
+
+    Args:
+        num_layers, dim, layer_norm: see `Mixer`.
+    """
+
+    def __init__(self, num_layers: int, dim: int, layer_norm: bool = True) -> None:
+        super().__init__(num_layers, dim, layer_norm)
+
+    @property
+    def output_dim(self) -> int:
+        return self.num_layers * self.dim
+
+    def forward(self, layers: Tensor, mask: Tensor) -> Tensor:
+        return self.normalised(layers).permute(1, 2, 0, 3).flatten(2)  # (B, T, L D)
 
 
 class LearnedMix(Mixer):

@@ -29,6 +29,7 @@ GIVEN = {
     "softmax": ("dim", "vocab_size"),
     "mixer": ("num_layers", "dim"),
     "head": ("dim", "num_classes"),
+    "features": ("linear",),
     "encoder": ("corpus",),
     "datamodule": ("corpus", "tokenizer"),
     "optimizer": ("params",),

@@ -40,24 +40,31 @@ class Sentences:
 
 
 def train_word2vec(
-    corpus: Corpus, tokenizer: WordTokenizer, dim: int, window: int, epochs: int, seed: int
+    corpus: Corpus,
+    tokenizer: WordTokenizer,
+    dim: int,
+    window: int,
+    epochs: int,
+    seed: int,
+    skip_gram: bool = True,
 ) -> KeyedVectors:
-    """Skip-gram with negative sampling (Mikolov et al. 2013) on the train descriptions.
+    """Skip-gram or CBOW with negative sampling (Mikolov et al. 2013) on the train descriptions.
 
     Trained once, by one thread so that it repeats, then read from the cache.
     """
-    settings = [corpus.fingerprint, tokenizer.json, dim, window, epochs, seed]
+    settings = [corpus.fingerprint, tokenizer.json, dim, window, epochs, seed, skip_gram]
     key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
     folder = corpus.cache_dir / "word2vec" / f"{corpus.name}-{key}"
 
     def build(path: Path) -> None:
-        log.info("training Word2Vec: width %d, window %d, %d epochs", dim, window, epochs)
+        kind = "skip-gram" if skip_gram else "CBOW"
+        log.info("training Word2Vec, %s: width %d, window %d, %d epochs", kind, dim, window, epochs)
         vectors = Word2Vec(
             Sentences(corpus, tokenizer),
             vector_size=dim,
             window=window,
             epochs=epochs,
-            sg=1,
+            sg=int(skip_gram),
             negative=5,
             min_count=1,
             workers=1,
@@ -75,12 +82,12 @@ def train_word2vec(
     return result
 
 
-def check_settings(group: str, dim: int, window: int, epochs: int) -> None:
+def check_settings(group: str, **settings: int) -> None:
     """
     Raises:
         ConfigError: a number that cannot be.
     """
-    for name, value in (("dim", dim), ("window", window), ("epochs", epochs)):
+    for name, value in settings.items():
         if value < 1:
             raise ConfigError(f"{group}.{name} is {value}; expected 1 or more")
 
@@ -115,7 +122,7 @@ class Word2VecStart(EmbeddingStart):
         self, dim: int, freeze: bool, path: str | None, window: int, epochs: int, seed: int
     ) -> None:
         super().__init__(dim, freeze)
-        check_settings("embedding", dim, window, epochs)
+        check_settings("embedding", dim=dim, window=window, epochs=epochs)
         if path:
             check_file(path)
         self.path = path
@@ -141,11 +148,18 @@ class Word2VecStart(EmbeddingStart):
 
 
 def word2vec_encoder(
-    corpus: Corpus, dim: int, window: int, epochs: int, seed: int
+    corpus: Corpus, dim: int, window: int, epochs: int, seed: int, skip_gram: bool = True
 ) -> StaticEncoder:
-    """The encoder of `encoder=word2vec`: skip-gram vectors of the train descriptions, frozen."""
-    check_settings("encoder", dim, window, epochs)
+    """The encoder of `encoder=word2vec`: vectors of the train descriptions, frozen.
+
+    Args:
+        corpus: whose train split is read, with its tokenizer.
+        dim: width of a vector.
+        window, epochs, seed: see `Word2VecStart`.
+        skip_gram: a word predicts those around it; otherwise they predict the word (CBOW).
+    """
+    check_settings("encoder", dim=dim, window=window, epochs=epochs)
     encoder = StaticEncoder(corpus.tokenizer, dim)
-    vectors = train_word2vec(corpus, corpus.tokenizer, dim, window, epochs, seed)
+    vectors = train_word2vec(corpus, corpus.tokenizer, dim, window, epochs, seed, skip_gram)
     fill_from(vectors, encoder.embedding.table.weight.data, corpus.tokenizer)
     return encoder

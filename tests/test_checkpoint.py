@@ -12,7 +12,7 @@ from elmo.encoders import ElmoEncoder, load_bilm
 from elmo.errors import ArtifactError
 from elmo.heads import BiLSTMHead, Head, PoolHead
 from elmo.language_model import LanguageModel
-from elmo.mixers import LearnedMix, Mixer, ScalarMix
+from elmo.mixers import AverageMix, LayerMix, LearnedMix, Mixer, ScalarMix
 from elmo.softmax import AdaptiveSoftmax, FullSoftmax, SampledSoftmax, Softmax
 
 COMPONENTS: list[tuple[torch.nn.Module, type[torch.nn.Module]]] = [
@@ -54,7 +54,14 @@ def test_bilm_survives_the_file(encoder: ElmoEncoder, bilm_file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "mixer", [ScalarMix(3, 16), LearnedMix(3, 16), ScalarMix(3, 16, seed=1, trainable=False)]
+    "mixer",
+    [
+        ScalarMix(3, 16),
+        LearnedMix(3, 16),
+        ScalarMix(3, 16, seed=1, trainable=False),
+        AverageMix(3, 16),
+        LayerMix(3, 16, layer=2),
+    ],
 )
 @pytest.mark.parametrize("head", [PoolHead(16, 4), BiLSTMHead(16, 4)])
 def test_classifier_stands_alone(

@@ -24,7 +24,7 @@ from elmo.settings import check_settings
 CONF = ROOT / "conf"
 JOBS = {"train_lm", "train_cls"}
 GROUPS = {  # which jobs know a group
-    "data": JOBS,
+    "data": JOBS | {"train_tfidf"},
     "optimizer": JOBS,
     "trainer": JOBS,
     "callbacks": JOBS,
@@ -35,6 +35,7 @@ GROUPS = {  # which jobs know a group
     "mixer": {"train_cls"},
     "head": {"train_cls"},
     "store": {"train_cls"},
+    "classifier": {"train_tfidf"},
     "experiment": JOBS,
 }
 CASES = [
@@ -128,12 +129,9 @@ def test_every_encoder_mixer_and_head_runs_a_step(
     choices = [f"encoder={encoder}", f"mixer={mixer}", f"head={head}"]
     cfg = composed("train_cls", *choices, f"bilm_path={latest_run(pretrained, 'toy')}")
     source = instantiate(cfg.encoder)(corpus=toy)
-    model = TextClassifier(
-        source,
-        instantiate(cfg.mixer)(num_layers=source.num_layers, dim=source.dim),
-        instantiate(cfg.head)(dim=source.dim, num_classes=len(toy.class_names)),
-        toy.class_names,
-    )
+    mixing = instantiate(cfg.mixer)(num_layers=source.num_layers, dim=source.dim)
+    scoring = instantiate(cfg.head)(dim=mixing.output_dim, num_classes=len(toy.class_names))
+    model = TextClassifier(source, mixing, scoring, toy.class_names)
     data = instantiate(cfg.datamodule)(corpus=toy, tokenizer=source.tokenizer)
     batch = next(iter(data.val_dataloader()))
     before = state_checksum(source.state_dict())

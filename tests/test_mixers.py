@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
 from elmo.errors import ConfigError
-from elmo.mixers import LearnedMix, Mixer, ScalarMix
+from elmo.mixers import AverageMix, ConcatMix, LayerMix, LearnedMix, Mixer, ScalarMix
 
 L, B, T, D = 3, 2, 5, 8
+LAYER = partial(LayerMix, layer=0)
 MASK = torch.tensor([[True] * 5, [True, True, True, False, False]])
 
 
@@ -90,7 +92,7 @@ def test_learned_lambdas_are_the_mean_gate_of_real_tokens(layers: torch.Tensor) 
 
 
 @pytest.mark.parametrize("layer_norm", [False, True])
-@pytest.mark.parametrize("kind", [ScalarMix, LearnedMix])
+@pytest.mark.parametrize("kind", [ScalarMix, LearnedMix, AverageMix, LAYER])
 def test_an_embedding_is_the_sum_of_the_layers_by_their_gates(
     kind: Callable[..., Mixer], layer_norm: bool, layers: torch.Tensor
 ) -> None:
@@ -120,7 +122,7 @@ def test_asking_for_gates_leaves_the_mean_gates(layers: torch.Tensor) -> None:
     assert torch.equal(mixer.lambdas(), before)
 
 
-@pytest.mark.parametrize("kind", [ScalarMix, LearnedMix])
+@pytest.mark.parametrize("kind", [ScalarMix, LearnedMix, AverageMix, LAYER, ConcatMix])
 def test_wrong_layers_are_refused(kind: Callable[..., Mixer], layers: torch.Tensor) -> None:
     with pytest.raises(ConfigError, match="built for 2 layers"):
         kind(2, D)(layers, MASK)
@@ -128,6 +130,33 @@ def test_wrong_layers_are_refused(kind: Callable[..., Mixer], layers: torch.Tens
         kind(L, 9)(layers, MASK)
     with pytest.raises(ConfigError, match="built for 1 layers"):
         kind(1, D).gates(layers)
+
+
+def test_a_single_layer_is_that_layer(layers: torch.Tensor) -> None:
+    for layer in range(L):
+        mixer = LayerMix(L, D, layer, layer_norm=False)
+        assert torch.equal(mixer(layers, MASK), layers[layer])
+        assert mixer.lambdas().tolist() == [float(index == layer) for index in range(L)]
+    with pytest.raises(ConfigError, match=r"mixer\.layer is 3; expected from 0 to 2"):
+        LayerMix(L, D, 3)
+
+
+def test_the_concatenation_keeps_every_number(layers: torch.Tensor) -> None:
+    mixer = ConcatMix(L, D, layer_norm=False)
+    embeddings = mixer(layers, MASK)
+    assert embeddings.shape == (B, T, mixer.output_dim) == (B, T, L * D)
+    for layer, part in enumerate(embeddings.split(D, dim=-1)):
+        assert torch.equal(part, layers[layer])
+    normalised = ConcatMix(L, D)(layers, MASK).unflatten(-1, (L, D))
+    torch.testing.assert_close(normalised.mean(-1), torch.zeros(B, T, L), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("kind", [AverageMix, LAYER, ConcatMix])
+def test_mixers_without_weights_have_none(kind: Callable[..., Mixer]) -> None:
+    mixer = kind(L, D)
+    assert not list(mixer.parameters())
+    assert not mixer.state_dict()
+    assert mixer.scale == 1
 
 
 def test_contradicting_settings_are_refused() -> None:

@@ -1,0 +1,104 @@
+"""TF-IDF and a linear classifier by scikit-learn: what a practitioner would use instead."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.special import softmax
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.svm import LinearSVC
+
+from elmo.classifier import SplitResult
+from elmo.corpora import Corpus, column, texts_of
+from elmo.errors import ConfigError
+from elmo.metrics import classification_metrics, per_class_metrics
+from elmo.task import PREFIX
+
+
+class TfidfClassifier:
+    """A linear classifier of the words and neighbouring words of a text, weighed by TF-IDF.
+
+    Args:
+        linear: scikit-learn's, untrained.
+        longest: words of an n-gram, at most.
+        min_count: rows that an n-gram has to stand in.
+    """
+
+    def __init__(
+        self, linear: LinearSVC | LogisticRegression, longest: int, min_count: int
+    ) -> None:
+        for name, value in (("longest", longest), ("min_count", min_count)):
+            if value < 1:
+                raise ConfigError(f"features.{name} is {value}; expected 1 or more")
+        self.linear = linear
+        self.features = TfidfVectorizer(
+            ngram_range=(1, longest), min_df=min_count, sublinear_tf=True, dtype=np.float32
+        )
+
+    def fit(self, corpus: Corpus) -> None:
+        """Train on the train split: counts, weights and classifier see no other.
+
+        Raises:
+            ConfigError: settings that scikit-learn refuses.
+        """
+        rows = corpus.splits["train"]
+        try:
+            self.linear.fit(self.features.fit_transform(texts_of(rows)), column(rows, "label"))
+        except ValueError as error:
+            raise ConfigError(f"features or classifier: {error}") from error
+
+    @property
+    def gives_probabilities(self) -> bool:
+        """Whether the scores are trained to be probabilities: those of an SVM are not."""
+        return hasattr(self.linear, "predict_proba")
+
+    def scores(self, corpus: Corpus, split: str) -> np.ndarray:
+        """(N, C), summing to one; where they are no probabilities, the softmax of the margins."""
+        features = self.features.transform(texts_of(corpus.splits[split]))
+        if self.gives_probabilities:
+            return self.linear.predict_proba(features)
+        return softmax(self.linear.decision_function(features), axis=1)
+
+    def evaluate(
+        self, corpus: Corpus, test: bool = True
+    ) -> tuple[dict[str, float], dict[str, SplitResult]]:
+        """The figures of the classifiers on layers, from the same metrics.
+
+        Args:
+            test: on the test split, too.
+
+        Returns:
+            `train/...`, `val/...`, `test/...`, and of each split what `SplitResult` says. Loss and
+            calibration error are left out where the scores are no probabilities.
+        """
+        figures: dict[str, float] = {}
+        results: dict[str, SplitResult] = {}
+        for split in ("train", "validation", "test") if test else ("train", "validation"):
+            probabilities = torch.from_numpy(self.scores(corpus, split)).float()
+            labels = torch.from_numpy(column(corpus.splits[split], "label"))
+            found = _figures(probabilities, labels)
+            per_class = per_class_metrics(probabilities.shape[1])
+            results[split] = SplitResult(
+                torch.arange(len(labels)),
+                labels,
+                probabilities,
+                per_class(probabilities, labels),
+                [],
+                found["ece"],
+            )
+            if not self.gives_probabilities:
+                del found["loss"], found["ece"]
+            figures |= {f"{PREFIX[split]}/{name}": value for name, value in found.items()}
+        return figures, results
+
+
+def _figures(probabilities: torch.Tensor, labels: torch.Tensor) -> dict[str, Any]:
+    metrics = classification_metrics(probabilities.shape[1], calibration=True)
+    loss = torch.nn.functional.nll_loss(probabilities.log(), labels)
+    return {
+        "loss": loss.item(),
+        **{name: value.item() for name, value in metrics(probabilities, labels).items()},
+    }
