@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from elmo.errors import ConfigError
-from elmo.linear import Linear
 
 # Logits computed at a time: 16 MiB in single precision at any V. Larger blocks go back to the
 # system after each use, and getting them anew costs half as much again as the work itself.
@@ -113,15 +112,14 @@ class AdaptiveSoftmax(Softmax):
         if not cutoffs:
             raise ConfigError(f"softmax=adaptive needs 3 words or more, V is {vocab_size}")
         # PyTorch's widths, dim // div_value^i, fall on odd numbers and vanish in narrow models: its
-        # clusters, here 2 wide at the end, are replaced, and the head by one that is faster.
+        # clusters, here 2 wide at the end, are replaced.
         self.output = nn.AdaptiveLogSoftmaxWithLoss(
             dim, vocab_size, cutoffs, (dim / 2) ** (1 / len(cutoffs)), head_bias=True
         )
-        self.output.head = Linear(dim, self.output.head_size)
         for index, (start, end) in enumerate(itertools.pairwise(self.output.cutoffs)):
             width = cluster_width(dim / div_value ** (index + 1))
             self.output.tail[index] = nn.Sequential(
-                Linear(dim, width, bias=False), Linear(width, end - start, bias=False)
+                nn.Linear(dim, width, bias=False), nn.Linear(width, end - start, bias=False)
             )
 
     # PyTorch's class writes the clusters into one tensor of the type of its input, which fails
