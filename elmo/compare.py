@@ -1,0 +1,120 @@
+"""`python -m elmo.compare FOLDERS`: which setting wins, and whether that means anything."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from elmo import cli
+from elmo.errors import DataError
+
+if TYPE_CHECKING:
+    from elmo.significance import Comparison, Summary
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    args = _parser().parse_args(arguments)
+    for folder in map(Path, args.folders):
+        if not folder.is_dir():
+            raise DataError(f"{folder}: no such folder; expected runs or sweeps of classifiers")
+
+    from elmo.gather import gather
+    from elmo.significance import compare, summarise
+
+    settings = gather(map(Path, args.folders))
+    outcomes = {setting.name: setting.outcomes(args.split) for setting in settings}
+    summaries = {name: summarise(runs) for name, runs in outcomes.items()}
+    names = sorted(outcomes, key=lambda name: -summaries[name].mean)
+    pairs = compare([outcomes[name] for name in names])
+    data = settings[0].records[0]["data"]
+    rows = len(outcomes[names[0]][0].rows)
+    title = f"{data['name']}, {data['train_rows']:,} train rows, {rows:,} rows of {args.split}"
+    if args.format == "json":
+        tables: dict[str, Any] = {
+            "data": data,
+            "split": args.split,
+            "settings": {name: summaries[name]._asdict() for name in names},
+            "comparisons": [
+                {**pair._asdict(), "one": names[pair.one], "other": names[pair.other]}
+                for pair in pairs
+            ],
+        }
+        print(json.dumps(tables, indent=2))
+        return
+    _show(title, SETTINGS, [_setting(name, summaries[name]) for name in names], args.format)
+    if pairs:
+        _show(TESTS, PAIRS, [_pair(names, pair) for pair in pairs], args.format)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = cli.parser(
+        "compare",
+        "Compares finished classifiers by their predictions. Runs that differ in their seed alone "
+        "are one setting: mean and standard deviation over seeds, a 95 % bootstrap interval over "
+        "the rows. Each pair of settings is tested by McNemar's exact test on the probabilities "
+        "averaged over the seeds; p is corrected for the number of pairs (Holm).",
+        "python -m elmo.compare outputs/train_cls/..._sweep outputs/train_tfidf",
+    )
+    parser.add_argument("folders", nargs="+", metavar="FOLDER", help="of runs or sweeps")
+    parser.add_argument(
+        "--split", choices=("train", "validation", "test"), default="test", help="default: test"
+    )
+    parser.add_argument(
+        "--format",
+        choices=("table", "markdown", "json"),
+        default="table",
+        help="on standard output; default: table",
+    )
+    return parser
+
+
+SETTINGS = ("setting", "seeds", "accuracy", "± over seeds", "95 % interval", "seeds together")
+TESTS = "McNemar's exact test, p corrected for the number of pairs (Holm)"
+PAIRS = ("one", "other", "difference", "rows only one / other has right", "p")
+
+
+def _setting(name: str, summary: Summary) -> list[str]:
+    return [
+        name,
+        str(summary.seeds),
+        f"{summary.mean:.4f}",
+        f"{summary.deviation:.4f}" if summary.seeds > 1 else "",
+        f"{summary.low:.4f} to {summary.high:.4f}",
+        f"{summary.together:.4f}",
+    ]
+
+
+def _pair(names: Sequence[str], pair: Comparison) -> list[str]:
+    p = f"{pair.corrected:.3f}" if pair.corrected >= 0.001 else "< 0.001"
+    return [
+        names[pair.one],
+        names[pair.other],
+        f"{100 * pair.difference:+.2f} points",
+        f"{pair.only_one} / {pair.only_other}",
+        p,
+    ]
+
+
+def _show(title: str, header: Sequence[str], rows: list[list[str]], form: str) -> None:
+    if form == "markdown":
+        lines = [header, ["---"] * len(header), *rows]
+        print(f"{title}\n")
+        print("\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n")
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(title), title_justify="left")
+    for name in header:
+        table.add_column(Text(name), overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    cli.run(main)

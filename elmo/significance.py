@@ -1,0 +1,106 @@
+"""What differences of accuracy are worth: intervals over test rows, paired tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import bootstrap
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
+
+from elmo.errors import DataError
+from elmo.gather import Outcome
+
+RESAMPLES = 10_000
+CONFIDENCE = 0.95
+
+
+class Summary(NamedTuple):
+    """The accuracy of a setting: of its seeds, and of the mean of their probabilities."""
+
+    seeds: int
+    mean: float
+    deviation: float  # over seeds, of a sample; not a number for one seed
+    low: float  # of the interval of the mean, over the rows of the split
+    high: float
+    together: float  # of the class that is most probable on average over the seeds
+
+
+class Comparison(NamedTuple):
+    """A paired test of two settings, each by its seed-averaged probabilities."""
+
+    one: int
+    other: int
+    difference: float  # of the accuracies, one minus other
+    only_one: int  # rows that `one` alone has right
+    only_other: int
+    p: float  # exact McNemar, two-sided
+    corrected: float  # for the number of comparisons, Holm
+
+
+def averaged(outcomes: Sequence[Outcome]) -> Outcome:
+    """The mean of the probabilities over the seeds.
+
+    Raises:
+        DataError: they are not of the same rows.
+    """
+    first = outcomes[0]
+    for outcome in outcomes:
+        if not np.array_equal(outcome.rows, first.rows) or outcome.classes != first.classes:
+            raise DataError("predictions of different rows or classes do not compare")
+    mean = np.mean([outcome.probabilities for outcome in outcomes], axis=0)
+    return first._replace(probabilities=mean)
+
+
+def summarise(outcomes: Sequence[Outcome], seed: int = 0) -> Summary:
+    """
+    Args:
+        seed: of the bootstrap, whose interval is of percentiles (Efron and Tibshirani 1993).
+    """
+    correct = np.array([outcome.correct for outcome in outcomes], dtype=float)  # (S, N)
+    accuracies = correct.mean(1)
+    interval = bootstrap(
+        (correct.mean(0),),
+        np.mean,
+        n_resamples=RESAMPLES,
+        batch=500,
+        confidence_level=CONFIDENCE,
+        method="percentile",
+        rng=seed,
+    ).confidence_interval
+    return Summary(
+        len(outcomes),
+        float(accuracies.mean()),
+        float(accuracies.std(ddof=1)) if len(outcomes) > 1 else float("nan"),
+        float(interval.low),
+        float(interval.high),
+        float(averaged(outcomes).correct.mean()),
+    )
+
+
+def compare(settings: Sequence[Sequence[Outcome]]) -> list[Comparison]:
+    """Every pair of settings, the p-values corrected for their number (Holm 1979)."""
+    together = [averaged(outcomes) for outcomes in settings]
+    correct = [outcome.correct for outcome in together]
+    found: list[Comparison] = []
+    for one in range(len(correct)):
+        for other in range(one + 1, len(correct)):
+            averaged([together[one], together[other]])  # of the same rows
+            table = np.array(
+                [
+                    [(correct[one] == a) & (correct[other] == b) for b in (True, False)]
+                    for a in (True, False)
+                ]
+            ).sum(-1)
+            p = mcnemar(table, exact=True).pvalue
+            difference = correct[one].mean() - correct[other].mean()
+            only_one, only_other = int(table[0, 1]), int(table[1, 0])
+            found.append(Comparison(one, other, float(difference), only_one, only_other, p, p))
+    if not found:
+        return []
+    corrected = multipletests([pair.p for pair in found], method="holm")[1]
+    return [
+        pair._replace(corrected=float(value)) for pair, value in zip(found, corrected, strict=True)
+    ]

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from conftest import error_line
+from elmo import compare
+from elmo.errors import ArtifactError, ConfigError
+from elmo.gather import gather
+
+CLASSES = ["World", "Sports"]
+
+
+def write_run(folder: Path, share: float, seed: int, data: str = "a", **changes: Any) -> None:
+    """A run that has `share` of 400 rows right, as `train_cls.py` leaves it."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 2, 400)
+    labels[:] = np.arange(400) % 2
+    right = np.random.default_rng(100 + seed).random(400) < share
+    predicted = np.where(right, labels, 1 - labels)
+    probabilities = np.where(predicted[:, None] == np.arange(2), 0.8, 0.2)
+    table = {
+        "row": np.arange(400),
+        "label": [CLASSES[label] for label in labels],
+        "predicted": [CLASSES[label] for label in predicted],
+        **{f"p({name})": probabilities[:, index] for index, name in enumerate(CLASSES)},
+    }
+    (folder / "predictions").mkdir(parents=True)
+    pq.write_table(pa.table(table), folder / "predictions/test.parquet")
+    choices = {"mixer": changes.pop("mixer", "frozen"), "encoder": "elmo"}
+    settings = {
+        "seed": seed,
+        "output_dir": str(folder),
+        "mixer": {"layer_norm": True, "seed": seed, **changes},
+        "trainer": {"max_epochs": 4, "accelerator": "cpu"},
+    }
+    facts = {"fingerprint": data, "name": "toy", "train_rows": 1000}
+    record = {"choices": choices, "settings": settings, "data": facts, "metrics": {}}
+    (folder / "metrics.json").write_text(json.dumps(record))
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    for seed in range(3):
+        write_run(tmp_path / f"sweep/frozen-{seed}", 0.6, seed)
+        write_run(tmp_path / f"sweep/learned-{seed}", 0.9, seed, mixer="learned")
+    write_run(tmp_path / "wide/frozen", 0.62, 0, layer_norm=False)
+    lm = tmp_path / "lm"
+    lm.mkdir()
+    (lm / "metrics.json").write_text(json.dumps({"choices": {}, "metrics": {}}))
+    return tmp_path
+
+
+def test_runs_that_differ_in_their_seed_are_one_setting(runs: Path) -> None:
+    settings = {setting.name: setting for setting in gather([runs])}
+    assert {name: len(setting.folders) for name, setting in settings.items()} == {
+        "frozen mixer.layer_norm=True": 3,
+        "frozen mixer.layer_norm=False": 1,
+        "learned": 3,
+    }
+    assert [outcome.seed for outcome in settings["learned"].outcomes()] == [0, 1, 2]
+
+
+def test_a_folder_named_twice_counts_once(runs: Path) -> None:
+    (setting,) = gather([runs / "wide", runs / "wide/frozen"])
+    assert len(setting.folders) == 1
+    assert setting.name == "all"
+
+
+def test_the_command_names_the_better_one(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    compare.main([str(runs / "sweep"), "--format", "json"])
+    found = json.loads(capsys.readouterr().out)
+    assert list(found["settings"]) == ["learned", "frozen"]
+    (pair,) = found["comparisons"]
+    assert (pair["one"], pair["other"]) == ("learned", "frozen")
+    assert pair["difference"] > 0.2
+    assert pair["corrected"] < 0.001
+    for form in ("table", "markdown"):
+        compare.main([str(runs / "sweep"), "--format", form])
+        printed = capsys.readouterr().out
+        assert "400 rows of test" in printed
+        assert "< 0.001" in printed
+        assert f"{found['settings']['learned']['mean']:.4f}" in printed
+
+
+def test_one_setting_alone_is_summarised(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    compare.main([str(runs / "wide")])
+    printed = capsys.readouterr().out
+    assert "all" in printed
+    assert "McNemar" not in printed
+
+
+def test_runs_of_different_data_are_refused(runs: Path) -> None:
+    write_run(runs / "other", 0.7, 0, data="b")
+    with pytest.raises(ConfigError, match="different data do not compare"):
+        gather([runs])
+
+
+def test_mistakes_end_in_one_line(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ArtifactError, match="no finished classifier"):
+        gather([runs / "lm"])
+    nowhere = str(runs / "nowhere")
+    assert "no such folder" in error_line(lambda: compare.main([nowhere]), capsys)
+    wide = str(runs / "wide")
+    line = error_line(lambda: compare.main([wide, "--split", "validation"]), capsys)
+    assert "validation.parquet: no such file" in line
