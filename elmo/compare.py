@@ -17,14 +17,15 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     args = _parser().parse_args(arguments)
-    for folder in map(Path, args.folders):
+    folders = [Path(folder) for folder in args.folders]
+    for folder in folders:
         if not folder.is_dir():
             raise DataError(f"{folder}: no such folder; expected runs or sweeps of classifiers")
 
     from elmo.gather import gather
     from elmo.significance import compare, summarise
 
-    settings = gather(map(Path, args.folders))
+    settings = gather(folders)
     outcomes = {setting.name: setting.outcomes(args.split) for setting in settings}
     summaries = {name: summarise(runs) for name, runs in outcomes.items()}
     names = sorted(outcomes, key=lambda name: -summaries[name].mean)

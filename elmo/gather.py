@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,12 +11,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from elmo.errors import ArtifactError, ConfigError, DataError
-from elmo.runs import read_record
-
-# Where things lie and how they are run: not what a figure depends on.
-PASSED_OVER = ("output_dir", "cache_dir", "resume", "threads", "evaluate_test", "experiment")
-PASSED_OVER_GROUPS = ("callbacks.", "trainer.", "store.", "hydra.")
-SEEDS = ("seed", "num_workers", "folder", "dir")  # last parts of keys
+from elmo.resume import RUN_FILE
+from elmo.runs import compared, read_record
 
 
 class Outcome(NamedTuple):
@@ -45,7 +41,7 @@ class Setting(NamedTuple):
         return [read_outcome(*run, split) for run in zip(self.folders, self.records, strict=True)]
 
 
-def gather(folders: Iterable[Path]) -> list[Setting]:
+def gather(folders: Sequence[Path]) -> list[Setting]:
     """The settings of all finished classifiers below some folders, in the order they are found.
 
     Raises:
@@ -70,6 +66,7 @@ def gather(folders: Iterable[Path]) -> list[Setting]:
         raise ConfigError(f"runs of different data do not compare ({kinds}); name some of them")
     groups: dict[str, list[tuple[Path, dict[str, Any]]]] = {}
     for folder, record in runs:
+        record["settings"]["bilm"] = _bilm_of(folder)
         key = json.dumps([record["choices"], _plain(record["settings"])], sort_keys=True)
         groups.setdefault(key, []).append((folder, record))
     names = _names([group[0][1] for group in groups.values()])
@@ -79,18 +76,19 @@ def gather(folders: Iterable[Path]) -> list[Setting]:
     ]
 
 
-def _plain(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """What a figure depends on, but for seeds, with dotted keys."""
-    plain: dict[str, Any] = {}
-    for key, value in settings.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, dict):
-            plain |= _plain(value, f"{name}.")
-        elif not (
-            key in SEEDS or name in PASSED_OVER or name.startswith(PASSED_OVER_GROUPS)
-        ) or name.startswith("trainer.max_epochs"):
-            plain[name] = value
-    return plain
+def _bilm_of(folder: Path) -> str | None:
+    """The beginning of the hash of the biLM that a classifier stands on."""
+    file = folder / RUN_FILE
+    start = json.loads(file.read_text()) if file.is_file() else {"settings": {}}
+    found = start["settings"].get("bilm_sha256")
+    return found[:8] if found else None
+
+
+def _plain(settings: dict[str, Any]) -> dict[str, Any]:
+    """What a figure depends on, but for the seeds, with dotted keys."""
+    return {
+        key: value for key, value in compared(settings).items() if key.rpartition(".")[2] != "seed"
+    }
 
 
 def _names(records: Sequence[dict[str, Any]]) -> list[str]:

@@ -22,7 +22,7 @@ from elmo.classifier import SplitResult
 from elmo.corpora import Corpus, column
 from elmo.figures import confusion_matrix_figure, perplexity_figure, reliability_figure
 from elmo.metrics import CALIBRATION_BINS
-from elmo.runs import FINAL_EVENTS, atomic_writer, write_text
+from elmo.runs import FINAL_EVENTS, NOT_COMPARED, atomic_writer, compared, write_text
 from elmo.scores import DIRECTIONS, FIRST_WORD, Group, LanguageModelResult, as_record
 from elmo.text import WordTokenizer
 
@@ -82,7 +82,7 @@ class Writer:
         if self.logger is None:
             return
         chosen = {group: name for group, name in choices.items() if group not in NOT_COMPARED}
-        _, start, end = hparams({**chosen, **_flat(settings)}, {})
+        _, start, end = hparams({**chosen, **compared(settings)}, {})
         with SummaryWriter(str(self.folder / "final")) as final:
             final.file_writer.add_summary(start)
             for name, value in metrics.items():
@@ -98,28 +98,6 @@ COMPARED = {
     for split in ("val", "test")
     for figure in ("loss", "perplexity", "accuracy", "f1", "ece")
 }
-# Where things lie and how they are run: not what a figure depends on.
-NOT_COMPARED = {
-    *("callbacks", "experiment", "monitor", "mode", "evaluate_test"),
-    *("output_dir", "cache_dir", "bilm_path"),
-    *("data.dir", "data.cache_dir", "encoder.bilm_path", "encoder.output_dir", "embedding.path"),
-    *("trainer.accelerator", "trainer.enable_progress_bar", "trainer.enable_model_summary"),
-    *("trainer.log_every_n_steps", "trainer.num_sanity_val_steps", "datamodule.num_workers"),
-    *("trainer.use_distributed_sampler", "datamodule.evaluation_rows"),
-}
-
-
-def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Settings as `group.key: value`, without what names a class and `NOT_COMPARED`."""
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        if key.startswith("_") or prefix + key in NOT_COMPARED:
-            continue
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        elif value is not None:
-            flat[prefix + key] = value if isinstance(value, (bool, int, float)) else str(value)
-    return flat
 
 
 def write_language_model_results(

@@ -29,6 +29,24 @@ LAST = "last.ckpt"  # in checkpoints/: where a resumed training goes on
 DEFAULT_THREADS = torch.get_num_threads()
 HEADLINES = ("val/perplexity", "test/perplexity", "val/accuracy", "test/accuracy", "test/f1")
 
+# Where things lie and how they are run: not what a figure depends on.
+NOT_COMPARED = {
+    *("callbacks", "experiment", "monitor", "mode", "evaluate_test"),
+    *("output_dir", "cache_dir", "bilm_path"),
+    *(
+        "data.dir",
+        "data.cache_dir",
+        "store.folder",
+        "store.max_gigabytes",
+        "encoder.bilm_path",
+        "encoder.output_dir",
+        "embedding.path",
+    ),
+    *("trainer.accelerator", "trainer.enable_progress_bar", "trainer.enable_model_summary"),
+    *("trainer.log_every_n_steps", "trainer.num_sanity_val_steps", "datamodule.num_workers"),
+    *("trainer.use_distributed_sampler", "datamodule.evaluation_rows"),
+}
+
 
 @contextlib.contextmanager
 def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
@@ -191,3 +209,16 @@ class Run:
 def read_record(run_dir: Path) -> dict[str, Any]:
     """The content of a run's `metrics.json`."""
     return json.loads((run_dir / "metrics.json").read_text())
+
+
+def compared(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Settings as `group.key: value`, without what names a class and `NOT_COMPARED`."""
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        if key.startswith("_") or prefix + key in NOT_COMPARED:
+            continue
+        if isinstance(value, dict):
+            flat |= compared(value, f"{prefix}{key}.")
+        elif value is not None:
+            flat[prefix + key] = value if isinstance(value, (bool, int, float)) else str(value)
+    return flat

@@ -17,7 +17,9 @@ from elmo.gather import gather
 CLASSES = ["World", "Sports"]
 
 
-def write_run(folder: Path, share: float, seed: int, data: str = "a", **changes: Any) -> None:
+def write_run(
+    folder: Path, share: float, seed: int, data: str = "a", bilm: str = "00", **changes: Any
+) -> None:
     """A run that has `share` of 400 rows right, as `train_cls.py` leaves it."""
     random = np.random.default_rng(seed)
     labels = random.integers(0, 2, 400)
@@ -43,6 +45,8 @@ def write_run(folder: Path, share: float, seed: int, data: str = "a", **changes:
     facts = {"fingerprint": data, "name": "toy", "train_rows": 1000}
     record = {"choices": choices, "settings": settings, "data": facts, "metrics": {}}
     (folder / "metrics.json").write_text(json.dumps(record))
+    start = {"settings": {"bilm_sha256": bilm * 32}}
+    (folder / "run.json").write_text(json.dumps(start))
 
 
 @pytest.fixture
@@ -71,6 +75,12 @@ def test_a_folder_named_twice_counts_once(runs: Path) -> None:
     (setting,) = gather([runs / "wide", runs / "wide/frozen"])
     assert len(setting.folders) == 1
     assert setting.name == "all"
+
+
+def test_classifiers_on_another_bilm_are_another_setting(runs: Path) -> None:
+    write_run(runs / "wide/other", 0.6, 1, bilm="ff", layer_norm=False)
+    names = {setting.name for setting in gather([runs / "wide"])}
+    assert names == {"bilm=00000000", "bilm=ffffffff"}
 
 
 def test_the_command_names_the_better_one(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
