@@ -14,6 +14,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from conftest import TINY_CLS, TINY_LM, scalars
+from elmo.last_checkpoint import read_checkpoint
 from elmo.latest import latest_run
 from elmo.runs import read_record
 from faults.hostile import changed
@@ -169,7 +170,8 @@ def test_a_signal_to_all_processes_saves(
     fault = AtStep(16, signum, group=True)
     code = run(pretraining.name, *settings, output=pretraining.log, fault=fault)
     assert code == 128 + signum, pretraining.log.read_text()
-    assert (run_dir / "checkpoints/last.ckpt").exists()
+    # The step was finished: to end it at once would leave the checkpoint before.
+    assert read_checkpoint(run_dir / "checkpoints/last.ckpt")["global_step"] == 17
     assert pretraining.resume(run_dir) == 0
     assert pretraining.result(run_dir) == pretraining.result(pretraining.undisturbed)
 
