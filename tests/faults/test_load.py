@@ -72,14 +72,16 @@ def test_two_hundred_jobs(pretrained: Path, cache_dir: Path, tmp_path: Path) -> 
         first = [figure(one) for one in samples if 20 <= one.jobs < 100]
         return median(first), median(figure(one) for one in samples if one.jobs >= 120)
 
-    for name, figure, more in (
-        ("memory", lambda one: one.mebibytes, 1.05),
-        ("open files", lambda one: one.files, 1.0),
-        ("threads", lambda one: one.threads, 1.0),
+    for name, figure, slack in (
+        ("memory", lambda one: one.mebibytes, 20.0),
+        # One that each job leaves open would be a hundred more; at which moment of a job a sample
+        # is taken makes a few.
+        ("open files", lambda one: one.files, 5.0),
+        ("threads", lambda one: one.threads, 2.0),
     ):
         before, after = halves(figure)
         print(f"{name}: {before:.0f} in the first hundred jobs, {after:.0f} in the second")
-        assert after <= more * before, name
+        assert after <= before + slack, name
     seconds = seconds_of_each(sweep_dir)
     before, after = median(seconds[20:100]), median(seconds[-80:])
     print(f"seconds of a job: {before:.2f}, {after:.2f}")
