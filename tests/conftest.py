@@ -12,9 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from small_corpora import TEST_CSV, csv_of, news, toy_news
-
 # Tiny tensors gain nothing from threads, and waiting for each other on a busy machine costs much.
+# Before anything imports torch, which reads it once: the processes that tests start inherit it, and
+# another number of threads gives other last bits.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
@@ -29,6 +29,9 @@ from elmo.datamodule import LanguageModelData
 from elmo.encoders import ElmoEncoder
 from elmo.latest import latest_run
 from elmo.text import WordTokenizer
+from small_corpora import TEST_CSV, csv_of, news, toy_news
+
+assert torch.get_num_threads() == 1
 
 ROOT = Path(__file__).parent.parent
 
