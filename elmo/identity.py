@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
+from elmo.places import check_places
 from elmo.resume import RUN_FILE
 
 FINISHED = ".finished"  # where the jobs that an earlier start of a sweep finished are passed by
@@ -100,6 +101,7 @@ def job_folder(name: str, *, _root_: DictConfig) -> str:
     Args:
         name: of a new folder.
     """
+    check_places(_root_.hydra.sweep.dir, _root_.cache_dir)  # the job before may have filled it
     folders = _folders_before(Path(_root_.hydra.sweep.dir))
     chosen = {group: file for group, file in _root_.hydra.runtime.choices.items() if file}
     key = _key(identity(_root_, chosen))
