@@ -95,10 +95,12 @@ def _names(records: Sequence[dict[str, Any]]) -> list[str]:
     """What tells each from the others: choices that vary, then settings that vary among equals."""
     choices = [record["choices"] for record in records]
     groups = sorted({group for chosen in choices for group in chosen})
-    varying = [g for g in groups if len({chosen.get(g) for chosen in choices}) > 1]
-    titles = [
-        " ".join(chosen[group] for group in varying if chosen.get(group)) for chosen in choices
-    ]
+    varying = [g for g in groups if len({c[g] for c in choices if g in c}) > 1]
+    some = [g for g in groups if any(g not in chosen for chosen in choices)]  # of one job alone
+    titles = []
+    for chosen in choices:
+        told = [chosen[group] for group in varying if group in chosen]
+        titles.append(" ".join(told or [chosen[group] for group in some if group in chosen]))
     plain = [_plain(record["settings"]) for record in records]
     for title in set(titles):
         alike = [index for index, other in enumerate(titles) if other == title]

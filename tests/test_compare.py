@@ -71,6 +71,15 @@ def test_runs_that_differ_in_their_seed_are_one_setting(runs: Path) -> None:
     assert [outcome.seed for outcome in settings["learned"].outcomes()] == [0, 1, 2]
 
 
+def test_another_kind_of_job_is_named_by_what_it_alone_chose(runs: Path) -> None:
+    write_run(runs / "svm", 0.7, 0)
+    record = json.loads((runs / "svm/metrics.json").read_text())
+    record["choices"] = {"classifier": "svm"}
+    (runs / "svm/metrics.json").write_text(json.dumps(record))
+    names = [setting.name for setting in gather([runs / "svm", runs / "sweep"])]
+    assert sorted(names) == ["frozen", "learned", "svm"]
+
+
 def test_a_folder_named_twice_counts_once(runs: Path) -> None:
     (setting,) = gather([runs / "wide", runs / "wide/frozen"])
     assert len(setting.folders) == 1
