@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from gensim.models import KeyedVectors
@@ -79,7 +79,16 @@ STAND_INS: dict[tuple[str, str], Any] = {
 
 
 class _Unpickler(pickle._Unpickler):
-    """In Python: the one in C takes gigabytes where the file has a large number for its memory."""
+    """In Python: the one in C takes gigabytes where the file has a large number for its memory.
+
+    Without the one operation that takes room for as many bytes as the file says.
+    """
+
+    dispatch: ClassVar = {
+        code: load
+        for code, load in pickle._Unpickler.dispatch.items()
+        if code != pickle.BYTEARRAY8[0]
+    }
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in STAND_INS:

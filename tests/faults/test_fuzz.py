@@ -278,6 +278,15 @@ def test_vectors_that_run_code(tmp_path: Path) -> None:
     assert not (tmp_path / "sprung").exists()
 
 
+def test_a_pickle_that_asks_for_forty_gigabytes(tmp_path: Path) -> None:
+    file = tmp_path / "v.kv"
+    file.write_bytes(pickle.BYTEARRAY8 + (40 * 10**9).to_bytes(8, "little") + b".")
+    began = time.monotonic()
+    with pytest.raises(DataError, match="not readable as word vectors"):
+        read_vectors(file)
+    assert time.monotonic() - began < 5
+
+
 def test_a_header_that_promises_too_much(tmp_path: Path) -> None:
     for name in ("v.bin", "v.txt", "v.txt.gz"):
         for header in (b"1000000000 300", b"1000000000 1", b"1000000000 0"):
