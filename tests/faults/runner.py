@@ -82,7 +82,7 @@ class AtStep:
             if trainer.global_step == self.step and len(trainings) == self.training + 1:
                 (os.killpg if self.group else os.kill)(os.getpid(), self.signum)
 
-        LastCheckpoint.on_train_batch_start = begin  # type: ignore
+        LastCheckpoint.on_train_batch_start = begin  # type: ignore[method-assign, assignment]
 
 
 class WhileSaving:
@@ -113,4 +113,4 @@ class WhileSaving:
             saved.append(file)
             plain(content, file)
 
-        torch.save = save  # type: ignore
+        torch.save = save  # type: ignore[assignment]
