@@ -28,7 +28,7 @@ def train(cfg: DictConfig, run: Run) -> float:
     from elmo.last_checkpoint import AtomicCheckpoints, tensorboard
     from elmo.latest import move_latest
     from elmo.results import Writer, write_classification_results
-    from elmo.task import check_training
+    from elmo.task import check_training, parameters
 
     # Settings that cannot be are refused first: on the meta device a model takes no memory.
     corpus = make(cfg.data)
@@ -63,7 +63,7 @@ def train(cfg: DictConfig, run: Run) -> float:
 
     model.save(run.artifact, {"data": data.facts, "metrics": metrics})
     writer = Writer(run.run_dir, logger)
-    splits = write_classification_results(task.results, corpus, writer)
+    splits = write_classification_results(task.results, corpus, writer, data)
     settings = settings_of(cfg)
     writer.finish(choices(), settings, metrics, task.best_step)
     run.finish(
@@ -74,6 +74,7 @@ def train(cfg: DictConfig, run: Run) -> float:
         data=data.facts,
         device=str(device),
         seconds_of=task.seconds,
+        parameters=parameters({"encoder": encoder, **task.parts()}),
         choices=choices(),
         settings=settings,
     )

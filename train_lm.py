@@ -38,7 +38,7 @@ def train(cfg: DictConfig, run: Run) -> float:
     from elmo.latest import move_latest
     from elmo.projector import write_projector
     from elmo.results import Writer, write_language_model_results
-    from elmo.task import check_training
+    from elmo.task import check_training, parameters
 
     # Settings that cannot be are refused first: on the meta device a model takes no memory.
     corpus = make(cfg.data)
@@ -75,6 +75,7 @@ def train(cfg: DictConfig, run: Run) -> float:
         device=str(task.device),
         embedding=embedding,
         seconds_of=task.seconds,
+        parameters=parameters(task.parts()),
         choices=choices(),
         settings=settings,
     )

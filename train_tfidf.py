@@ -35,7 +35,12 @@ def train(cfg: DictConfig, run: Run) -> float:
     run.finish(
         metrics=metrics,
         splits=splits,
-        data={"name": corpus.name, "fingerprint": corpus.fingerprint, **corpus.facts},
+        data={
+            "name": corpus.name,
+            "fingerprint": corpus.fingerprint,
+            **corpus.facts,
+            "labelled_rows": len(model.labelled_rows(corpus)),
+        },
         features=len(model.features.vocabulary_),
         device="cpu",
         choices=choices(),

@@ -21,6 +21,7 @@ from elmo.batches import Batch, EpochOrder, ResumableLoader, TokenBudgetBatches,
 from elmo.cache import cached
 from elmo.corpora import BLOCK, Corpus, column, texts_of
 from elmo.errors import ConfigError
+from elmo.splitting import labelled
 from elmo.text import EOS, UNK, WordTokenizer
 
 log = logging.getLogger(__name__)
@@ -86,6 +87,11 @@ class TokenizedSplit(Dataset[Batch]):
         index = torch.tensor(rows)
         layers = None if self.layers is None else self.layers(rows)
         return Batch(tokens, lengths, self.labels[index], index, layers)
+
+    @property
+    def unknown_words(self) -> np.ndarray:
+        """How many words of each document are `<unk>` (N,)."""
+        return np.add.reduceat(self.tokens == UNK, self.offsets[:-1], dtype=np.int64)
 
     @property
     def unknown_rate(self) -> float:
@@ -247,6 +253,10 @@ class TokenData(lightning.LightningDataModule):
         """The whole split, in the order of its lengths."""
         return self.loader(self.splits[split], self.splits[split].lengths, seed=None)
 
+    def _selected(self, split: str, rows: np.ndarray, seed: int | None) -> DataLoader:
+        data = self.splits[split]
+        return self.loader(Selected(data, rows), data.lengths[rows], seed)
+
 
 class LanguageModelData(TokenData):
     """Pretraining: evaluates the train split on a sample, because perplexity needs no more rows.
@@ -269,11 +279,38 @@ class LanguageModelData(TokenData):
             return super().evaluation_loader(split)
         random = np.random.default_rng(self.seed)
         sample = np.sort(random.choice(len(data), self.evaluation_rows, replace=False))
-        return self.loader(Selected(data, sample), data.lengths[sample], seed=None)
+        return self._selected(split, sample, seed=None)
 
 
 class ClassificationData(TokenData):
-    """Classification: every split is evaluated whole, because predictions of each row are kept."""
+    """Classification: every split is evaluated whole, because predictions of each row are kept.
+
+    Args:
+        label_share: of the train rows, drawn by `seed`, class by class; only these are trained on
+            and evaluated as the train split.
+    """
+
+    def __init__(self, label_share: float = 1.0, **arguments: Any) -> None:
+        labelled(np.zeros(1), label_share, seed=0)
+        super().__init__(**arguments)
+        self.label_share = label_share
+
+    @cached_property
+    def labelled_rows(self) -> np.ndarray:
+        """Positions in the train split of the rows whose labels are used (N',)."""
+        return labelled(self.splits["train"].labels.numpy(), self.label_share, self.seed)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return {**super().facts, "labelled_rows": len(self.labelled_rows)}
+
+    def train_dataloader(self) -> DataLoader:
+        return self._selected("train", self.labelled_rows, self.seed)
+
+    def evaluation_loader(self, split: str) -> DataLoader:
+        if split != "train":
+            return super().evaluation_loader(split)
+        return self._selected(split, self.labelled_rows, seed=None)
 
 
 class Selected(Dataset[Batch]):

@@ -75,9 +75,9 @@ class ScalarMix(Mixer):
 
     Args:
         num_layers, dim, layer_norm: see `Mixer`.
-        trainable: learn w, from zeros, and gamma; otherwise w ~ N(0, 1) is drawn once and kept,
-            with gamma = 1.
-        seed: of that draw, by a generator of its own.
+        trainable: learn w, from zeros; otherwise w ~ N(0, 1) is drawn once and kept.
+        learn_gamma: from 1; otherwise it stays 1.
+        seed: of the draw of w, by a generator of its own.
     """
 
     def __init__(
@@ -86,6 +86,7 @@ class ScalarMix(Mixer):
         dim: int,
         layer_norm: bool = True,
         trainable: bool = True,
+        learn_gamma: bool = True,
         seed: int | None = None,
     ) -> None:
         super().__init__(num_layers, dim, layer_norm)
@@ -95,6 +96,7 @@ class ScalarMix(Mixer):
                 f"{seed} with mixer.trainable={trainable}; expected a number exactly when false"
             )
         self.trainable = trainable
+        self.learn_gamma = learn_gamma
         self.seed = seed
         start = torch.zeros(num_layers)
         if seed is not None:
@@ -102,7 +104,7 @@ class ScalarMix(Mixer):
                 num_layers, generator=torch.Generator().manual_seed(seed), device="cpu"
             )
         self.weights = nn.Parameter(start, requires_grad=trainable)
-        self.gamma = nn.Parameter(torch.ones(()), requires_grad=trainable)
+        self.gamma = nn.Parameter(torch.ones(()), requires_grad=learn_gamma)
 
     def forward(self, layers: Tensor, mask: Tensor) -> Tensor:
         mixed = torch.einsum("l,lbtd->btd", self.lambdas(), self.normalised(layers))
@@ -206,20 +208,27 @@ class LearnedMix(Mixer):
     Args:
         num_layers, dim, layer_norm: see `Mixer`.
         hidden_dim: width of the gate's hidden layer.
+        learn_gamma: from 1; otherwise it stays 1.
     """
 
     def __init__(
-        self, num_layers: int, dim: int, layer_norm: bool = True, hidden_dim: int = 64
+        self,
+        num_layers: int,
+        dim: int,
+        layer_norm: bool = True,
+        hidden_dim: int = 64,
+        learn_gamma: bool = True,
     ) -> None:
         super().__init__(num_layers, dim, layer_norm)
         if hidden_dim < 1:
             raise ConfigError(f"mixer.hidden_dim is {hidden_dim}; expected 1 or more")
         self.hidden_dim = hidden_dim
+        self.learn_gamma = learn_gamma
         self.hidden = nn.Linear(num_layers * dim, hidden_dim)
         self.gate = nn.Linear(hidden_dim, num_layers)
         nn.init.zeros_(self.gate.weight)
         nn.init.zeros_(self.gate.bias)
-        self.gamma = nn.Parameter(torch.ones(()))
+        self.gamma = nn.Parameter(torch.ones(()), requires_grad=learn_gamma)
         self.gate_sum: Tensor
         self.gate_count: Tensor
         self.register_buffer("gate_sum", torch.zeros(num_layers), persistent=False)

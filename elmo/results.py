@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,13 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from elmo.classifier import SplitResult
 from elmo.corpora import Corpus, column
+from elmo.datamodule import TokenData
 from elmo.figures import confusion_matrix_figure, perplexity_figure, reliability_figure
 from elmo.metrics import CALIBRATION_BINS
 from elmo.runs import FINAL_EVENTS, NOT_COMPARED, atomic_writer, compared, write_text
@@ -91,6 +94,19 @@ class Writer:
                 run.add_scalar(tag, value, step)
             final.file_writer.add_summary(end)
         self.logger.experiment.close()
+        self.table("curves", ["tag", "step", "value"], read_curves(self.folder))
+
+
+def read_curves(folder: Path) -> list[list[Any]]:
+    """Tag, step and value of every scalar that a run wrote to TensorBoard."""
+    logging.getLogger("tensorboard").setLevel(logging.WARNING)  # it names every file it opens
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 1})
+    events.Reload()
+    return [
+        [tag, event.step, f"{event.value:.6g}"]
+        for tag in sorted(set(events.Tags()["scalars"]) - {"epoch"})
+        for event in events.Scalars(tag)
+    ]
 
 
 COMPARED = {
@@ -137,9 +153,12 @@ def _group_rows(groups: list[Group]) -> list[list[Any]]:
 
 
 def write_classification_results(
-    results: dict[str, SplitResult], corpus: Corpus, writer: Writer
+    results: dict[str, SplitResult], corpus: Corpus, writer: Writer, data: TokenData | None = None
 ) -> dict[str, Any]:
     """Write predictions, per-class tables, confusion matrices and calibration of every split.
+
+    Args:
+        data: None where a classifier has no tokens to count.
 
     Returns:
         The per-class figures and confusion matrices as plain data, for `metrics.json`.
@@ -148,7 +167,7 @@ def write_classification_results(
     names = list(corpus.class_names)
     for split, result in results.items():
         path = writer.folder / "predictions" / f"{split}.parquet"
-        _write_predictions(result, corpus, split, path)
+        _write_predictions(result, corpus, data, split, path)
         confusion = result.per_class["confusion"]
         scores = {name: result.per_class[name] for name in ("precision", "recall", "f1")}
         rows = [
@@ -175,8 +194,13 @@ def write_classification_results(
     return record
 
 
-def _write_predictions(result: SplitResult, corpus: Corpus, split: str, path: Path) -> None:
-    """Row of the source, true and predicted class, and the probability of each; no text."""
+def _write_predictions(
+    result: SplitResult, corpus: Corpus, data: TokenData | None, split: str, path: Path
+) -> None:
+    """Row of the source, true and predicted class, and the probability of each; no text.
+
+    Beside them how many words the row has, and how many of them are unknown.
+    """
     names = list(corpus.class_names)
     columns: dict[str, Any] = {
         "row": column(corpus.splits[split], "row")[result.rows],
@@ -185,5 +209,9 @@ def _write_predictions(result: SplitResult, corpus: Corpus, split: str, path: Pa
     }
     for index, name in enumerate(names):
         columns[f"p({name})"] = result.probabilities[:, index].numpy()
+    if data is not None:
+        tokens = data.splits[split]
+        columns["words"] = tokens.lengths[result.rows] - 2  # without <s> and </s>
+        columns["unknown"] = tokens.unknown_words[result.rows]
     with atomic_writer(path) as handle:
         pq.write_table(pa.table(columns), handle)

@@ -71,6 +71,7 @@ def command_line(script: str, arguments: list[str]) -> list[str]:
     # Hydra would rewrite .hydra/, the record of how the run was started.
     path = quoted(run_dir)
     place = [f"hydra.run.dir={path}", "hydra.output_subdir=null", f"resume={path}"]
+    place.append("hydra.mode=RUN")  # a study is a sweep by itself, a job of it is not
     return [*kept, *changes, *place]
 
 

@@ -45,6 +45,7 @@ NOT_COMPARED = {
     *("trainer.accelerator", "trainer.enable_progress_bar", "trainer.enable_model_summary"),
     *("trainer.log_every_n_steps", "trainer.num_sanity_val_steps", "datamodule.num_workers"),
     *("trainer.use_distributed_sampler", "datamodule.evaluation_rows"),
+    *("datamodule.label_share", "features.label_share"),  # `label_share` stands at the top
 }
 
 

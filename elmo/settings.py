@@ -19,6 +19,7 @@ TOP_LEVEL: dict[str, Any] = {
     "cache_dir": str,
     "bilm_path": str | None,
     "warmup": float,
+    "label_share": float,
     "monitor": str,
     "mode": Literal["min", "max"],
 }

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
+
+from elmo.errors import ConfigError
 
 
 def digests(texts: Iterable[str]) -> np.ndarray:
@@ -65,3 +68,26 @@ def divide(
             break
     in_validation = drawn[group]
     return Division(rows[~in_validation], rows[in_validation], facts)
+
+
+def labelled(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Positions (N',) of the rows whose labels are used, ascending: a share of each class.
+
+    With one seed a smaller share is part of a larger one. Rounded up, so that every class has a row.
+
+    Args:
+        labels: classes of all rows (N,).
+        share: of the rows of each class.
+        seed: of the draw.
+
+    Raises:
+        ConfigError: the share is not above 0 and at most 1.
+    """
+    if not 0 < share <= 1:
+        raise ConfigError(f"label_share is {share}; expected more than 0 and at most 1")
+    random = np.random.default_rng(seed)
+    chosen = []
+    for label in np.unique(labels):
+        rows = random.permutation(np.flatnonzero(labels == label))
+        chosen.append(rows[: math.ceil(share * len(rows))])
+    return np.sort(np.concatenate(chosen))

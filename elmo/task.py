@@ -29,6 +29,7 @@ logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 for message in (
     ".*does not have many workers.*",  # batches are slices of a memory map, workers rarely pay
     "Found .* module.* in eval mode.*",  # the frozen encoder
+    ".*smaller than the logging interval.*",  # with few labels
     ".*LeafSpec.*is deprecated.*",  # inside Lightning
 ):
     warnings.filterwarnings("ignore", message)
@@ -60,6 +61,14 @@ def check_training(
         optimizer([Parameter(torch.zeros(1))])
     except ValueError as error:
         raise ConfigError(f"optimizer: {error}") from error
+
+
+def parameters(parts: Mapping[str, Module]) -> dict[str, int]:
+    """How many numbers each part of a model has, trained or frozen."""
+    return {
+        name: sum(parameter.numel() for parameter in part.parameters())
+        for name, part in parts.items()
+    }
 
 
 class Task(lightning.LightningModule, ABC):

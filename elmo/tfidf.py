@@ -15,6 +15,7 @@ from elmo.classifier import SplitResult
 from elmo.corpora import Corpus, column, texts_of
 from elmo.errors import ConfigError
 from elmo.metrics import classification_metrics, per_class_metrics
+from elmo.splitting import labelled
 from elmo.task import PREFIX
 
 
@@ -25,15 +26,24 @@ class TfidfClassifier:
         linear: scikit-learn's, untrained.
         longest: words of an n-gram, at most.
         min_count: rows that an n-gram has to stand in.
+        label_share, seed: see `elmo.datamodule.ClassificationData`; words are counted in all rows.
     """
 
     def __init__(
-        self, linear: LinearSVC | LogisticRegression, longest: int, min_count: int
+        self,
+        linear: LinearSVC | LogisticRegression,
+        longest: int,
+        min_count: int,
+        label_share: float = 1.0,
+        seed: int = 0,
     ) -> None:
+        labelled(np.zeros(1), label_share, seed)
         for name, value in (("longest", longest), ("min_count", min_count)):
             if value < 1:
                 raise ConfigError(f"features.{name} is {value}; expected 1 or more")
         self.linear = linear
+        self.label_share = label_share
+        self.seed = seed
         self.features = TfidfVectorizer(
             ngram_range=(1, longest), min_df=min_count, sublinear_tf=True, dtype=np.float32
         )
@@ -45,10 +55,17 @@ class TfidfClassifier:
             ConfigError: settings that scikit-learn refuses.
         """
         rows = corpus.splits["train"]
+        labels = column(rows, "label")
+        chosen = self.labelled_rows(corpus)
         try:
-            self.linear.fit(self.features.fit_transform(texts_of(rows)), column(rows, "label"))
+            features = self.features.fit_transform(texts_of(rows))
+            self.linear.fit(features[chosen], labels[chosen])
         except ValueError as error:
             raise ConfigError(f"features or classifier: {error}") from error
+
+    def labelled_rows(self, corpus: Corpus) -> np.ndarray:
+        """Positions in the train split of the rows whose labels are used (N',)."""
+        return labelled(column(corpus.splits["train"], "label"), self.label_share, self.seed)
 
     @property
     def gives_probabilities(self) -> bool:
@@ -77,12 +94,16 @@ class TfidfClassifier:
         figures: dict[str, float] = {}
         results: dict[str, SplitResult] = {}
         for split in ("train", "validation", "test") if test else ("train", "validation"):
-            probabilities = torch.from_numpy(self.scores(corpus, split)).float()
             labels = torch.from_numpy(column(corpus.splits[split], "label"))
+            rows = torch.arange(len(labels))
+            if split == "train":
+                rows = torch.from_numpy(self.labelled_rows(corpus))
+            labels = labels[rows]
+            probabilities = torch.from_numpy(self.scores(corpus, split)).float()[rows]
             found = _figures(probabilities, labels)
             per_class = per_class_metrics(probabilities.shape[1])
             results[split] = SplitResult(
-                torch.arange(len(labels)),
+                rows,
                 labels,
                 probabilities,
                 per_class(probabilities, labels),

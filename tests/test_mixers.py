@@ -48,7 +48,7 @@ def test_trainable_lambdas_start_equal_and_learn(layers: torch.Tensor) -> None:
 
 def test_frozen_lambdas_are_random_seeded_and_have_no_gradient() -> None:
     torch.manual_seed(5)
-    mixer = ScalarMix(L, D, trainable=False, seed=0)
+    mixer = ScalarMix(L, D, trainable=False, learn_gamma=False, seed=0)
     torch.rand(3)
     again = ScalarMix(L, D, trainable=False, seed=0)
     other = ScalarMix(L, D, trainable=False, seed=1)
