@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from elmo import cli
-from elmo.errors import DataError
 
 if TYPE_CHECKING:
     from elmo.significance import Comparison, Summary
@@ -17,15 +16,11 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     args = _parser().parse_args(arguments)
-    folders = [Path(folder) for folder in args.folders]
-    for folder in folders:
-        if not folder.is_dir():
-            raise DataError(f"{folder}: no such folder; expected runs or sweeps of classifiers")
 
     from elmo.gather import gather
     from elmo.significance import compare, summarise
 
-    settings = gather(folders)
+    settings = gather([Path(folder) for folder in args.folders], args.data)
     outcomes = {setting.name: setting.outcomes(args.split) for setting in settings}
     summaries = {name: summarise(runs) for name, runs in outcomes.items()}
     names = sorted(outcomes, key=lambda name: -summaries[name].mean)
@@ -60,6 +55,11 @@ def _parser() -> argparse.ArgumentParser:
         "python -m elmo.compare outputs/train_cls/..._sweep outputs/train_tfidf",
     )
     parser.add_argument("folders", nargs="+", metavar="FOLDER", help="of runs or sweeps")
+    parser.add_argument(
+        "--data",
+        metavar="NAME",
+        help="which corpus, by name or fingerprint, where the folders have runs of several",
+    )
     parser.add_argument(
         "--split", choices=("train", "validation", "test"), default="test", help="default: test"
     )

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from elmo.errors import ArtifactError, ConfigError, DataError
 from elmo.resume import RUN_FILE
-from elmo.runs import compared, read_record
+from elmo.runs import NOT_COMPARED, compared, read_record
 
 
 class Outcome(NamedTuple):
@@ -41,39 +41,115 @@ class Setting(NamedTuple):
         return [read_outcome(*run, split) for run in zip(self.folders, self.records, strict=True)]
 
 
-def gather(folders: Sequence[Path]) -> list[Setting]:
+class FinishedRun(NamedTuple):
+    """A folder with a `metrics.json`, and what that holds."""
+
+    folder: Path
+    record: dict[str, Any]
+
+    @property
+    def is_classifier(self) -> bool:
+        return "choices" in self.record and (self.folder / "predictions").is_dir()
+
+
+def finished_runs(folders: Sequence[Path]) -> list[FinishedRun]:
+    """All finished runs below some folders, in the order of their paths.
+
+    Raises:
+        DataError: a folder is not there, or a `metrics.json` cannot be read.
+    """
+    found: set[Path] = set()
+    for folder in folders:
+        if not folder.is_dir():
+            raise DataError(f"{folder}: no such folder; expected runs or sweeps")
+        found |= {file.parent for file in folder.rglob("metrics.json")}
+    runs = []
+    for folder in sorted(found):
+        try:
+            runs.append(FinishedRun(folder, read_record(folder)))
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"{folder / 'metrics.json'}: not readable ({error}); name other folders"
+            ) from error
+    return runs
+
+
+def of_one_data(runs: Sequence[FinishedRun], wanted: str | None = None) -> list[FinishedRun]:
+    """The runs of one corpus and the same rows of it.
+
+    Args:
+        wanted: the beginning of the fingerprint, or the name of the corpus where that says enough;
+            None where there is only one.
+
+    Raises:
+        ConfigError: that is not one.
+    """
+    kinds: dict[str, list[FinishedRun]] = {}
+    for run in runs:
+        if "data" in run.record:
+            kinds.setdefault(run.record["data"]["fingerprint"], []).append(run)
+    chosen = [
+        key
+        for key, of_it in kinds.items()
+        if wanted is None or key.startswith(wanted) or of_it[0].record["data"]["name"] == wanted
+    ]
+    if len(chosen) == 1:
+        return kinds[chosen[0]]
+    listed = "; ".join(
+        f"--data {key} ({of_it[0].record['data']['name']}, "
+        f"{of_it[0].record['data']['train_rows']:,} train rows, {len(of_it)} runs)"
+        for key, of_it in kinds.items()
+    )
+    if not kinds:
+        return []
+    found = "there are none" if not chosen else "there are more"
+    problem = (
+        "runs of different data do not compare" if wanted is None else f"--data {wanted}: {found}"
+    )
+    raise ConfigError(f"{problem}; choose one: {listed}")
+
+
+def gather(folders: Sequence[Path], data: str | None = None) -> list[Setting]:
     """The settings of all finished classifiers below some folders, in the order they are found.
+
+    Args:
+        data: see `of_one_data`.
 
     Raises:
         ArtifactError: there are none.
         ConfigError: they are of different corpora, or of different rows of one.
     """
-    found = sorted({file.parent for folder in folders for file in folder.rglob("metrics.json")})
-    runs = [(folder, record) for folder in found if "choices" in (record := read_record(folder))]
-    runs = [(folder, record) for folder, record in runs if (folder / "predictions").is_dir()]
+    runs = [run for run in finished_runs(folders) if run.is_classifier]
     if not runs:
         named = ", ".join(map(str, folders))
         raise ArtifactError(
             f"{named}: no finished classifier below it; expected folders of train_cls.py or "
             "train_tfidf.py"
         )
-    data = {record["data"]["fingerprint"]: (folder, record["data"]) for folder, record in runs}
-    if len(data) > 1:
-        kinds = "; ".join(
-            f"{folder}: {facts['name']}, {facts['train_rows']:,} train rows"
-            for folder, facts in data.values()
-        )
-        raise ConfigError(f"runs of different data do not compare ({kinds}); name some of them")
-    groups: dict[str, list[tuple[Path, dict[str, Any]]]] = {}
-    for folder, record in runs:
-        record["settings"]["bilm"] = _bilm_of(folder)
-        key = json.dumps([record["choices"], _plain(record["settings"])], sort_keys=True)
-        groups.setdefault(key, []).append((folder, record))
-    names = _names([group[0][1] for group in groups.values()])
+    return settings_of(of_one_data(runs, data))
+
+
+def settings_of(runs: Sequence[FinishedRun]) -> list[Setting]:
+    """Runs that differ in their seeds alone are one setting, named by what tells it apart.
+
+    Of runs that are alike in their seeds, too, the last by the name of its folder counts.
+    """
+    groups: dict[str, dict[str, FinishedRun]] = {}
+    for run in runs:
+        settings = run.record["settings"]
+        settings["bilm"] = _bilm_of(run.folder)
+        key = json.dumps([_choices(run.record), _plain(settings)], sort_keys=True)
+        groups.setdefault(key, {})[json.dumps(compared(settings), sort_keys=True)] = run
+    alike = [list(group.values()) for group in groups.values()]
+    names = _names([group[0].record for group in alike])
     return [
-        Setting(name, *map(list, zip(*group, strict=True)))
-        for name, group in zip(names, groups.values(), strict=True)
+        Setting(name, [run.folder for run in group], [run.record for run in group])
+        for name, group in zip(names, alike, strict=True)
     ]
+
+
+def _choices(record: dict[str, Any]) -> dict[str, str]:
+    return {group: name for group, name in record["choices"].items() if group not in NOT_COMPARED}
 
 
 def _bilm_of(folder: Path) -> str | None:
@@ -93,7 +169,7 @@ def _plain(settings: dict[str, Any]) -> dict[str, Any]:
 
 def _names(records: Sequence[dict[str, Any]]) -> list[str]:
     """What tells each from the others: choices that vary, then settings that vary among equals."""
-    choices = [record["choices"] for record in records]
+    choices = [_choices(record) for record in records]
     groups = sorted({group for chosen in choices for group in chosen})
     varying = [g for g in groups if len({c[g] for c in choices if g in c}) > 1]
     some = [g for g in groups if any(g not in chosen for chosen in choices)]  # of one job alone
@@ -101,7 +177,13 @@ def _names(records: Sequence[dict[str, Any]]) -> list[str]:
     for chosen in choices:
         told = [chosen[group] for group in varying if group in chosen]
         titles.append(" ".join(told or [chosen[group] for group in some if group in chosen]))
-    plain = [_plain(record["settings"]) for record in records]
+    return [title or "all" for title in told_apart(titles, [r["settings"] for r in records])]
+
+
+def told_apart(titles: Sequence[str], settings: Sequence[dict[str, Any]]) -> list[str]:
+    """Titles, those that several have followed by the settings in which these differ."""
+    told = list(titles)
+    plain = [_plain(one) for one in settings]
     for title in set(titles):
         alike = [index for index, other in enumerate(titles) if other == title]
         if len(alike) > 1:
@@ -110,9 +192,9 @@ def _names(records: Sequence[dict[str, Any]]) -> list[str]:
                 key for key in keys if len({str(plain[index].get(key)) for index in alike}) > 1
             ]
             for index in alike:
-                told = [f"{key}={plain[index].get(key)}" for key in differ]
-                titles[index] = " ".join([title, *told]).strip()
-    return [title or "all" for title in titles]
+                values = [f"{key}={plain[index].get(key)}" for key in differ]
+                told[index] = " ".join([title, *values]).strip()
+    return told
 
 
 def read_outcome(folder: Path, record: dict[str, Any], split: str) -> Outcome:

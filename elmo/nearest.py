@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from elmo.encoders import Encoder
@@ -97,7 +98,7 @@ class Search:
             )
         self.encoder = encoder
         self.sentence = clean(text).lower()
-        (ids,) = self._ids([clean(text)])
+        (ids,) = token_ids(encoder, [clean(text)])
         self.word = ids[position]
         self.query = functional.normalize(vectors[:, position], dim=-1)  # (L, D)
         self.count = count
@@ -107,32 +108,31 @@ class Search:
 
     def feed(self, documents: Iterable[str]) -> None:
         """Search some more documents, a block of them at a time."""
-        if isinstance(documents, str):
-            raise ConfigError("documents is one string; expected a list of them, such as [text]")
-        documents = iter(documents)
-        while block := list(islice(documents, BLOCK)):
-            self._feed_block(block)
+        feed([self], documents)
 
-    def _feed_block(self, block: list[str]) -> None:
-        texts = [clean(text) for text in block]
-        ids = self._ids(texts)
-        for index, (words, vectors) in self.encoder.embed_by_length(texts):
-            document = self.documents + index
-            unit = functional.normalize(vectors, dim=-1)  # (L, T, D)
-            cosines = torch.einsum("ltd,ld->lt", unit, self.query).double()
-            static, *contextual = cosines.round(decimals=DIGITS).tolist()
-            for position, word in enumerate(ids[index]):
-                if word != self.word:
-                    name = self.encoder.tokenizer.words[word]
-                    found = Neighbour(static[position], name, document, position, words)
-                    self.best[0].append(found)
-            if words and texts[index].lower() != self.sentence:
-                for best, row in zip(self.best[1:], contextual, strict=True):
-                    position = max(range(len(row)), key=row.__getitem__)
-                    found = Neighbour(row[position], words[position], document, position, words)
-                    best.append(found)
-            self.tokens += len(words)
-        self.documents += len(block)
+    def see(self, index: int, ids: list[int], words: list[str], text: str, unit: Tensor) -> None:
+        """One document of a block.
+
+        Args:
+            index: of the document in its block.
+            unit: its vectors, of length one (L, T, D).
+        """
+        document = self.documents + index
+        cosines = torch.einsum("ltd,ld->lt", unit, self.query).double()
+        static, *contextual = cosines.round(decimals=DIGITS).tolist()
+        for position, word in enumerate(ids):
+            if word != self.word:
+                name = self.encoder.tokenizer.words[word]
+                self.best[0].append(Neighbour(static[position], name, document, position, words))
+        if words and text.lower() != self.sentence:
+            for best, row in zip(self.best[1:], contextual, strict=True):
+                position = max(range(len(row)), key=row.__getitem__)
+                best.append(Neighbour(row[position], words[position], document, position, words))
+        self.tokens += len(words)
+
+    def close_block(self, documents: int) -> None:
+        """All documents of a block were seen."""
+        self.documents += documents
         self.best = [self._nearest(found, layer == 0) for layer, found in enumerate(self.best)]
 
     def _nearest(self, found: list[Neighbour], static: bool) -> list[Neighbour]:
@@ -143,8 +143,31 @@ class Search:
             found = [one for one in found if first[one.word] is one]
         return found[: self.count]
 
-    def _ids(self, texts: list[str]) -> list[list[int]]:
-        return [document.ids[1:-1].tolist() for document in self.encoder.tokenizer.encode(texts)]
+
+def feed(searches: Sequence[Search], documents: Iterable[str]) -> None:
+    """Search documents for several words at once, by one encoder.
+
+    Args:
+        documents: read block by block: no more than a block of them is held in memory.
+    """
+    if isinstance(documents, str):
+        raise ConfigError("documents is one string; expected a list of them, such as [text]")
+    encoder = searches[0].encoder
+    documents = iter(documents)
+    while block := list(islice(documents, BLOCK)):
+        texts = [clean(text) for text in block]
+        ids = token_ids(encoder, texts)
+        for index, (words, vectors) in encoder.embed_by_length(texts):
+            unit = functional.normalize(vectors, dim=-1)  # (L, T, D)
+            for search in searches:
+                search.see(index, ids[index], words, texts[index], unit)
+        for search in searches:
+            search.close_block(len(block))
+
+
+def token_ids(encoder: Encoder, texts: Sequence[str]) -> list[list[int]]:
+    """The ids of cleaned texts, without `<s>` and `</s>`."""
+    return [document.ids[1:-1].tolist() for document in encoder.tokenizer.encode(texts)]
 
 
 def nearest(

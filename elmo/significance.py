@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -80,24 +81,29 @@ def summarise(outcomes: Sequence[Outcome], seed: int = 0) -> Summary:
     )
 
 
-def compare(settings: Sequence[Sequence[Outcome]]) -> list[Comparison]:
-    """Every pair of settings, the p-values corrected for their number (Holm 1979)."""
+def compare(
+    settings: Sequence[Sequence[Outcome]], pairs: Iterable[tuple[int, int]] | None = None
+) -> list[Comparison]:
+    """Pairs of settings, the p-values corrected for their number (Holm 1979).
+
+    Args:
+        pairs: which, by position; None takes every pair.
+    """
     together = [averaged(outcomes) for outcomes in settings]
     correct = [outcome.correct for outcome in together]
     found: list[Comparison] = []
-    for one in range(len(correct)):
-        for other in range(one + 1, len(correct)):
-            averaged([together[one], together[other]])  # of the same rows
-            table = np.array(
-                [
-                    [(correct[one] == a) & (correct[other] == b) for b in (True, False)]
-                    for a in (True, False)
-                ]
-            ).sum(-1)
-            p = mcnemar(table, exact=True).pvalue
-            difference = correct[one].mean() - correct[other].mean()
-            only_one, only_other = int(table[0, 1]), int(table[1, 0])
-            found.append(Comparison(one, other, float(difference), only_one, only_other, p, p))
+    for one, other in combinations(range(len(correct)), 2) if pairs is None else pairs:
+        averaged([together[one], together[other]])  # of the same rows
+        table = np.array(
+            [
+                [(correct[one] == a) & (correct[other] == b) for b in (True, False)]
+                for a in (True, False)
+            ]
+        ).sum(-1)
+        p = mcnemar(table, exact=True).pvalue
+        difference = correct[one].mean() - correct[other].mean()
+        only_one, only_other = int(table[0, 1]), int(table[1, 0])
+        found.append(Comparison(one, other, float(difference), only_one, only_other, p, p))
     if not found:
         return []
     corrected = multipletests([pair.p for pair in found], method="holm")[1]

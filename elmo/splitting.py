@@ -73,7 +73,7 @@ def divide(
 def labelled(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
     """Positions (N',) of the rows whose labels are used, ascending: a share of each class.
 
-    With one seed a smaller share is part of a larger one. Rounded up, so that every class has a row.
+    With one seed a smaller share is part of a larger one. Rounded up: every class has a row.
 
     Args:
         labels: classes of all rows (N,).

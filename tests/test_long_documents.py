@@ -62,7 +62,7 @@ def corpus(tmp_path: Path) -> OneLong:
 def test_a_long_document_keeps_its_start_and_is_counted(
     corpus: OneLong, caplog: pytest.LogCaptureFixture
 ) -> None:
-    data = ClassificationData(corpus, token_budget=64, num_workers=0, seed=0, max_tokens=50)
+    data = ClassificationData(corpus=corpus, token_budget=64, num_workers=0, seed=0, max_tokens=50)
     counts = data.facts["cut_documents"]
     assert sum(counts.values()) == 2
     for split, count in counts.items():
@@ -70,13 +70,15 @@ def test_a_long_document_keeps_its_start_and_is_counted(
         assert sum(len(ids) == 50 for ids in found) == count
         assert all(ids[0] == BOS and ids[-1] == EOS for ids in found)
         assert (f"{split}: {count} documents are longer than" in caplog.text) == (count > 0)
-    whole = ClassificationData(corpus, 200_000, num_workers=0, seed=0, max_tokens=200_000)
+    whole = ClassificationData(
+        corpus=corpus, token_budget=200_000, num_workers=0, seed=0, max_tokens=200_000
+    )
     assert set(whole.facts["cut_documents"].values()) == {0}
     assert max(split.lengths.max() for split in whole.splits.values()) == 100_003
 
 
 def test_a_budget_smaller_than_a_document_is_refused(corpus: OneLong) -> None:
-    data = ClassificationData(corpus, token_budget=49, num_workers=0, seed=0, max_tokens=50)
+    data = ClassificationData(corpus=corpus, token_budget=49, num_workers=0, seed=0, max_tokens=50)
     with pytest.raises(ConfigError, match=r"token_budget is 49, but document \d+ of .* has 50 tok"):
         _ = data.splits
 

@@ -1,0 +1,72 @@
+"""`python -m elmo.report FOLDERS -o report.pdf`: a paper made from finished runs."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from elmo import cli
+from elmo.errors import ConfigError
+
+DISCUSSION = Path(__file__).parent.parent.parent / "docs" / "discussion.md"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    args = _parser().parse_args(arguments)
+    out = Path(args.output)
+    if out.suffix != ".pdf":
+        raise ConfigError(f"-o {out}: expected a name that ends in .pdf")
+
+    from elmo.report.collect import collect
+    from elmo.report.pages import to_pdf
+    from elmo.report.paper import write
+    from elmo.runs import atomic_writer, write_text
+
+    folder = f"{out.stem}_figures"
+    material = collect([Path(folder) for folder in args.folders], args.data)
+    cli.say(
+        f"{len(material.bilms)} biLMs, {len(material.classifiers)} settings of classifiers, "
+        f"{len(material.lines)} learning curves"
+    )
+    paper = write(material, folder, Path(args.discussion) if args.discussion else None)
+    pages = to_pdf(paper.text, paper.figures, folder)
+    for name, svg in paper.figures.items():
+        with atomic_writer(out.parent / folder / name) as handle:
+            handle.write(svg)
+    write_text(out.with_suffix(".md"), paper.text)
+    with atomic_writer(out) as handle:
+        handle.write(pages)
+    for section, reason in paper.missing:
+        cli.say(f"left out: {section}: {reason}")
+    cli.say(f"wrote {out}, {out.with_suffix('.md')}, {out.parent / folder}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = cli.parser(
+        "report",
+        "Writes a report of finished runs, as PDF and as Markdown with its figures beside it.\n"
+        "Nothing is trained. Sections for which there are no runs are left out, and said so.",
+        "python -m elmo.report outputs -o report.pdf",
+    )
+    parser.add_argument("folders", nargs="+", metavar="FOLDER", help="of runs or sweeps")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", default="report.pdf", help="default: report.pdf"
+    )
+    parser.add_argument(
+        "--data",
+        metavar="NAME",
+        help="which corpus, by name or fingerprint, where the folders have runs of several",
+    )
+    parser.add_argument(
+        "--discussion",
+        metavar="FILE",
+        default=str(DISCUSSION) if DISCUSSION.is_file() else None,
+        help="Markdown to include where it was written of the same data; default: "
+        "docs/discussion.md of the checkout",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,242 @@
+"""The sections on data, settings, pretraining and the comparison of all classifiers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from elmo.report import figures
+from elmo.report.collect import Classifier, Material, curves, paired
+from elmo.report.findings import against, chance, ranking
+from elmo.report.writing import Manuscript, number, with_deviation
+from elmo.runs import compared
+from elmo.scores import DIRECTIONS
+
+SPLITS = {"train": "train", "val": "validation", "test": "test"}
+
+
+def data(material: Material, paper: Manuscript) -> None:
+    facts = material.data
+    paper.heading("Data")
+    known = [run.record["data"] for run in material.bilms] or [
+        record["data"]
+        for one in material.classifiers
+        for record in one.setting.records
+        if "vocabulary_size" in record["data"]
+    ]
+    rows = [
+        ["rows of the source, train and test", _counts(facts, "train", "test", "rows_in_source")],
+        ["train rows dropped because they stand in the test split", _count(facts, "also_in_test")],
+        ["descriptions that occur more than once", _count(facts, "repeated_descriptions")],
+        ["of these, with different labels", _count(facts, "conflicting_labels")],
+        ["rows of train, validation, test", _counts(facts, *SPLITS.values(), "rows")],
+    ]
+    if known:
+        unknown = known[0]["unknown_rate"]
+        rows += [
+            ["vocabulary V", f"{known[0]['vocabulary_size']:,}"],
+            [
+                "unknown words of train, validation, test",
+                ", ".join(f"{unknown[split]:.2%}" for split in SPLITS.values()),
+            ],
+        ]
+    paper.paragraph(
+        f"All figures are of the corpus `{facts['name']}` (fingerprint `{facts['fingerprint']}`). "
+        "Choices are made on the validation split; the test split is read once, at the end of "
+        "each run."
+    )
+    paper.table("The corpus.", ["fact", "rows or words"], rows)
+
+
+def _count(facts: dict[str, Any], ending: str) -> str:
+    return ", ".join(f"{value:,}" for key, value in facts.items() if key.endswith(ending))
+
+
+def _counts(facts: dict[str, Any], *names: str) -> str:
+    *splits, ending = names
+    return ", ".join(f"{facts[f'{split}_{ending}']:,}" for split in splits)
+
+
+def settings(material: Material, paper: Manuscript) -> None:
+    paper.heading("Hyperparameters")
+    jobs = [
+        ("the biLM", [run.record for run in material.bilms]),
+        ("the classifiers on layers", [r for c in _on_layers(material) for r in c.setting.records]),
+    ]
+    told = False
+    for job, records in jobs:
+        if not records:
+            paper.without(f"Hyperparameters of {job}", "no such run lies in the folders")
+            continue
+        told = True
+        plain = [compared(record["settings"]) for record in records]
+        keys = dict.fromkeys(key for one in plain for key in one)
+        rows = []
+        for key in keys:
+            if key.startswith(("data.", "store.")) or key in ("threads", "bilm"):
+                continue
+            values = dict.fromkeys(str(one[key]) for one in plain if key in one)
+            rows.append([f"`{key}`", ", ".join(values)])
+        half = (len(rows) + 1) // 2
+        left, right = rows[:half], [*rows[half:], ["", ""]][:half]
+        header = ["setting", "value", "setting", "value"]
+        lines = [[*pair[0], *pair[1]] for pair in zip(left, right, strict=True)]
+        paper.table(f"Settings of {job}; where runs differ, all values.", header, lines)
+    if not told:
+        paper.paragraph("No run of either task lies in the folders.")
+
+
+def _on_layers(material: Material) -> list[Classifier]:
+    return [one for one in material.classifiers if one.kind != "tfidf"]
+
+
+def pretraining(material: Material, paper: Manuscript) -> None:
+    if not material.bilms:
+        paper.without("Pretraining", "no finished run of `train_lm.py` lies in the folders")
+        return
+    paper.heading("Pretraining")
+    names = [
+        "biLM" if len(material.bilms) == 1 else f"biLM {index + 1}"
+        for index in range(len(material.bilms))
+    ]
+    found = {}
+    for name, run in zip(names, material.bilms, strict=True):
+        scalars = curves(run.folder)
+        if {"train/perplexity", "val/perplexity"} <= scalars.keys():
+            found[name] = {
+                "train": scalars["train/perplexity"],
+                "validation": scalars["val/perplexity"],
+            }
+    header = ["", "split", *(f"perplexity {direction}" for direction in DIRECTIONS)]
+    header += ["top-1", "top-5", "precision", "recall", "F1"]
+    rows = []
+    for name, run in zip(names, material.bilms, strict=True):
+        metrics = run.record["metrics"]
+        for prefix, split in SPLITS.items():
+            if f"{prefix}/perplexity" not in metrics:
+                continue
+            values = [metrics[f"{prefix}/perplexity_{one}"] for one in DIRECTIONS[:2]]
+            line = [*(f"{value:.2f}" for value in values), f"{metrics[f'{prefix}/perplexity']:.2f}"]
+            figures_of = ("accuracy", "top5_accuracy", "precision", "recall", "f1")
+            line += [f"{metrics[f'{prefix}/{figure}']:.3f}" for figure in figures_of]
+            rows.append([name, split, *line])
+    facts = material.bilms[0].record["data"]
+    paper.paragraph(
+        "The forward model predicts the next word and the sentence end, the backward model the "
+        "previous word and the sentence start. Perplexity is exp(sum of negative "
+        "log-likelihoods / number of targets); `<unk>` is a word, padding is none. It depends on "
+        f"V = {facts['vocabulary_size']:,} and on the unknown rates given above. Train is a seeded "
+        "sample of rows, with dropout off. Precision, recall and F1 are means over the words that "
+        "occur as targets, most of which are rare."
+    )
+    paper.table("The language model at its best epoch on validation.", header, rows)
+    if found:
+        paper.figure(
+            "pretraining",
+            "Perplexity of both directions after each epoch; of train with dropout on, during the "
+            "epoch.",
+            figures.pretraining(found),
+        )
+    else:
+        paper.without("Curves of pretraining", "the runs have no `tables/curves.csv`")
+    splits = material.bilms[0].record.get("splits", {})
+    groups = {
+        split: [
+            (group["group"], float("nan") if (p := group["perplexity"]["together"]) is None else p)
+            for group in splits[split]["perplexity_by_frequency"]
+        ]
+        for split in SPLITS.values()
+        if split in splits
+    }
+    if groups:
+        paper.figure(
+            "frequencies",
+            "Perplexity by the rank of the target among the words of the train split"
+            + ("." if len(names) == 1 else f", {names[0]}."),
+            figures.frequencies(groups),
+        )
+
+
+def classification(material: Material, paper: Manuscript) -> None:
+    if not material.classifiers:
+        paper.without("Classification", "no finished classifier lies in the folders")
+        return
+    paper.heading("Classification")
+    paper.paragraph(
+        "Every setting on all labels, in the order of its validation accuracy. Deviations are over "
+        "seeds, of a sample. Precision, recall and F1 are means over the classes; ECE is the "
+        "expected calibration error over 15 bins, which the margins of an SVM do not have."
+    )
+    rows = []
+    for one in material.classifiers:
+        rows.append(
+            [
+                one.title,
+                str(len(one.setting.records)),
+                number(one.mean("train/accuracy")),
+                with_deviation(one.mean("val/accuracy"), one.deviation("val/accuracy")),
+                with_deviation(one.mean("test/accuracy"), one.deviation("test/accuracy")),
+                *(number(one.mean(f"test/{f}")) for f in ("precision", "recall", "f1")),
+                number(one.mean("test/ece"), 3),
+            ]
+        )
+    header = ["setting", "seeds", "train acc.", "validation acc.", "test acc."]
+    header += ["prec.", "recall", "F1", "ECE"]
+    paper.table("All classifiers on all labels.", header, rows)
+    tested = [one for one in material.classifiers if one.summary]
+    if tested:
+        shown = sorted(tested, key=lambda one: -one.mean("test/accuracy"))
+        paper.figure(
+            "accuracies",
+            "Test accuracy: the mean over seeds with its 95 % bootstrap interval over the test "
+            "rows (10,000 resamples); small bars are the seeds.",
+            figures.intervals(
+                [
+                    (
+                        one.title,
+                        one.summary.mean,
+                        one.summary.low,
+                        one.summary.high,
+                        [record["metrics"]["test/accuracy"] for record in one.setting.records],
+                    )
+                    for one in shown
+                    if one.summary
+                ]
+            ),
+        )
+
+
+def comparison(material: Material, paper: Manuscript) -> None:
+    chosen = [one for one in material.representations() if one.summary]
+    if len(chosen) < 2:
+        paper.without(
+            "ELMo beside Word2Vec, SVD and TF-IDF",
+            "it needs tested classifiers of two representations or more",
+        )
+        return
+    paper.heading("ELMo beside Word2Vec, SVD and TF-IDF")
+    pairs = paired(chosen)
+    paper.paragraph(
+        "Of each representation the setting that is best on validation. Rows that one of two "
+        "settings alone has right are compared by McNemar's exact test, on the class that is most "
+        "probable when the probabilities of all seeds are averaged; p is corrected by Holm's "
+        "method."
+    )
+    paper.paragraph(ranking(chosen), against(chosen, pairs, chosen[0]))
+    paper.table("Paired tests on the test rows.", PAIR_HEADER, pair_rows(chosen, pairs))
+
+
+PAIR_HEADER = ("one", "other", "difference", "one / other alone right", "p")
+
+
+def pair_rows(classifiers: Sequence[Classifier], pairs: Sequence[Any]) -> list[list[str]]:
+    return [
+        [
+            classifiers[pair.one].title,
+            classifiers[pair.other].title,
+            f"{100 * pair.difference:+.2f}",
+            f"{pair.only_one} / {pair.only_other}",
+            chance(pair.corrected).removeprefix("p = ").removeprefix("p "),
+        ]
+        for pair in pairs
+    ]

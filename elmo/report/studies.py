@@ -1,0 +1,222 @@
+"""The sections on the lambdas, on single layers and on the number of labels."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from elmo.report import figures
+from elmo.report.collect import MODES, Classifier, Material, curves, paired
+from elmo.report.findings import (
+    against,
+    carrying_layer,
+    favourite_layer,
+    of_the_draws,
+    points,
+    ranking,
+    seeds,
+    where_pretraining_pays,
+)
+from elmo.report.sections import PAIR_HEADER, pair_rows
+from elmo.report.writing import Manuscript, number, with_deviation
+from elmo.runs import compared
+
+
+def lambdas(material: Material, paper: Manuscript) -> None:
+    modes = [one for mode in MODES if (one := material.of_mode(mode))]
+    if not modes:
+        paper.without(
+            "The lambdas", "no run of `train_cls.py mixer=trainable,frozen,learned` is there"
+        )
+        return
+    paper.heading("The lambdas")
+    tested = [one for one in modes if one.summary]
+    if len(tested) > 1:
+        pairs = paired(tested)
+        best = max(tested, key=lambda one: one.mean("val/accuracy"))
+        paper.paragraph(ranking(tested), against(tested, pairs, best))
+        paper.table("Paired tests of the lambda modes.", PAIR_HEADER, pair_rows(tested, pairs))
+    trained = [one for one in modes if one.choices["mixer"] != "frozen"]
+    paper.paragraph(*(favourite_layer(one) for one in trained))
+    every = [c for c in material.classifiers if c.is_elmo and c.choices["mixer"] in MODES]
+    rows = []
+    for one in every:
+        gammas = [record["gamma"] for record in one.setting.records]
+        spread = float(np.std(gammas, ddof=1)) if len(gammas) > 1 else float("nan")
+        weights = zip(one.lambdas.mean(0), _spread(one.lambdas), strict=True)
+        rows.append(
+            [
+                one.title,
+                str(len(gammas)),
+                *(with_deviation(mean, deviation, 2) for mean, deviation in weights),
+                with_deviation(float(np.mean(gammas)), spread, 2),
+                with_deviation(one.mean("test/accuracy"), one.deviation("test/accuracy")),
+            ]
+        )
+    count = every[0].lambdas.shape[1]
+    header = ["setting", "seeds", *(f"layer {layer}" for layer in range(count))]
+    paper.table(
+        "Weights of the layers, mean and deviation over seeds; of `learned` the mean gates over "
+        "the validation rows. Frozen lambdas are drawn anew by every seed.",
+        [*header, "gamma", "test acc."],
+        rows,
+    )
+    _trajectories(modes, paper)
+    _draws(every, paper)
+    _gamma(every, paper)
+
+
+def _spread(values: np.ndarray) -> np.ndarray:
+    return values.std(0, ddof=1) if len(values) > 1 else np.full(values.shape[1], np.nan)
+
+
+def _trajectories(modes: list[Classifier], paper: Manuscript) -> None:
+    runs = {
+        one.choices["mixer"]: [
+            {
+                tag.removeprefix("lambda/"): points
+                for tag, points in curves(folder).items()
+                if tag.removeprefix("lambda/").isdigit()
+            }
+            for folder in one.setting.folders
+        ]
+        for one in modes
+        if one.choices["mixer"] != "frozen"
+    }
+    runs = {mode: seeds for mode, seeds in runs.items() if all(seeds)}
+    if runs:
+        paper.figure(
+            "lambdas",
+            "Lambdas in the course of the training, a line a seed; of `learned` the mean gates of "
+            "the epoch so far.",
+            figures.lambda_curves(runs),
+        )
+    else:
+        paper.without("Lambdas in the course of training", "the runs have no `tables/curves.csv`")
+
+
+def _draws(every: list[Classifier], paper: Manuscript) -> None:
+    frozen = [one for one in every if one.choices["mixer"] == "frozen" and one.summary]
+    found = [
+        (r["lambdas"], r["metrics"]["test/accuracy"]) for c in frozen for r in c.setting.records
+    ]
+    if len(found) < 3:
+        paper.without("Accuracy against the draw of frozen lambdas", "it needs three draws")
+        return
+    weights, accuracies = (np.array(values) for values in zip(*found, strict=True))
+    paper.paragraph(of_the_draws(weights, accuracies))
+    paper.figure(
+        "draws",
+        "Frozen lambdas: test accuracy of each run against the weight that its draw gave to each "
+        "layer.",
+        figures.draws(weights, accuracies),
+    )
+
+
+def _gamma(every: list[Classifier], paper: Manuscript) -> None:
+    """Settings that differ in `learn_gamma` alone, by the seeds that both have."""
+    pairs: dict[str, dict[bool, Classifier]] = {}
+    for one in every:
+        plain = compared(one.setting.records[0]["settings"])
+        learned = plain.pop("mixer.learn_gamma", None)
+        rest = {key: plain[key] for key in sorted(plain) if key.rpartition(".")[2] != "seed"}
+        if learned is not None:
+            pairs.setdefault(f"{one.choices['mixer']} {rest}", {})[learned] = one
+    told = []
+    for both in pairs.values():
+        if both.keys() != {True, False}:
+            continue
+        on, off = (both[learned].by_seed("test/accuracy") for learned in (True, False))
+        if shared := sorted(on.keys() & off.keys()):
+            gain = float(np.mean([on[seed] - off[seed] for seed in shared]))
+            word = "more" if gain >= 0 else "less"
+            mode = both[True].choices["mixer"]
+            told.append(f"{points(gain)} {word} with `{mode}` ({seeds(len(shared))})")
+    if told:
+        paper.paragraph(
+            f"A learned gamma gives {', '.join(told)} than gamma = 1: mean test accuracy over the "
+            "seeds that both have."
+        )
+    else:
+        paper.without("Gamma on and off", "it needs runs with `mixer.learn_gamma` true and false")
+
+
+def layers(material: Material, paper: Manuscript) -> None:
+    elmo = [one for one in material.classifiers if one.is_elmo and one.summary]
+    single = [one for one in elmo if one.choices["mixer"] == "layer"]
+    if len(single) < 2:
+        paper.without("What each layer is worth", "no runs of `mixer=layer mixer.layer=0,1,2`")
+        return
+    paper.heading("What each layer is worth")
+    mixed = [one for mode in MODES if (one := material.of_mode(mode)) and one.summary]
+    best = material.best(mixed)
+    first = best or max(single, key=lambda one: one.mean("val/accuracy"))
+    rest = [one for one in elmo if one.choices["mixer"] in ("average", "concat", "layer")]
+    chosen = [first, *sorted((one for one in rest if one is not first), key=lambda one: one.title)]
+    pairs = paired(chosen, first=True)
+    paper.paragraph(
+        carrying_layer(single, best),
+        f"The table compares {first.title} with each of the others, by the same tests as above, "
+        f"corrected for {len(pairs)}.",
+    )
+    tests = [["", "", ""], *(row[2:] for row in pair_rows(chosen, pairs))]
+    rows = [
+        [one.title, str(len(one.setting.records)), number(one.mean("test/accuracy")), *test]
+        for one, test in zip(chosen, tests, strict=True)
+    ]
+    paper.table(
+        f"Layers and mixers. The difference is {first.title} minus the row, in points, with the "
+        "probabilities of the seeds averaged.",
+        ["setting", "seeds", "test acc.", "difference", "it / row alone right", "p"],
+        rows,
+    )
+
+
+def learning_curve(material: Material, paper: Manuscript) -> None:
+    lines = material.lines
+    if not lines:
+        paper.without(
+            "Learning curve", "no run of `train_cls.py experiment=learning_curve` is there"
+        )
+        return
+    paper.heading("Learning curve")
+    train_rows = material.data["train_rows"]
+    shares = sorted({one.share for line in lines.values() for one in line})
+    rows = []
+    for name, line in lines.items():
+        found = {one.share: one for one in line}
+        cells = [
+            with_deviation(f.mean("test/accuracy"), f.deviation("test/accuracy"))
+            if (f := found.get(share))
+            else ""
+            for share in shares
+        ]
+        counts = sorted({len(one.setting.records) for one in line})
+        rows.append([name, " to ".join(map(str, counts)), *cells])
+    elmo = [name for name, line in lines.items() if line[0].is_elmo]
+    others = [name for name in lines if name not in elmo]
+    told = [where_pretraining_pays(lines, name, others) for name in elmo] if others else []
+    paper.paragraph(
+        "The same classifiers with fewer labels; the biLM, the vectors and the counts of words are "
+        "of all train descriptions in any case. Every seed draws other labelled rows. With fewer "
+        "labels the batches are smaller and the epochs more (`conf/labels/`).",
+        *told,
+    )
+    header = ["setting", "seeds", *(f"{s:.0%} ({s * train_rows:,.0f})" for s in shares)]
+    paper.table("Test accuracy by the share of the labels (train rows).", header, rows)
+    paper.figure(
+        "learning_curve",
+        "Test accuracy by the number of labelled train rows, mean and deviation over seeds.",
+        figures.learning_curves(
+            {
+                name: [
+                    (
+                        one.setting.records[0]["data"].get("labelled_rows", train_rows * one.share),
+                        one.mean("test/accuracy"),
+                        one.deviation("test/accuracy"),
+                    )
+                    for one in line
+                ]
+                for name, line in lines.items()
+            }
+        ),
+    )
