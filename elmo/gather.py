@@ -49,7 +49,7 @@ class FinishedRun(NamedTuple):
 
     @property
     def is_classifier(self) -> bool:
-        return "choices" in self.record and (self.folder / "predictions").is_dir()
+        return not {"encoder", "classifier"}.isdisjoint(self.record.get("choices", {}))
 
 
 def finished_runs(folders: Sequence[Path]) -> list[FinishedRun]:

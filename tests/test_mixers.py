@@ -166,3 +166,23 @@ def test_contradicting_settings_are_refused() -> None:
         ScalarMix(L, D, trainable=False)
     with pytest.raises(ConfigError, match="hidden_dim"):
         LearnedMix(L, D, hidden_dim=0)
+
+
+@pytest.mark.parametrize("kind", [ScalarMix, LearnedMix])
+def test_gamma_stays_one_where_it_is_not_learned(
+    kind: Callable[..., Mixer], layers: torch.Tensor
+) -> None:
+    mixer = kind(L, D, learn_gamma=False)
+    mixer(layers, MASK).pow(2).sum().backward()
+    assert mixer.scale.item() == 1
+    assert mixer.scale.grad is None
+    free = kind(L, D)
+    free(layers, MASK).pow(2).sum().backward()
+    assert free.scale.grad is not None
+
+
+def test_frozen_lambdas_may_have_a_learned_gamma(layers: torch.Tensor) -> None:
+    mixer = ScalarMix(L, D, trainable=False, learn_gamma=True, seed=0)
+    mixer(layers, MASK).pow(2).sum().backward()
+    assert mixer.gamma.grad is not None
+    assert mixer.weights.grad is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import math
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from conftest import MIXERS, job, scalars
 from elmo.corpora import ToyNews
 from elmo.latest import latest_run
 from elmo.runs import read_record
+from elmo.text import UNK
 
 
 def test_gradient_norms_of_the_parts_make_up_the_total(pretrained: Path) -> None:
@@ -58,3 +60,36 @@ def test_calibration_error_against_a_count_by_hand(sweep: tuple[Path, str], mixe
         for b in bins.unique()
     )
     assert read_record(folder)["metrics"]["test/ece"] == pytest.approx(error, abs=1e-5)
+
+
+def test_the_curves_in_a_file_are_those_in_tensorboard(sweep: tuple[Path, str]) -> None:
+    folder = job(sweep[0], "trainable")
+    table: dict[str, list[float]] = {}
+    with (folder / "tables/curves.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            table.setdefault(row["tag"], []).append(float(row["value"]))
+    expected = scalars(folder)
+    del expected["epoch"]
+    assert table.keys() == expected.keys()
+    assert {"lambda/0", "lambda/2", "train/loss", "val/accuracy"} <= table.keys()
+    for tag, values in expected.items():
+        assert table[tag] == pytest.approx(values, rel=1e-5)
+
+
+def test_predictions_count_the_words_of_their_rows(sweep: tuple[Path, str], toy: ToyNews) -> None:
+    for split in ("train", "test"):
+        rows = toy.splits[split]
+        texts = dict(zip(rows["row"], rows["text"], strict=True))
+        table = pq.read_table(job(sweep[0], "frozen") / f"predictions/{split}.parquet").to_pylist()
+        for row in table[:50]:
+            (document,) = toy.tokenizer.encode([texts[row["row"]]])
+            assert row["words"] == len(document.words)
+            assert row["unknown"] == (document.ids == UNK).sum()
+        assert any(row["unknown"] for row in table)
+
+
+def test_the_sizes_of_the_parts_are_recorded(sweep: tuple[Path, str]) -> None:
+    for mixer, size in (("trainable", 4), ("learned", 3 * 32 * 64 + 64 + 64 * 3 + 3 + 1)):
+        found = read_record(job(sweep[0], mixer))["parameters"]
+        assert found["mixer"] == size
+        assert found["encoder"] > found["head"] > 0

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from elmo.splitting import Division, digests, divide
+from elmo.errors import ConfigError
+from elmo.splitting import Division, digests, divide, labelled
 
 Row = tuple[str, int]  # text, class from 0
 
@@ -66,3 +69,27 @@ def test_digests_are_equal_where_lower_cased_texts_are(one: str, other: str) -> 
     assert found.dtype.itemsize == 16
     for text, digest in ((one.swapcase(), found[1]), (other, found[2])):
         assert (digest == found[0]) == (text.lower() == one.lower())
+
+
+@pytest.mark.parametrize("share", [0.01, 0.1, 0.37, 1.0])
+def test_a_share_of_every_class_is_labelled(share: float) -> None:
+    labels = np.random.default_rng(1).choice(4, 1000, p=[0.7, 0.2, 0.09, 0.01])
+    rows = labelled(labels, share, seed=0)
+    assert (np.diff(rows) > 0).all()
+    for label in range(4):
+        expected = math.ceil(share * (labels == label).sum())
+        assert (labels[rows] == label).sum() == expected
+    assert np.array_equal(rows, labelled(labels, share, seed=0))
+    assert share == 1 or not np.array_equal(rows, labelled(labels, share, seed=1))
+
+
+def test_a_smaller_share_is_part_of_a_larger_one() -> None:
+    labels = np.random.default_rng(1).integers(0, 4, 1000)
+    few, more = (set(labelled(labels, share, seed=5)) for share in (0.03, 0.3))
+    assert few < more
+
+
+@pytest.mark.parametrize("share", [0, -0.1, 1.01, math.nan])
+def test_a_share_that_cannot_be_is_refused(share: float) -> None:
+    with pytest.raises(ConfigError, match="label_share is"):
+        labelled(np.zeros(3), share, seed=0)

@@ -17,18 +17,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     out = Path(args.output)
     if out.suffix != ".pdf":
         raise ConfigError(f"-o {out}: expected a name that ends in .pdf")
+    if args.keep and Path(args.keep).exists():
+        raise ConfigError(f"--keep {args.keep}: is there already; name a new folder")
 
     from elmo.report.collect import collect
+    from elmo.report.keep import keep
     from elmo.report.pages import to_pdf
     from elmo.report.paper import write
     from elmo.runs import atomic_writer, write_text
 
     folder = f"{out.stem}_figures"
     material = collect([Path(folder) for folder in args.folders], args.data)
-    cli.say(
-        f"{len(material.bilms)} biLMs, {len(material.classifiers)} settings of classifiers, "
-        f"{len(material.lines)} learning curves"
-    )
     paper = write(material, folder, Path(args.discussion) if args.discussion else None)
     pages = to_pdf(paper.text, paper.figures, folder)
     for name, svg in paper.figures.items():
@@ -37,9 +36,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     write_text(out.with_suffix(".md"), paper.text)
     with atomic_writer(out) as handle:
         handle.write(pages)
+    cli.say(
+        f"{len(material.bilms)} biLMs, {len(material.classifiers)} settings of classifiers, "
+        f"{len(material.lines)} learning curves"
+    )
     for section, reason in paper.missing:
         cli.say(f"left out: {section}: {reason}")
     cli.say(f"wrote {out}, {out.with_suffix('.md')}, {out.parent / folder}")
+    if args.keep:
+        keep(material, Path(args.keep))
+        cli.say(f"wrote {args.keep}: the figures of the runs, without models and texts")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -64,6 +70,12 @@ def _parser() -> argparse.ArgumentParser:
         default=str(DISCUSSION) if DISCUSSION.is_file() else None,
         help="Markdown to include where it was written of the same data; default: "
         "docs/discussion.md of the checkout",
+    )
+    parser.add_argument(
+        "--keep",
+        metavar="DIR",
+        help="a new folder for what the report is made of, to make it again from there: records, "
+        "test predictions, curves; no models, no texts, no paths",
     )
     return parser
 

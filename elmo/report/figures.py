@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 
 WIDTH = 6.3  # inches, of the text
 COLOURS = ("#1b4f8a", "#d1731e", "#3b8f5a", "#8a3b6e", "#6b6b6b", "#b59a1c", "#4aa3b8", "#a33b3b")
@@ -66,9 +66,9 @@ def pretraining(curves: Mapping[str, Mapping[str, Points]]) -> bytes:
                 label = f"{name}, {split}" if len(curves) > 1 else split
                 axes.plot(epochs, points[:, 1], line, color=colour, marker="o", label=label)
         axes.set(xlabel="epoch", ylabel="perplexity", yscale="log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
         axes.yaxis.set_major_formatter("{x:,g}")
-        axes.yaxis.set_minor_formatter("{x:,g}")
-        axes.tick_params(axis="y", which="minor", labelsize=7)
+        axes.yaxis.set_minor_formatter(NullFormatter())
         axes.legend()
         return _svg(figure)
 
@@ -126,7 +126,8 @@ def lambda_curves(runs: Mapping[str, Sequence[Mapping[str, Points]]]) -> bytes:
                     label = f"layer {layer}" if not number else None
                     axes.plot(points[:, 0], points[:, 1], color=COLOURS[index], alpha=0.6)
                     axes.plot([], [], color=COLOURS[index], label=label)
-            axes.set(title=mode, xlabel="step", ylim=(0, 1))
+            axes.set(title=mode, xlabel="step")
+            axes.set_ylim(bottom=0)
         panels[0].set_ylabel("lambda")
         panels[0].legend(fontsize=8)
         return _svg(figure)
@@ -206,7 +207,7 @@ def reliability(lines: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> bytes:
         return _svg(figure)
 
 
-def confusions(title: str, matrices: Mapping[str, np.ndarray], names: Sequence[str]) -> bytes:
+def confusions(matrices: Mapping[str, np.ndarray], names: Sequence[str]) -> bytes:
     """Confusion matrices of one setting side by side, coloured by the share of the true class.
 
     Args:
@@ -219,7 +220,7 @@ def confusions(title: str, matrices: Mapping[str, np.ndarray], names: Sequence[s
             axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
             axes.set_xticks(range(len(names)), names)
             axes.set_yticks(range(len(names)), names)
-            axes.set(xlabel="predicted", title=f"{title}, {split}")
+            axes.set(xlabel="predicted", title=split)
             for (true, predicted), share in np.ndenumerate(shares):
                 colour = "white" if share > 0.5 else "black"
                 text = f"{share:.1%}"

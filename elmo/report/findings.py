@@ -74,7 +74,7 @@ def against(
     return (
         "With the probabilities of all seeds averaged: "
         + "; ".join(told)
-        + f". p is corrected for {len(pairs)} tests."
+        + (f". p is corrected for {len(pairs)} tests." if len(pairs) > 1 else ".")
     )
 
 

@@ -137,6 +137,13 @@ def errors(material: Material, paper: Manuscript) -> None:
             "the rows of each group.",
             figures.by_group(panels),
         )
+    best = chosen[0]
+    paper.figure(
+        "confusion",
+        f"Confusion of {best.title} on train and test, share of the true class, all seeds "
+        "together; the matrices of all settings stand in the appendix.",
+        figures.confusions({split: best.confusion(split) for split in ("train", "test")}, names),
+    )
     lines = {
         one.title: _bins(outcomes[one.title])
         for one in chosen
@@ -202,7 +209,9 @@ def cost(material: Material, paper: Manuscript) -> None:
         record = one.setting.records[0]
         sizes = record.get("parameters", {})
         encoder = sizes.get("encoder", 0)
-        trained = sum(sizes.values()) - encoder if sizes else record.get("features", 0) * 4
+        classes = len(record["splits"]["train"]["per_class"])
+        linear = (record.get("features", 0) + 1) * classes
+        trained = sum(sizes.values()) - encoder if sizes else linear
         times = [float(r["seconds"]) for r in one.setting.records]
         _, threads, device = _times(record)
         line = [
@@ -239,15 +248,28 @@ def matrices(material: Material, paper: Manuscript) -> None:
     if not material.classifiers:
         return
     paper.heading("Confusion matrices")
-    paper.paragraph(
-        "Of every setting, on train and test, the sum over seeds: shares of the true class."
-    )
-    for index, one in enumerate(material.classifiers):
+    rows = []
+    names = list(material.classifiers[0].setting.records[0]["splits"]["train"]["per_class"])
+    for one in material.classifiers:
         splits = one.setting.records[0]["splits"]
-        found = {s: one.confusion(s) for s in ("train", "test") if s in splits}
-        names = list(splits["train"]["per_class"])
-        svg = figures.confusions(one.title, found, names)
-        paper.figure(f"confusion_{index + 1}", f"{one.title}.", svg)
+        shares = [_shares(one.confusion(s)) if s in splits else None for s in ("train", "test")]
+        for index, name in enumerate(names):
+            cells = [
+                f"{share[index, column]:.1f}" if share is not None else ""
+                for share in shares
+                for column in range(len(names))
+            ]
+            rows.append([one.title if not index else "", name, *cells])
+    paper.table(
+        "Confusion matrices of every setting on train and test: per cent of the true class, all "
+        "seeds together.",
+        ["setting", "true", *(f"{s}: {name}" for s in ("train", "test") for name in names)],
+        rows,
+    )
+
+
+def _shares(counts: np.ndarray) -> np.ndarray:
+    return 100 * counts / np.maximum(1, counts.sum(1, keepdims=True))
 
 
 def commands(material: Material, paper: Manuscript) -> None:

@@ -23,14 +23,17 @@ PREAMBLE = """
   above: 1.7em, below: 0.8em, sticky: true, text(12.5pt, it.body))
 #show heading.where(level: 3): it => block(
   above: 1.3em, below: 0.7em, sticky: true, text(10.5pt, it.body))
-#show raw: set text(font: "DejaVu Sans Mono", size: 0.78em)
+#show raw: set text(font: "DejaVu Sans Mono", size: 0.84em)
 #show table: set text(size: 8.2pt)
 #show table: set par(justify: false)
 #set table(stroke: none, inset: (x: 0.45em, y: 0.28em))
 #let caption(body) = block(above: 1.1em, below: 0.7em, sticky: true, text(size: 8.8pt, body))
 #let note(body) = block(above: 0.6em, below: 1.5em, text(size: 8.8pt, body))
-#let ruled(..arguments) = block(breakable: true, below: 1.5em, align(center, table(..arguments)))
+#let ruled(breakable, ..arguments) = block(
+  width: 100%, breakable: breakable, below: 1.5em, align(center, table(..arguments)))
 """
+
+LONG = 25  # rows of a table that may be cut by the end of a page
 
 Links = Mapping[str, bytes]
 
@@ -162,4 +165,5 @@ def _table(tokens: list[Token]) -> str:
         *cells,
         "table.hline(stroke: 0.8pt)",
     ]
-    return f"#ruled({', '.join(parts)})\n\n"
+    long = len(cells) > LONG * len(header)
+    return f"#ruled({str(long).lower()}, {', '.join(parts)})\n\n"

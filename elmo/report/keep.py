@@ -1,0 +1,82 @@
+"""Keep what a report is made of, without models, texts and the paths of a machine."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from elmo.report.collect import NEIGHBOURS, Classifier, Material, curves
+from elmo.resume import RUN_FILE
+from elmo.runs import NOT_COMPARED, atomic_writer, write_json, write_text
+
+TAGS = re.compile(r"(train|val)/perplexity|(train|val)/(loss|accuracy)|lambda/\d+")
+PLACES = ("bilm_path=", "data.dir=", "output_dir=", "cache_dir=", "embedding.path=", "hydra.")
+
+
+def keep(material: Material, folder: Path) -> None:
+    """Copy the runs of a report into a new folder, from which the same report can be made.
+
+    Runs with few labels come without predictions, which the report does not need of them.
+    """
+    for index, run in enumerate(material.bilms):
+        _keep_run(run.folder, run.record, folder / f"bilm-{index}", predictions=False)
+    few = [one for line in material.lines.values() for one in line if one.share < 1]
+    for one in [*material.classifiers, *few]:
+        for source, record in zip(one.setting.folders, one.setting.records, strict=True):
+            target = folder / _name(one) / f"seed-{record['settings']['seed']}"
+            _keep_run(source, record, target, predictions=one.share == 1)
+    for index, study in enumerate(material.neighbours):
+        write_json(folder / f"senses-{index}" / NEIGHBOURS, study)
+
+
+def _name(classifier: Classifier) -> str:
+    share = "" if classifier.share == 1 else f"-{classifier.share:g}-of-labels"
+    return re.sub(r"[^a-z0-9.]+", "-", f"{classifier.title}{share}".lower()).strip("-")
+
+
+def _keep_run(source: Path, record: dict[str, Any], target: Path, predictions: bool) -> None:
+    settings = _without_places(record["settings"])
+    write_json(target / "metrics.json", {**record, "settings": settings})
+    if (source / RUN_FILE).is_file():
+        start = json.loads((source / RUN_FILE).read_text())
+        overrides = [item for item in start["overrides"] if not item.startswith(PLACES)]
+        kept = {"script": start["script"], "overrides": overrides}
+        bilm = start["settings"].get("bilm_sha256")
+        write_json(target / RUN_FILE, {**kept, "settings": {"bilm_sha256": bilm}})
+    points = {tag: found for tag, found in curves(source).items() if TAGS.fullmatch(tag)}
+    if points:
+        text = io.StringIO()
+        table = csv.writer(text)
+        table.writerow(["tag", "step", "value"])
+        for tag, found in points.items():
+            table.writerows([tag, f"{step:g}", f"{value:.6g}"] for step, value in found)
+        write_text(target / "tables" / "curves.csv", text.getvalue())
+    file = source / "predictions" / "test.parquet"
+    if predictions and file.is_file():
+        rows = pq.read_table(file)
+        chances = [name for name in rows.column_names if name.startswith("p(")]
+        others = [name for name in rows.column_names if name not in chances]
+        with atomic_writer(target / "predictions" / file.name) as handle:
+            pq.write_table(
+                rows,
+                handle,
+                compression="zstd",
+                use_dictionary=others,
+                use_byte_stream_split=chances,  # floats compress by a third
+            )
+
+
+def _without_places(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Settings without where things lie and how they are run."""
+    return {
+        key: _without_places(value, f"{prefix}{key}.") if isinstance(value, dict) else value
+        for key, value in settings.items()
+        if prefix + key not in NOT_COMPARED
+    }
