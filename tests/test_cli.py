@@ -14,12 +14,12 @@ import pytest
 from conftest import ROOT
 
 COMMANDS = sorted(
-    file.stem
-    for file in (ROOT / "elmo").glob("*.py")
+    file.stem if file.stem != "__main__" else file.parent.name
+    for file in [*(ROOT / "elmo").glob("*.py"), *(ROOT / "elmo").glob("*/__main__.py")]
     if "cli.run(main)" in file.read_text() and file.stem != "cli"
 )
 
-WITH_A_MODEL = [name for name in COMMANDS if name != "compare"]
+WITH_A_MODEL = [name for name in COMMANDS if name not in ("compare", "report")]
 
 
 def finished(*command: str) -> subprocess.CompletedProcess[str]:
@@ -56,6 +56,7 @@ def test_without_a_model_one_line_says_what_to_do(name: str, tmp_path: Path) -> 
         "generate": ["the bank"],
         "neighbours": ["the [bank]"],
         "predict": ["the bank"],
+        "senses": [],
     }
     result = finished("-m", f"elmo.{name}", *arguments[name], "--output-dir", str(tmp_path))
     assert result.returncode == 1
