@@ -13,7 +13,7 @@ from elmo.errors import ArtifactError, ConfigError
 if TYPE_CHECKING:
     from elmo.ambiguity import Study
 
-WORDS = "apple,bank,sun,giant,oracle,shell,court,pitch,star,drive,charge,strike,cell,virus,chip,net"
+WORDS = "pitch,sun,virus,star,drive,bank,charge,strike,court,apple,cell,chip,net,giant,oracle,shell"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -126,8 +126,7 @@ def lambda_curves(runs: Mapping[str, Sequence[Mapping[str, Points]]]) -> bytes:
                     label = f"layer {layer}" if not number else None
                     axes.plot(points[:, 0], points[:, 1], color=COLOURS[index], alpha=0.6)
                     axes.plot([], [], color=COLOURS[index], label=label)
-            axes.set(title=mode, xlabel="step")
-            axes.set_ylim(bottom=0)
+            axes.set(title=mode, xlabel="step", ylim=(0, 1))
         panels[0].set_ylabel("lambda")
         panels[0].legend(fontsize=8)
         return _svg(figure)

@@ -20,7 +20,8 @@ from elmo.report.writing import Manuscript, number
 from elmo.resume import RUN_FILE
 from elmo.significance import averaged
 
-SHOWN = 3  # neighbours in a cell
+OCCURRENCES = 10  # whose neighbours are shown
+SHOWN = 3  # of each, in a cell
 WORDS = (0, 20, 30, 40, 60)  # where groups of lengths begin
 UNKNOWN = (0.0, 1e-9, 0.03, 0.06)  # and of unknown shares
 OWN_OPTIONS = ("threads", "trainer.enable_progress_bar", "hydra.", "output_dir", "cache_dir")
@@ -54,7 +55,7 @@ def neighbours(material: Material, paper: Manuscript) -> None:
             cells = [_near(best) for best in query["neighbours"]]
             key = (query["word"], query["row"], query["class"])
             lines.append((key, NAMES.get(name, name), cells))
-    keys = list(dict.fromkeys(key for key, _, _ in lines))[:12]
+    keys = list(dict.fromkeys(key for key, _, _ in lines))[:OCCURRENCES]
     columns = [
         (name, layer)
         for name, found in study["encoders"].items()
@@ -233,7 +234,7 @@ def cost(material: Material, paper: Manuscript) -> None:
         "weights of the linear classifier are counted."
     )
     header = ["setting", "trained parameters", "frozen", "seconds", "threads", "device"]
-    paper.table("Size and time.", header, rows)
+    paper.table("Size and time; frozen are the numbers of the encoder.", header, rows)
 
 
 def _times(record: dict[str, Any]) -> list[str]:
@@ -252,18 +253,17 @@ def matrices(material: Material, paper: Manuscript) -> None:
     names = list(material.classifiers[0].setting.records[0]["splits"]["train"]["per_class"])
     for one in material.classifiers:
         splits = one.setting.records[0]["splits"]
-        shares = [_shares(one.confusion(s)) if s in splits else None for s in ("train", "test")]
+        shares = [_shares(one.confusion(s)) for s in ("train", "test") if s in splits]
         for index, name in enumerate(names):
             cells = [
-                f"{share[index, column]:.1f}" if share is not None else ""
-                for share in shares
+                " / ".join(f"{share[index, column]:.1f}" for share in shares)
                 for column in range(len(names))
             ]
             rows.append([one.title if not index else "", name, *cells])
     paper.table(
-        "Confusion matrices of every setting on train and test: per cent of the true class, all "
+        "Confusion matrices of every setting: per cent of the true class on train / on test, all "
         "seeds together.",
-        ["setting", "true", *(f"{s}: {name}" for s in ("train", "test") for name in names)],
+        ["setting", "true", *names],
         rows,
     )
 

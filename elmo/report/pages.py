@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -12,13 +11,15 @@ import typst
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from elmo.errors import DataError
+
 PREAMBLE = """
 #set document(title: TITLE)
 #set page(paper: "a4", margin: (x: 2.5cm, top: 2.4cm, bottom: 2.4cm), numbering: "1")
 #set text(font: "Libertinus Serif", size: 10pt, lang: "en")
 #set par(justify: true, leading: 0.58em, spacing: 0.85em)
 #set heading(numbering: none)
-#show heading.where(level: 1): it => align(center, block(below: 1.4em, text(17pt, it.body)))
+#show heading.where(level: 1): it => align(center, block(below: 1.4em, text(15pt, it.body)))
 #show heading.where(level: 2): it => block(
   above: 1.7em, below: 0.8em, sticky: true, text(12.5pt, it.body))
 #show heading.where(level: 3): it => block(
@@ -27,10 +28,13 @@ PREAMBLE = """
 #show table: set text(size: 8.2pt)
 #show table: set par(justify: false)
 #set table(stroke: none, inset: (x: 0.45em, y: 0.28em))
-#let caption(body) = block(above: 1.1em, below: 0.7em, sticky: true, text(size: 8.8pt, body))
-#let note(body) = block(above: 0.6em, below: 1.5em, text(size: 8.8pt, body))
-#let ruled(breakable, ..arguments) = block(
-  width: 100%, breakable: breakable, below: 1.5em, align(center, table(..arguments)))
+#let caption(body) = block(below: 0.7em, sticky: true, text(size: 8.8pt, body))
+#let ruled(breakable, body, ..arguments) = block(
+  width: 100%, breakable: breakable, above: 1.2em, below: 1.6em,
+  { caption(body); align(center, table(..arguments)) })
+#let shown(picture, body) = block(
+  width: 100%, breakable: false, above: 1.4em, below: 1.6em,
+  { picture; v(0.6em, weak: true); text(size: 8.8pt, body) })
 """
 
 LONG = 25  # rows of a table that may be cut by the end of a page
@@ -46,7 +50,7 @@ def to_pdf(markdown: str, figures: Links, folder: str) -> bytes:
         folder: where the Markdown says that they lie.
     """
     title = re.search("^# (.*)$", markdown, re.MULTILINE)
-    head = PREAMBLE.replace("TITLE", json.dumps(title[1] if title else ""))
+    head = PREAMBLE.replace("TITLE", _string(title[1] if title else ""))
     body = "".join(_blocks(MarkdownIt().enable("table").parse(markdown), folder))
     files: Any = {"main.typ": (head + body).encode(), **figures}
     return typst.compile(files, timestamp=datetime.fromtimestamp(0, UTC), ignore_system_fonts=True)
@@ -54,7 +58,12 @@ def to_pdf(markdown: str, figures: Links, folder: str) -> bytes:
 
 def _text(plain: str) -> str:
     """As a string of Typst, so that no character of it is markup."""
-    return f"#{json.dumps(plain, ensure_ascii=False)};"
+    return f"#{_string(plain)};"
+
+
+def _string(plain: str) -> str:
+    escaped = plain.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def _inline(tokens: list[Token]) -> str:
@@ -62,49 +71,71 @@ def _inline(tokens: list[Token]) -> str:
     for token in tokens:
         match token.type:
             case "text":
-                found.append(_text(token.content))
+                if token.content:
+                    found.append(_text(token.content))
             case "softbreak" | "hardbreak":
                 found.append(" ")
             case "code_inline":
-                found.append(f"#raw({json.dumps(token.content, ensure_ascii=False)});")
+                found.append(f"#raw({_string(token.content)});")
             case "strong_open":
                 found.append("#strong[")
             case "em_open":
                 found.append("#emph[")
             case "link_open":
-                found.append(f"#link({json.dumps(token.attrGet('href'))})[")
+                found.append(f"#link({_string(str(token.attrGet('href')))})[")
             case "strong_close" | "em_close" | "link_close":
                 found.append("];")
             case other:
-                raise ValueError(f"a report has no {other}")
+                raise _not_set(other)
     return "".join(found)
 
 
 def _blocks(tokens: list[Token], folder: str) -> Iterator[str]:
-    """The blocks of a document; what it holds is in the hands of `elmo.report.writing`."""
+    """The blocks of a document; what it holds is in the hands of `elmo.report.writing`.
+
+    A table and the caption above it stay on one page, as do a figure and the caption below it.
+    """
     position = 0
+    caption = image = ""
     while position < len(tokens):
         token = tokens[position]
+        end = _end(tokens, position)
+        inside = tokens[position + 1 : end]
         match token.type:
             case "heading_open":
-                yield f"{'=' * int(token.tag[1:])} {_inline(_children(tokens[position + 1]))}\n\n"
-                position += 3
+                yield f"{'=' * int(token.tag[1:])} {_inline(_children(inside[0]))}\n\n"
             case "paragraph_open":
-                yield _paragraph(_children(tokens[position + 1]), folder)
-                position += 3
+                children = _children(inside[0])
+                if children and children[0].type == "image":
+                    image = _image(children[0], folder)
+                elif (text := _inline(children)).startswith('#strong[#"Table'):
+                    caption = text
+                elif image:
+                    yield f"#shown({image}, [{text}])\n\n"
+                    image = ""
+                else:
+                    yield f"{text}\n\n"
             case "bullet_list_open":
-                end = _end(tokens, position)
-                yield from _list(tokens[position + 1 : end])
-                position = end + 1
+                yield from (f"- {_inline(_children(t))}\n" for t in inside if t.type == "inline")
+                yield "\n"
             case "table_open":
-                end = _end(tokens, position)
-                yield _table(tokens[position + 1 : end])
-                position = end + 1
+                yield _table(inside, caption)
+                caption = ""
             case "fence":
-                yield f"#raw({json.dumps(token.content.strip())}, block: true)\n\n"
-                position += 1
+                yield f"#raw({_string(token.content.strip())}, block: true)\n\n"
+            case "html_block":  # a comment
+                pass
             case other:
-                raise ValueError(f"a report has no {other}")
+                raise _not_set(other)
+        position = end + 1
+
+
+def _not_set(kind: str) -> DataError:
+    return DataError(
+        f"the Markdown of a report has no {kind.removesuffix('_open')}; expected headings, "
+        "paragraphs, lists with dashes, tables, figures, blocks of code, `code`, *emphasis*, "
+        "**strong** and links"
+    )
 
 
 def _children(token: Token) -> list[Token]:
@@ -112,7 +143,9 @@ def _children(token: Token) -> list[Token]:
 
 
 def _end(tokens: list[Token], start: int) -> int:
-    """Where the block that opens at `start` closes."""
+    """Where the block that opens at `start` closes; a block of one token is its own end."""
+    if not tokens[start].type.endswith("_open"):
+        return start
     close = tokens[start].type.replace("_open", "_close")
     return next(
         index
@@ -121,28 +154,12 @@ def _end(tokens: list[Token], start: int) -> int:
     )
 
 
-def _paragraph(children: list[Token], folder: str) -> str:
-    if children and children[0].type == "image":
-        file = str(children[0].attrGet("src")).removeprefix(f"{folder}/")
-        alt = json.dumps(children[0].content)
-        image = f"image({json.dumps(file)}, width: 100%, alt: {alt})"
-        return f"#block(sticky: true, above: 1.4em, {image})\n\n"
-    text = _inline(children)
-    if text.startswith('#strong[#"Table'):
-        return f"#caption[{text}]\n\n"
-    if text.startswith('#strong[#"Figure'):
-        return f"#note[{text}]\n\n"
-    return f"{text}\n\n"
+def _image(token: Token, folder: str) -> str:
+    file = str(token.attrGet("src")).removeprefix(f"{folder}/")
+    return f"image({_string(file)}, width: 100%, alt: {_string(token.content)})"
 
 
-def _list(tokens: list[Token]) -> Iterator[str]:
-    for token in tokens:
-        if token.type == "inline":
-            yield f"- {_inline(_children(token))}\n"
-    yield "\n"
-
-
-def _table(tokens: list[Token]) -> str:
+def _table(tokens: list[Token], caption: str) -> str:
     header: list[str] = []
     cells: list[str] = []
     aligns: list[str] = []
@@ -155,15 +172,15 @@ def _table(tokens: list[Token]) -> str:
             if token.type == "th_open":
                 style = str(token.attrGet("style") or "")
                 aligns.append("right" if style.endswith("right") else "left")
-    head = ", ".join(f"strong({cell})" for cell in header)
     parts = [
+        str(len(cells) > LONG * len(header)).lower(),
+        f"[{caption}]",
         f"columns: {len(header)}",
         f"align: ({', '.join(aligns)},)",
         "table.hline(stroke: 0.8pt)",
-        f"table.header({head})",
+        f"table.header({', '.join(f'strong({cell})' for cell in header)})",
         "table.hline(stroke: 0.4pt)",
         *cells,
         "table.hline(stroke: 0.8pt)",
     ]
-    long = len(cells) > LONG * len(header)
-    return f"#ruled({str(long).lower()}, {', '.join(parts)})\n\n"
+    return f"#ruled({', '.join(parts)})\n\n"

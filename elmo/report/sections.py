@@ -107,7 +107,7 @@ def pretraining(material: Material, paper: Manuscript) -> None:
                 "train": scalars["train/perplexity"],
                 "validation": scalars["val/perplexity"],
             }
-    header = ["", "split", *(f"perplexity {direction}" for direction in DIRECTIONS)]
+    header = ["", "split", *DIRECTIONS]
     header += ["top-1", "top-5", "precision", "recall", "F1"]
     rows = []
     for name, run in zip(names, material.bilms, strict=True):
@@ -129,7 +129,12 @@ def pretraining(material: Material, paper: Manuscript) -> None:
         "sample of rows, with dropout off. Precision, recall and F1 are means over the words that "
         "occur as targets, most of which are rare."
     )
-    paper.table("The language model at its best epoch on validation.", header, rows)
+    paper.table(
+        "The language model at its best epoch on validation: perplexity forward, backward and of "
+        "both together; top-1 and top-5 accuracy and the macro scores of both.",
+        header,
+        rows,
+    )
     if found:
         paper.figure(
             "pretraining",

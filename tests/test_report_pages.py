@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+import typst
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from elmo.errors import DataError
+from elmo.report.pages import _string, to_pdf
+from elmo.report.writing import Manuscript, _numeric, number, with_deviation
+
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="10" height="10"></svg>'
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), max_size=30))
+def test_a_string_is_read_by_typst_as_it_is(text: str) -> None:
+    assert json.loads(typst.eval(b"", _string(text))) == text
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.text('#*_`$@<>[]{}()\\"/=~-+|!&% \té', max_size=20))
+def test_no_text_is_markup_for_typst(text: str) -> None:
+    paper = Manuscript("figures")
+    paper.heading("Title", level=1)
+    paper.table("Cells.", ["a", "b"], [[f"x{text}", "1"], ["y", f"`{text.replace('`', '')}x`"]])
+    assert to_pdf(paper.text, {}, "figures").startswith(b"%PDF")
+
+
+def test_all_that_a_report_has_is_set() -> None:
+    paper = Manuscript("figures")
+    paper.heading("Title", level=1)
+    paper.paragraph("One *emphasis*, **strong**, `code` and [a link](https://example.org).", "")
+    paper.items(["first", "second `item`"])
+    paper.include("<!-- a comment -->\n\n### By hand\n\n```\npython train_lm.py\n```\n")
+    paper.table("Of `x`.", ["name", "value"], [["a | b", "1"], ["c", ""]])
+    paper.figure("some_figure", "A caption.", SVG)
+    pages = to_pdf(paper.text, paper.figures, "figures")
+    assert pages.startswith(b"%PDF")
+    assert pages == to_pdf(paper.text, paper.figures, "figures")
+    assert "| a / b | 1 |" in paper.text
+    assert "| :--- | ---: |" in paper.text
+
+
+@pytest.mark.parametrize("markdown", ["1. numbered", "> quoted", "text ![x](figures/x.svg) text"])
+def test_other_markdown_is_one_clear_error(markdown: str) -> None:
+    with pytest.raises(DataError, match=r"the Markdown of a report has no .*; expected headings"):
+        to_pdf(f"# Title\n\n{markdown}\n", {}, "figures")
+
+
+def test_numbers() -> None:
+    assert number(1234.5678, 2) == "1,234.57"
+    assert number(float("nan")) == ""
+    assert with_deviation(0.9, 0.012) == "0.9000 ± 0.0120"
+    assert with_deviation(0.9, float("nan")) == "0.9000"
+    for cell, numeric in (("0.9 ± 0.1", True), ("< 0.001", True), ("12 / 3", True), ("a1", False)):
+        assert _numeric(cell) == numeric
