@@ -87,11 +87,18 @@ def study(encoder: Encoder, corpus: Corpus, words: Sequence[str], count: int) ->
 def _occurrences(
     encoder: Encoder, texts: list[str], labels: list[int], words: Sequence[str]
 ) -> dict[str, list[Occurrence]]:
-    """The first occurrence of each word in each description that has it."""
+    """The first occurrence of each word in each description that has it.
+
+    A description that occurs twice counts once: it would be its own nearest.
+    """
     known = encoder.tokenizer.words
     wanted = set(words)
     found: dict[str, list[Occurrence]] = {word: [] for word in words}
+    before: set[str] = set()
     for document, ids in enumerate(token_ids(encoder, texts)):
+        if texts[document].lower() in before:
+            continue
+        before.add(texts[document].lower())
         seen = [known[index] for index in ids]
         for word in wanted & set(seen):
             found[word].append(Occurrence(document, seen.index(word), labels[document]))

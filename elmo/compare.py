@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from elmo import cli
+from elmo.errors import DataError
 
 if TYPE_CHECKING:
     from elmo.significance import Comparison, Summary
@@ -21,7 +22,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from elmo.significance import compare, summarise
 
     settings = gather([Path(folder) for folder in args.folders], args.data)
-    outcomes = {setting.name: setting.outcomes(args.split) for setting in settings}
+    outcomes = {}
+    for setting in settings:
+        try:
+            outcomes[setting.name] = setting.outcomes(args.split)
+        except DataError as error:
+            if len(settings) == 1:
+                raise
+            cli.say(f"left out: {setting.name}: {error}")
+    if not outcomes:
+        raise DataError(f"no setting has predictions of the {args.split} split")
     summaries = {name: summarise(runs) for name, runs in outcomes.items()}
     names = sorted(outcomes, key=lambda name: -summaries[name].mean)
     pairs = compare([outcomes[name] for name in names])
@@ -74,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
 
 SETTINGS = ("setting", "seeds", "accuracy", "± over seeds", "95 % interval", "seeds together")
 TESTS = "McNemar's exact test, p corrected for the number of pairs (Holm)"
-PAIRS = ("one", "other", "difference", "rows only one / other has right", "p")
+PAIRS = ("one", "other", "difference", "seeds", "rows only one / other has right", "p")
 
 
 def _setting(name: str, summary: Summary) -> list[str]:
@@ -94,6 +104,7 @@ def _pair(names: Sequence[str], pair: Comparison) -> list[str]:
         names[pair.one],
         names[pair.other],
         f"{100 * pair.difference:+.2f} points",
+        str(pair.seeds or "all"),
         f"{pair.only_one} / {pair.only_other}",
         p,
     ]

@@ -21,7 +21,7 @@ from elmo.batches import Batch, EpochOrder, ResumableLoader, TokenBudgetBatches,
 from elmo.cache import cached
 from elmo.corpora import BLOCK, Corpus, column, texts_of
 from elmo.errors import ConfigError
-from elmo.splitting import labelled
+from elmo.splitting import check_share, labelled
 from elmo.text import EOS, UNK, WordTokenizer
 
 log = logging.getLogger(__name__)
@@ -291,7 +291,7 @@ class ClassificationData(TokenData):
     """
 
     def __init__(self, label_share: float = 1.0, **arguments: Any) -> None:
-        labelled(np.zeros(1), label_share, seed=0)
+        check_share(label_share)
         super().__init__(**arguments)
         self.label_share = label_share
 

@@ -51,6 +51,10 @@ class FinishedRun(NamedTuple):
     def is_classifier(self) -> bool:
         return not {"encoder", "classifier"}.isdisjoint(self.record.get("choices", {}))
 
+    @property
+    def is_tested(self) -> bool:
+        return "test/accuracy" in self.record["metrics"]
+
 
 def finished_runs(folders: Sequence[Path]) -> list[FinishedRun]:
     """All finished runs below some folders, in the order of their paths.
@@ -132,20 +136,30 @@ def gather(folders: Sequence[Path], data: str | None = None) -> list[Setting]:
 def settings_of(runs: Sequence[FinishedRun]) -> list[Setting]:
     """Runs that differ in their seeds alone are one setting, named by what tells it apart.
 
-    Of runs that are alike in their seeds, too, the last by the name of its folder counts.
+    Of runs that are alike in their seeds, too, one counts: of those that were evaluated on the test
+    split, where there are any, the last by the name of its folder.
     """
     groups: dict[str, dict[str, FinishedRun]] = {}
     for run in runs:
         settings = run.record["settings"]
         settings["bilm"] = _bilm_of(run.folder)
         key = json.dumps([_choices(run.record), _plain(settings)], sort_keys=True)
-        groups.setdefault(key, {})[json.dumps(compared(settings), sort_keys=True)] = run
-    alike = [list(group.values()) for group in groups.values()]
+        group = groups.setdefault(key, {})
+        seeds = json.dumps(compared(settings), sort_keys=True)
+        if seeds not in group or run.is_tested or not group[seeds].is_tested:
+            group[seeds] = run
+    # Not by path: where runs lie does not change what is said of them.
+    alike = [sorted(group.values(), key=_seeds) for group in groups.values()]
     names = _names([group[0].record for group in alike])
     return [
         Setting(name, [run.folder for run in group], [run.record for run in group])
         for name, group in zip(names, alike, strict=True)
     ]
+
+
+def _seeds(run: FinishedRun) -> list[tuple[str, Any]]:
+    settings = compared(run.record["settings"])
+    return sorted((key, settings[key]) for key in settings if key.rpartition(".")[2] == "seed")
 
 
 def _choices(record: dict[str, Any]) -> dict[str, str]:
@@ -204,7 +218,7 @@ def read_outcome(folder: Path, record: dict[str, Any], split: str) -> Outcome:
     """
     file = folder / "predictions" / f"{split}.parquet"
     if not file.is_file():
-        raise DataError(f"{file}: no such file; the run was made with evaluate_test=false")
+        raise DataError(f"{file}: no such file; the run kept no predictions of the {split} split")
     table = pq.read_table(file)
     columns = [name for name in table.column_names if name.startswith("p(")]
     return Outcome(

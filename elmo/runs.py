@@ -36,8 +36,9 @@ NOT_COMPARED = {
     *(
         "data.dir",
         "data.cache_dir",
-        "store.folder",
-        "store.max_gigabytes",
+        "store",
+        "threads",
+        "resume",
         "encoder.bilm_path",
         "encoder.output_dir",
         "embedding.path",
@@ -210,6 +211,14 @@ class Run:
 def read_record(run_dir: Path) -> dict[str, Any]:
     """The content of a run's `metrics.json`."""
     return json.loads((run_dir / "metrics.json").read_text())
+
+
+def is_place(override: str) -> bool:
+    """Whether an override such as `data.dir=FOLDER` says where or how a run goes."""
+    key = override.partition("=")[0].lstrip("+~")
+    if key == "experiment":  # what it sets is not typed
+        return False
+    return any(key == name or key.startswith(f"{name}.") for name in (*NOT_COMPARED, "hydra"))
 
 
 def compared(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

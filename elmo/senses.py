@@ -40,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise ArtifactError(f"{folder}: no metrics.json in it; expected a run folder")
         name = read_record(folder)["choices"].get("encoder", "elmo")
         cli.say(f"{name}: searching the validation split of data={corpus.name}")
+        if name in dict(found):
+            name = f"{name} {folder.name}"
         found.append((name, study(encoder, corpus, words, args.count)))
     passed_by = [word for word in words if word not in found[0][1].words]
     if passed_by:

@@ -34,6 +34,7 @@ class Comparison(NamedTuple):
 
     one: int
     other: int
+    seeds: int  # that both have and that are averaged; 0 where all of each are, for want of such
     difference: float  # of the accuracies, one minus other
     only_one: int  # rows that `one` alone has right
     only_other: int
@@ -86,27 +87,47 @@ def compare(
 ) -> list[Comparison]:
     """Pairs of settings, the p-values corrected for their number (Holm 1979).
 
+    Of a pair the seeds are averaged that both have: a mean of five would be ahead of a mean of two
+    for being one. Where they share none, or a seed stands for several runs, all are averaged.
+
     Args:
         pairs: which, by position; None takes every pair.
     """
-    together = [averaged(outcomes) for outcomes in settings]
-    correct = [outcome.correct for outcome in together]
+    for outcomes in settings:
+        averaged(outcomes)  # of the same rows
     found: list[Comparison] = []
-    for one, other in combinations(range(len(correct)), 2) if pairs is None else pairs:
-        averaged([together[one], together[other]])  # of the same rows
+    for one, other in combinations(range(len(settings)), 2) if pairs is None else pairs:
+        both = _of_common_seeds(settings[one], settings[other])
+        first, second = (averaged(outcomes) for outcomes in both)
+        averaged([first, second])  # of the same rows
         table = np.array(
             [
-                [(correct[one] == a) & (correct[other] == b) for b in (True, False)]
+                [(first.correct == a) & (second.correct == b) for b in (True, False)]
                 for a in (True, False)
             ]
         ).sum(-1)
         p = mcnemar(table, exact=True).pvalue
-        difference = correct[one].mean() - correct[other].mean()
+        difference = float(first.correct.mean() - second.correct.mean())
+        seeds = len(both[0]) if _seeds(both[0]) == _seeds(both[1]) else 0
         only_one, only_other = int(table[0, 1]), int(table[1, 0])
-        found.append(Comparison(one, other, float(difference), only_one, only_other, p, p))
+        found.append(Comparison(one, other, seeds, difference, only_one, only_other, p, p))
     if not found:
         return []
     corrected = multipletests([pair.p for pair in found], method="holm")[1]
     return [
         pair._replace(corrected=float(value)) for pair, value in zip(found, corrected, strict=True)
     ]
+
+
+def _seeds(outcomes: Sequence[Outcome]) -> list[int]:
+    return sorted(outcome.seed for outcome in outcomes)
+
+
+def _of_common_seeds(
+    one: Sequence[Outcome], other: Sequence[Outcome]
+) -> tuple[Sequence[Outcome], Sequence[Outcome]]:
+    common = set(_seeds(one)) & set(_seeds(other))
+    unique = all(len(set(_seeds(outcomes))) == len(outcomes) for outcomes in (one, other))
+    if not common or not unique:
+        return one, other
+    return [o for o in one if o.seed in common], [o for o in other if o.seed in common]

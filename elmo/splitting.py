@@ -83,11 +83,19 @@ def labelled(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
     Raises:
         ConfigError: the share is not above 0 and at most 1.
     """
-    if not 0 < share <= 1:
-        raise ConfigError(f"label_share is {share}; expected more than 0 and at most 1")
+    check_share(share)
     random = np.random.default_rng(seed)
     chosen = []
     for label in np.unique(labels):
         rows = random.permutation(np.flatnonzero(labels == label))
         chosen.append(rows[: math.ceil(share * len(rows))])
     return np.sort(np.concatenate(chosen))
+
+
+def check_share(share: float) -> None:
+    """
+    Raises:
+        ConfigError: a share of the labels that cannot be.
+    """
+    if not 0 < share <= 1:
+        raise ConfigError(f"label_share is {share}; expected more than 0 and at most 1")

@@ -15,7 +15,7 @@ from elmo.classifier import SplitResult
 from elmo.corpora import Corpus, column, texts_of
 from elmo.errors import ConfigError
 from elmo.metrics import classification_metrics, per_class_metrics
-from elmo.splitting import labelled
+from elmo.splitting import check_share, labelled
 from elmo.task import PREFIX
 
 
@@ -37,7 +37,7 @@ class TfidfClassifier:
         label_share: float = 1.0,
         seed: int = 0,
     ) -> None:
-        labelled(np.zeros(1), label_share, seed)
+        check_share(label_share)
         for name, value in (("longest", longest), ("min_count", min_count)):
             if value < 1:
                 raise ConfigError(f"features.{name} is {value}; expected 1 or more")

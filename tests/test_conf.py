@@ -98,10 +98,10 @@ def test_keys_are_arguments_of_the_class(
     assert {key for key in node if not key.startswith("_")} <= taken
 
 
-@pytest.mark.parametrize(("job", "group", "name"), CASES)
+@pytest.mark.parametrize(
+    ("job", "group", "name"), [case for case in CASES if case[1] not in ("experiment", "labels")]
+)
 def test_file_instantiates(composed: Composer, job: str, group: str, name: str) -> None:
-    if group in ("experiment", "labels"):
-        return
     node = composed(job, f"{group}={name}")[group]
     if group == "trainer" and node.accelerator == "gpu" and not torch.cuda.is_available():
         return

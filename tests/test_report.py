@@ -8,6 +8,7 @@ import shutil
 from functools import partial
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from conftest import error_line
@@ -81,8 +82,9 @@ def test_findings_are_those_of_the_runs(whole: Path) -> None:
     assert "ELMo, learned, mixer.learn_gamma=True puts the most weight on layer 2" in text
     assert "ELMo, layer 1 0.7500, ELMo, layer 2 0.6500, ELMo, layer 0 0.5000" in text
     for mode in ("trainable", "frozen", "learned"):
-        assert f"2.00 points more with `{mode}` (3 seeds)" in text
-    assert "10.00 points ahead of Word2Vec at 1% of the labels" in text
+        assert f"2.00 points more with `{mode}` (3 seeds, deviation 0.00 points)" in text
+    assert "10.00 points ahead of Word2Vec at 1 %, 10.00 points ahead of Word2Vec at 10 %" in text
+    assert "Between the best draw" in text
     assert "layer 2 of ELMo comes to 0.700" in text
     assert "World and Sports for one another" in text
 
@@ -113,12 +115,12 @@ def test_the_test_split_chooses_nothing(tmp_path: Path, monkeypatch: pytest.Monk
     assert "layer_norm=False" not in section
 
 
-MISSING = {
-    "Pretraining": "lm",
-    "What each layer is worth": "layer-*",
-    "Learning curve": "few-*",
-    "Gamma on and off": "*-False-*",
-    "Accuracy against the draw of frozen lambdas": "frozen-*",
+MISSING = {  # the runs without which a part is missing, and how that part would begin
+    "Pretraining": ("lm", "## Pretraining"),
+    "What each layer is worth": ("layer-*", "## What each layer is worth"),
+    "Learning curve": ("few-*", "## Learning curve"),
+    "Gamma on and off": ("*-False-*", "A learned gamma gives"),
+    "Accuracy against the draw of frozen lambdas": ("frozen-*", "Between the best draw"),
 }
 
 
@@ -128,10 +130,11 @@ def test_what_has_no_runs_is_left_out_and_named(
 ) -> None:
     some = tmp_path / "some"
     shutil.copytree(runs, some)
-    for folder in some.glob(MISSING[section]):
+    pattern, beginning = MISSING[section]
+    for folder in some.glob(pattern):
         shutil.rmtree(folder)
     text = undrawn(some, monkeypatch)
-    assert f"## {section}\n" not in text
+    assert beginning not in text
     assert f"- {section}: " in text.partition("## What is not in this report")[2]
 
 
@@ -143,13 +146,112 @@ def test_one_run_alone_makes_a_report(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "one seed" in text
 
 
-def test_a_run_without_the_test_split_is_told_by_its_validation(tmp_path: Path) -> None:
-    write_classifier(tmp_path / "run", 0.7)
-    shutil.rmtree(tmp_path / "run/predictions")
-    record = json.loads((tmp_path / "run/metrics.json").read_text())
+def test_a_search_takes_nothing_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    choices = {"encoder": "elmo", "mixer": "trainable"}
+    write_classifier(tmp_path / "tested", 0.7, 0, choices, layer_norm=True)
+    write_classifier(tmp_path / "search", 0.9, 0, choices, layer_norm=False)
+    untest(tmp_path / "search")
+    write_classifier(tmp_path / "svm", 0.6, 0, {"classifier": "svm"})
+    text = undrawn(tmp_path, monkeypatch)
+    assert "**ELMo, trainable, mixer.layer_norm=True** has the highest" in text
+    assert "- ELMo, trainable, mixer.layer_norm=False, compared with others: not evaluated" in text
+    assert "nan" not in text
+
+
+def test_the_tested_seeds_of_a_setting_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in range(3):
+        write_classifier(tmp_path / f"run-{seed}", 0.7, seed)
+    untest(tmp_path / "run-0")
+    assert "0.7000 (95 % interval" in undrawn(tmp_path, monkeypatch)
+    assert collect([tmp_path]).classifiers[0].summary.seeds == 2  # type: ignore[union-attr]
+
+
+def test_runs_cut_short_are_not_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_classifier(tmp_path / "whole", 0.7)
+    write_classifier(tmp_path / "cut", 0.9, 0, {"encoder": "svd", "mixer": "trainable"})
+    file = tmp_path / "cut/predictions/test.parquet"
+    pq.write_table(pq.read_table(file).slice(0, 100), file)
+    text = undrawn(tmp_path, monkeypatch)
+    assert "- SVD, compared with others: not evaluated on the whole test split" in text
+
+
+def test_what_differs_besides_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for mixer, head in (("trainable", "bilstm"), ("frozen", "pool")):
+        write_classifier(
+            tmp_path / mixer, 0.7, 0, {"encoder": "elmo", "mixer": mixer, "head": head}
+        )
+    text = undrawn(tmp_path, monkeypatch)
+    assert "Take note: they differ in `head` (bilstm, pool), too." in text
+
+
+def test_a_line_has_one_setting_at_each_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choices = {"classifier": "svm"}
+    write_classifier(tmp_path / "few", 0.5, 0, choices, share=0.1)
+    write_classifier(tmp_path / "all", 0.7, 0, choices)
+    choices = {"encoder": "elmo", "mixer": "trainable"}
+    write_classifier(tmp_path / "one", 0.5, 0, choices, share=0.1)
+    write_classifier(tmp_path / "two", 0.6, 0, choices)
+    write_classifier(tmp_path / "three", 0.8, 0, choices, val=0.55)
+    record = json.loads((tmp_path / "three/metrics.json").read_text())
+    record["settings"]["trainer"]["max_epochs"] = 99
+    (tmp_path / "three/metrics.json").write_text(json.dumps(record))
+    text = undrawn(tmp_path, monkeypatch)
+    assert "10.00 points behind TF-IDF, linear SVM at 100 %" in text
+    shares = [[one.share for one in line] for line in collect([tmp_path]).lines.values()]
+    assert shares == [[0.1, 1.0], [0.1, 1.0]]
+
+
+def test_few_labels_alone_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_classifier(tmp_path / "run", 0.7, share=0.015)
+    text = undrawn(tmp_path, monkeypatch)
+    assert "- ELMo, trainable with 1.5 % of the labels: there is no other share" in text
+
+
+def test_draws_at_one_seed_are_all_kept(tmp_path: Path) -> None:
+    choices = {"encoder": "elmo", "mixer": "frozen"}
+    for draw in range(3):
+        write_classifier(tmp_path / f"runs/draw-{draw}", 0.7 + draw / 100, 0, choices)
+        for name in ("metrics", "run"):
+            file = tmp_path / f"runs/draw-{draw}/{name}.json"
+            content = json.loads(file.read_text())
+            if name == "metrics":
+                content["settings"]["mixer"]["seed"] = draw
+            else:
+                content["overrides"].append(f"mixer.seed={draw}")
+            file.write_text(json.dumps(content))
+    kept = tmp_path / "kept"
+    text = report(tmp_path / "runs", out=tmp_path / "report.pdf", options=("--keep", str(kept)))
+    assert len(list(kept.rglob("test.parquet"))) == 3
+    assert "`python train_cls.py encoder=elmo mixer=frozen mixer.seed=0,1,2 -m`" in text
+
+
+def test_odd_figures_leave_cells_empty(runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(runs / "lm", tmp_path / "runs/lm")
+    record = json.loads((tmp_path / "runs/lm/metrics.json").read_text())
+    record["metrics"]["train/perplexity"] = None  # infinite
+    (tmp_path / "runs/lm/metrics.json").write_text(json.dumps(record))
+    write_classifier(tmp_path / "runs/perfect", 1.0)
+    text = report(tmp_path / "runs", out=tmp_path / "report.pdf")
+    assert "ELMo, trainable makes no error." in text
+    assert "nan" not in text
+
+
+def untest(folder: Path) -> None:
+    """As `evaluate_test=false` leaves a run."""
+    shutil.rmtree(folder / "predictions")
+    record = json.loads((folder / "metrics.json").read_text())
     record["metrics"] = {k: v for k, v in record["metrics"].items() if not k.startswith("test/")}
     del record["splits"]["test"]
-    (tmp_path / "run/metrics.json").write_text(json.dumps(record))
+    (folder / "metrics.json").write_text(json.dumps(record))
+
+
+def test_a_run_without_the_test_split_is_told_by_its_validation(tmp_path: Path) -> None:
+    write_classifier(tmp_path / "run", 0.7)
+    untest(tmp_path / "run")
     text = report(tmp_path, out=tmp_path / "report.pdf")
     assert "- Errors: no classifier was evaluated on the test split." in text
     assert "nan" not in text

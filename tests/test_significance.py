@@ -106,3 +106,26 @@ def test_other_rows_do_not_compare() -> None:
     for settings in ([[one, other]], [[one], [other]]):
         with pytest.raises(DataError, match="different rows"):
             compare(settings)
+
+
+def test_of_a_pair_the_seeds_are_averaged_that_both_have() -> None:
+    one = [outcome(random(0.8, 400, seed), seed) for seed in range(5)]
+    other = [outcome(random(0.7, 400, 10 + seed), seed) for seed in (1, 3)]
+    (pair,) = compare([one, other])
+    (expected,) = compare([[one[1], one[3]], other])
+    assert pair == expected
+    assert pair.seeds == 2
+    apart = [outcome(random(0.7, 400, 20), 9)]
+    (pair,) = compare([one, apart])
+    assert pair.seeds == 0
+    assert pair.difference == pytest.approx(averaged(one).correct.mean() - apart[0].correct.mean())
+
+
+def test_only_the_pairs_asked_for_are_tested_and_corrected_for() -> None:
+    settings = [[outcome(random(0.5 + n / 20, 300, n))] for n in range(4)]
+    found = compare(settings, [(0, 1), (0, 3)])
+    assert [(pair.one, pair.other) for pair in found] == [(0, 1), (0, 3)]
+    every = {(pair.one, pair.other): pair for pair in compare(settings)}
+    for pair in found:
+        assert pair.p == every[pair.one, pair.other].p
+        assert pair.corrected <= every[pair.one, pair.other].corrected

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from omegaconf import OmegaConf
 
 from conftest import ROOT, TINY_CLS, Script, run_here
 from elmo.latest import latest_run
@@ -40,19 +39,3 @@ def test_a_study_is_a_sweep_whose_jobs_can_be_resumed(
     assert resumed.code == 0, resumed.stderr
     assert read_record(runs[0])["settings"]["seed"] == 4
     assert sorted(file.parent for file in folder.glob("*/metrics.json")) == runs
-
-
-def test_the_studies_cover_what_they_say() -> None:
-    def parameters(study: str) -> dict[str, list[str]]:
-        content = OmegaConf.load(ROOT / f"conf/experiment/{study}.yaml")
-        found = content.hydra.sweeper.params
-        return {key: str(value).split(",") for key, value in found.items()}
-
-    lambdas = parameters("lambda_study")
-    assert set(lambdas["mixer"]) == {"trainable", "frozen", "learned"}
-    assert len(lambdas["seed"]) == 5
-    shares = {
-        OmegaConf.load(ROOT / f"conf/labels/{name}.yaml").label_share
-        for name in parameters("learning_curve")["labels"]
-    }
-    assert shares == {0.01, 0.03, 0.1, 0.3, 1.0}

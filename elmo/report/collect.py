@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from elmo.errors import ArtifactError, DataError
 from elmo.gather import FinishedRun, Setting, finished_runs, of_one_data, settings_of, told_apart
-from elmo.runs import compared
+from elmo.runs import NOT_COMPARED, compared
 from elmo.significance import Comparison, Summary, compare, summarise
 
 NAMES = {"word2vec": "Word2Vec", "svd": "SVD", "elmo": "ELMo"}
@@ -28,8 +28,8 @@ class Classifier(NamedTuple):
     """One setting with what its runs found."""
 
     title: str
-    setting: Setting
-    summary: Summary | None  # of the test split; None where it was not evaluated
+    setting: Setting  # where some of its runs were tested, these alone
+    summary: Summary | None  # of the test split; None where no run was tested
 
     @property
     def choices(self) -> dict[str, str]:
@@ -54,22 +54,36 @@ class Classifier(NamedTuple):
         """(seeds, L) on the validation rows."""
         return np.array([record["lambdas"] for record in self.setting.records])
 
+    @property
+    def line(self) -> str:
+        """The same for the same setting with another share of the labels."""
+        plain = self.plain
+        choices = {k: v for k, v in self.choices.items() if k not in (*NOT_COMPARED, "labels")}
+        rest = {key: plain[key] for key in plain if key not in OF_THE_SHARE}
+        return json.dumps([choices, rest], sort_keys=True)
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """Its settings with dotted keys, but for the seeds."""
+        settings = compared(self.setting.records[0]["settings"])
+        return {k: v for k, v in settings.items() if k.rpartition(".")[2] != "seed"}
+
+    def values(self, figure: str) -> np.ndarray:
+        """Of each run; not a number where it has none."""
+        return np.array([value_of(record, figure) for record in self.setting.records])
+
     def mean(self, figure: str) -> float:
-        """Over the seeds; not a number where a run does not have it."""
-        found = [record["metrics"].get(figure, np.nan) for record in self.setting.records]
-        return float(np.mean([np.nan if value is None else value for value in found]))
+        return float(self.values(figure).mean())
 
     def by_seed(self, figure: str) -> dict[int, float]:
         """Of the runs that have it."""
-        return {
-            record["settings"]["seed"]: record["metrics"][figure]
-            for record in self.setting.records
-            if figure in record["metrics"]
-        }
+        seeds = [record["settings"]["seed"] for record in self.setting.records]
+        found = zip(seeds, self.values(figure).tolist(), strict=True)
+        return {seed: value for seed, value in found if not np.isnan(value)}
 
     def deviation(self, figure: str) -> float:
-        found = [record["metrics"].get(figure, np.nan) for record in self.setting.records]
-        return float(np.std(found, ddof=1)) if len(found) > 1 else float("nan")
+        found = self.values(figure)
+        return float(found.std(ddof=1)) if len(found) > 1 else float("nan")
 
     def confusion(self, split: str) -> np.ndarray:
         """(C true, C predicted), the sum over the seeds."""
@@ -84,24 +98,35 @@ class Material(NamedTuple):
     classifiers: list[Classifier]  # of all labels, the best on validation first
     lines: dict[str, list[Classifier]]  # the same setting at several shares of the labels
     neighbours: list[dict[str, Any]]
+    alone: list[Classifier]  # with few labels, and no other share to be seen beside
+    versions: dict[str, str]
 
-    def best(self, classifiers: Sequence[Classifier]) -> Classifier | None:
+    @property
+    def tested(self) -> list[Classifier]:
+        return [one for one in self.classifiers if one.summary]
+
+    @property
+    def few(self) -> list[Classifier]:
+        """Trained with less than all labels."""
+        return [one for line in [*self.lines.values(), self.alone] for one in line if one.share < 1]
+
+    @staticmethod
+    def best(classifiers: Sequence[Classifier]) -> Classifier | None:
         """On validation: the test split chooses nothing."""
         return max(classifiers, key=lambda one: one.mean("val/accuracy"), default=None)
 
     def of_mode(self, mode: str) -> Classifier | None:
-        """The best ELMo classifier of a lambda mode."""
-        modes = [c for c in self.classifiers if c.is_elmo and c.choices["mixer"] == mode]
-        return self.best(modes)
+        """The best tested ELMo classifier of a lambda mode."""
+        return self.best([c for c in self.tested if c.is_elmo and c.choices["mixer"] == mode])
 
     def representations(self) -> list[Classifier]:
-        """The best of each kind, those of TF-IDF both: ELMo with one of the lambda modes."""
+        """The best tested of each kind, those of TF-IDF both: ELMo with one of the lambda modes."""
         chosen = [self.best([m for mode in MODES if (m := self.of_mode(mode))])]
         chosen += [
-            self.best([c for c in self.classifiers if c.kind == kind])
-            for kind in sorted({c.kind for c in self.classifiers} - {"elmo", "tfidf"})
+            self.best([c for c in self.tested if c.kind == kind])
+            for kind in sorted({c.kind for c in self.tested} - {"elmo", "tfidf"})
         ]
-        tfidf = [c for c in self.classifiers if c.kind == "tfidf"]
+        tfidf = [c for c in self.tested if c.kind == "tfidf"]
         for name in sorted({c.choices["classifier"] for c in tfidf}):
             chosen.append(self.best([c for c in tfidf if c.choices["classifier"] == name]))
         return [one for one in chosen if one]
@@ -120,35 +145,55 @@ def collect(folders: Sequence[Path], data: str | None = None) -> Material:
         raise ArtifactError(f"{named}: no finished run below it; expected runs or sweeps")
     facts = runs[0].record["data"]
     bilms = [run for run in runs if "val/perplexity" in run.record["metrics"]]
+    bilms.sort(key=lambda run: value_of(run.record, "val/perplexity"))
     settings = settings_of([run for run in runs if run.is_classifier])
-    full = [one for one in settings if _share(one) == 1]
-    names = titles(full)
-    classifiers = [_classifier(*pair) for pair in zip(names, full, strict=True)]
-    classifiers.sort(key=lambda one: -one.mean("val/accuracy"))
+    full = [one for one in settings if Classifier("", one, None).share == 1]
+    few = [one for one in settings if one not in full]
+    classifiers = [_classifier(*pair) for pair in zip(titles(full), full, strict=True)]
+    classifiers.sort(key=lambda one: (-one.mean("val/accuracy"), one.title))
+    fewer = [Classifier(*pair, None) for pair in zip(titles(few), few, strict=True)]
+    lines, alone = _lines(classifiers, fewer)
     neighbours = [
         found
         for file in sorted({f for folder in folders for f in folder.rglob(NEIGHBOURS)})
         if (found := _json(file)).get("fingerprint") == facts["fingerprint"]
     ]
-    return Material(facts, bilms, classifiers, _lines(settings), neighbours)
+    versions = runs[0].record.get("versions", {})
+    return Material(facts, bilms, classifiers, lines, neighbours, alone, versions)
 
 
-def _share(setting: Setting) -> float:
-    return setting.records[0]["settings"].get("label_share", 1.0)
+def value_of(record: dict[str, Any], figure: str) -> float:
+    """Not a number where a record has none: JSON has null for infinity, too."""
+    value = record["metrics"].get(figure)
+    return float("nan") if value is None else value
 
 
 def _classifier(title: str, setting: Setting) -> Classifier:
-    tested = all((f / "predictions/test.parquet").is_file() for f in setting.folders)
-    return Classifier(title, setting, summarise(setting.outcomes()) if tested else None)
+    tested = [run for run in zip(setting.folders, setting.records, strict=True) if _is_tested(*run)]
+    if not tested:
+        return Classifier(title, setting, None)
+    some = Setting(setting.name, *map(list, zip(*tested, strict=True)))
+    return Classifier(title, some, summarise(some.outcomes()))
+
+
+def _is_tested(folder: Path, record: dict[str, Any]) -> bool:
+    """On the whole test split: with `trainer.limit_test_batches` a run has only seen some of it."""
+    file = folder / "predictions/test.parquet"
+    return file.is_file() and pq.read_metadata(file).num_rows == record["data"]["test_rows"]
 
 
 def titles(settings: Sequence[Setting]) -> list[str]:
     """What a reader calls them; settings follow where that does not tell them apart."""
     found = [_title(setting.records[0]) for setting in settings]
-    told = told_apart(found, [setting.records[0]["settings"] for setting in settings])
-    return [
+    records = [setting.records[0] for setting in settings]
+    told = told_apart(found, [{**compared(r["settings"]), **r["choices"]} for r in records])
+    names = [
         name if name == title else f"{title}, {name.removeprefix(title).strip()}"
         for title, name in zip(found, told, strict=True)
+    ]
+    return [
+        name if names.count(name) == 1 else f"{name} ({names[: index + 1].count(name)})"
+        for index, name in enumerate(names)
     ]
 
 
@@ -165,28 +210,26 @@ def _title(record: dict[str, Any]) -> str:
     return f"{name}, layer {settings['mixer']['layer']}" if mixer == "layer" else f"{name}, {mixer}"
 
 
-def _lines(settings: Sequence[Setting]) -> dict[str, list[Classifier]]:
-    """Settings that were trained with several shares of the labels, in the order of these."""
-    lines: dict[str, list[Setting]] = {}
-    for setting in settings:
-        record = setting.records[0]
-        choices = {k: v for k, v in record["choices"].items() if k not in ("labels", "experiment")}
-        plain = {
-            key: value
-            for key, value in compared(record["settings"]).items()
-            if key not in OF_THE_SHARE and key.rpartition(".")[2] != "seed"
-        }
-        key = json.dumps([choices, plain], sort_keys=True)
-        lines.setdefault(key, []).append(setting)
-    several = [line for line in lines.values() if len({_share(one) for one in line}) > 1]
-    names = told_apart(
-        [_title(line[0].records[0]) for line in several],
-        [{**line[0].records[0]["settings"], **dict.fromkeys(OF_THE_SHARE)} for line in several],
-    )
-    return {
-        name: sorted((Classifier(name, one, None) for one in line), key=lambda one: one.share)
-        for name, line in zip(names, several, strict=True)
-    }
+def _lines(
+    full: Sequence[Classifier], few: Sequence[Classifier]
+) -> tuple[dict[str, list[Classifier]], list[Classifier]]:
+    """Settings at several shares of the labels, in the order of these; and what stands alone.
+
+    At each share the best on validation, should there be several.
+    """
+    lines: dict[str, dict[float, list[Classifier]]] = {}
+    for one in [*full, *few]:
+        lines.setdefault(one.line, {}).setdefault(one.share, []).append(one)
+    found = {}
+    alone: list[Classifier] = []
+    for shares in lines.values():
+        best = [max(ones, key=lambda one: one.mean("val/accuracy")) for ones in shares.values()]
+        if len(best) > 1:
+            best.sort(key=lambda one: one.share)
+            found[best[-1].title] = best
+        else:
+            alone += [one for one in best if one.share < 1]
+    return dict(sorted(found.items())), alone
 
 
 def paired(classifiers: Sequence[Classifier], first: bool = False) -> list[Comparison]:
@@ -210,22 +253,20 @@ def curves(folder: Path) -> dict[str, np.ndarray]:
     return {tag: np.array(points) for tag, points in found.items()}
 
 
-class Rows(NamedTuple):
-    """The test rows with what is known of them apart from any classifier."""
+class Words(NamedTuple):
+    """How many words each test row has (N,), and how many of them are `<unk>`."""
 
-    row: np.ndarray  # (N,) number in the source
     words: np.ndarray
-    unknown: np.ndarray  # words that are `<unk>`
+    unknown: np.ndarray
 
 
-def row_facts(material: Material) -> Rows | None:
-    """From the first predictions that have them: those of a biLM count with its vocabulary."""
-    for classifier in sorted(material.classifiers, key=lambda one: not one.is_elmo):
-        for folder in classifier.setting.folders:
-            file = folder / "predictions/test.parquet"
-            if file.is_file() and "words" in pq.read_schema(file).names:
-                table = pq.read_table(file, columns=["row", "words", "unknown"])
-                return Rows(*(table[name].to_numpy() for name in ("row", "words", "unknown")))
+def word_counts(material: Material) -> Words | None:
+    """From the predictions of the best classifier that counts them; of a biLM, if there is one."""
+    for classifier in sorted(material.tested, key=lambda one: not one.is_elmo):
+        file = classifier.setting.folders[0] / "predictions/test.parquet"
+        if "words" in pq.read_schema(file).names:
+            table = pq.read_table(file, columns=["words", "unknown"])
+            return Words(*(table[name].to_numpy() for name in ("words", "unknown")))
     return None
 
 

@@ -73,17 +73,17 @@ def pretraining(curves: Mapping[str, Mapping[str, Points]]) -> bytes:
         return _svg(figure)
 
 
-def frequencies(groups: Mapping[str, Sequence[tuple[str, float]]]) -> bytes:
+def frequencies(groups: Mapping[str, Mapping[str, float]]) -> bytes:
     """Perplexity by the frequency rank of the target.
 
     Args:
-        groups: of each split, name and perplexity of each group.
+        groups: of each split, the perplexity of each group; a split may have no targets in one.
     """
     with rc_context(STYLE):
         figure, (axes,) = _figure(2.4)
+        names = max((list(values) for values in groups.values()), key=len)
         for index, (split, values) in enumerate(groups.items()):
-            axes.plot([value for _, value in values], label=split, **_style(index))
-        names = [name for name, _ in next(iter(groups.values()))]
+            axes.plot([values.get(name, np.nan) for name in names], label=split, **_style(index))
         axes.set_xticks(range(len(names)), names, fontsize=7.5)
         axes.set(xlabel="frequency rank of the word", ylabel="perplexity", yscale="log")
         axes.yaxis.set_major_formatter("{x:,g}")
@@ -190,18 +190,21 @@ def by_group(panels: Mapping[str, tuple[Sequence[str], Mapping[str, Sequence[flo
         return _svg(figure)
 
 
-def reliability(lines: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> bytes:
+def reliability(lines: Mapping[str, tuple[np.ndarray, np.ndarray]], chance: float) -> bytes:
     """How often the predicted class is right, by its probability (Guo et al. 2017, figure 1).
 
     Args:
         lines: of each setting, mean probability and accuracy in each bin.
+        chance: 1/C, below which no predicted class can be.
     """
     with rc_context(STYLE):
         figure, (axes,) = _figure(2.9)
-        axes.plot([0.25, 1], [0.25, 1], color="grey", linestyle=":", label="calibrated")
+        axes.plot([chance, 1], [chance, 1], color="grey", linestyle=":", label="calibrated")
         for index, (name, (confidence, accuracy)) in enumerate(lines.items()):
             axes.plot(confidence, accuracy, label=name, **_style(index))
-        axes.set(xlabel="probability of the predicted class", ylabel="accuracy", xlim=(0.25, 1.01))
+        axes.set(
+            xlabel="probability of the predicted class", ylabel="accuracy", xlim=(chance, 1.01)
+        )
         axes.legend(fontsize=8)
         return _svg(figure)
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from elmo.report.collect import Classifier
+from elmo.runs import NOT_COMPARED
 from elmo.significance import Comparison
 
 LEVEL = 0.05  # below which a corrected p is called significant
@@ -71,11 +72,20 @@ def against(
     told = [verdict(classifiers, pair) for pair in pairs if place in (pair.one, pair.other)]
     if not told:
         return ""
-    return (
-        "With the probabilities of all seeds averaged: "
-        + "; ".join(told)
-        + (f". p is corrected for {len(pairs)} tests." if len(pairs) > 1 else ".")
-    )
+    corrected = f", p corrected for {len(pairs)} tests" if len(pairs) > 1 else ""
+    return f"With the probabilities of the seeds averaged{corrected}: {'; '.join(told)}."
+
+
+def differences(classifiers: Sequence[Classifier]) -> str:
+    """In what some classifiers differ besides their mixers and encoders, if in anything."""
+    found = []
+    told = [{**one.choices, **one.plain} for one in classifiers if one.kind != "tfidf"]
+    for key in sorted({key for one in told for key in one}):
+        apart = key in NOT_COMPARED or key in ("mixer", "encoder", "bilm", "labels")
+        values = dict.fromkeys(str(one[key]) for one in told if key in one)
+        if not apart and not key.startswith(("mixer.", "encoder.")) and len(values) > 1:
+            found.append(f"`{key}` ({', '.join(values)})")
+    return f"Take note: they differ in {', '.join(found)}, too." if found else ""
 
 
 def favourite_layer(classifier: Classifier) -> str:
@@ -87,8 +97,8 @@ def favourite_layer(classifier: Classifier) -> str:
     weights = ", ".join(f"{value:.2f}" for value in mean)
     return (
         f"{classifier.title} puts the most weight on layer {top} "
-        f"(mean weights of layers 0 to {len(mean) - 1}: {weights}; the same layer in {agree} of "
-        f"{seeds(len(lambdas))})."
+        f"(mean weights of layers 0 to {len(mean) - 1}: {weights}; so do {agree} of "
+        f"{len(lambdas)} runs)."
     )
 
 
@@ -104,8 +114,12 @@ def carrying_layer(layers: Sequence[Classifier], best: Classifier | None) -> str
     return told
 
 
-def of_the_draws(lambdas: np.ndarray, accuracies: np.ndarray) -> str:
-    """How far the draw of frozen lambdas moves the accuracy."""
+def of_the_draws(lambdas: np.ndarray, accuracies: np.ndarray, beside: Classifier | None) -> str:
+    """How far the draw of frozen lambdas moves the accuracy.
+
+    Args:
+        beside: a classifier that differs in its seeds without drawing lambdas.
+    """
     best, worst = int(accuracies.argmax()), int(accuracies.argmin())
 
     def weights(index: int) -> str:
@@ -114,7 +128,14 @@ def of_the_draws(lambdas: np.ndarray, accuracies: np.ndarray) -> str:
     return (
         f"Between the best draw ({weights(best)}, test accuracy {accuracies[best]:.4f}) and the "
         f"worst ({weights(worst)}, {accuracies[worst]:.4f}) lie "
-        f"{points(accuracies[best] - accuracies[worst])}."
+        f"{points(accuracies[best] - accuracies[worst])}. Every draw comes with another seed of "
+        f"the head, too: the standard deviation is {points(accuracies.std(ddof=1))}"
+        + (
+            f", and that of {beside.title}, which draws no lambdas, "
+            f"{points(beside.deviation('test/accuracy'))}."
+            if beside is not None and len(beside.setting.records) > 1
+            else "."
+        )
     )
 
 
@@ -123,17 +144,29 @@ def where_pretraining_pays(lines: dict[str, list[Classifier]], elmo: str, others
     told = []
     for one in lines[elmo]:
         beside = [
-            (other.mean("test/accuracy"), name)
+            (other.mean("val/accuracy"), name, other.mean("test/accuracy"))
             for name in others
             for other in lines[name]
             if other.share == one.share
         ]
-        if beside:
-            best, name = max(beside)
-            gain = one.mean("test/accuracy") - best
+        gain = one.mean("test/accuracy") - max(beside)[2] if beside else float("nan")
+        if not np.isnan(gain):
             word = "ahead of" if gain >= 0 else "behind"
-            told.append(f"{points(gain)} {word} {name} at {one.share:.0%} of the labels")
-    return f"{elmo} is {', '.join(told)} (each time the best of the others)." if told else ""
+            told.append(f"{points(gain)} {word} {max(beside)[1]} at {percent(one.share)}")
+    if not told:
+        return ""
+    return (
+        f"Of the labels, {elmo} is {', '.join(told)}: each time against the best of the others on "
+        "validation, mean test accuracy; the deviations over seeds stand in the table."
+    )
+
+
+def percent(share: float) -> str:
+    """
+    >>> percent(0.015)
+    '1.5 %'
+    """
+    return f"{100 * share:.3g} %"
 
 
 def confused(names: Sequence[str], counts: np.ndarray, title: str) -> str:
@@ -142,6 +175,8 @@ def confused(names: Sequence[str], counts: np.ndarray, title: str) -> str:
     np.fill_diagonal(both, 0)
     one, other = np.unravel_index(both.argmax(), both.shape)
     errors = counts.sum() - np.trace(counts)
+    if not errors:
+        return f"{title} makes no error."
     return (
         f"{title} most often takes {names[one]} and {names[other]} for one another: "
         f"{both[one, other] / errors:.0%} of its errors are of this pair."

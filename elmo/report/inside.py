@@ -14,17 +14,19 @@ import numpy as np
 from elmo.gather import Outcome
 from elmo.metrics import CALIBRATION_BINS
 from elmo.report import figures
-from elmo.report.collect import NAMES, Classifier, Material, row_facts
-from elmo.report.findings import confused
+from elmo.report.collect import NAMES, Classifier, Material, word_counts
+from elmo.report.findings import confused, percent
 from elmo.report.writing import Manuscript, number
 from elmo.resume import RUN_FILE
+from elmo.runs import is_place
 from elmo.significance import averaged
 
 OCCURRENCES = 10  # whose neighbours are shown
 SHOWN = 3  # of each, in a cell
 WORDS = (0, 20, 30, 40, 60)  # where groups of lengths begin
 UNKNOWN = (0.0, 1e-9, 0.03, 0.06)  # and of unknown shares
-OWN_OPTIONS = ("threads", "trainer.enable_progress_bar", "hydra.", "output_dir", "cache_dir")
+# Sweeps by themselves; what they vary stands among the overrides of every job.
+STUDIES = ("experiment=lambda_study", "experiment=learning_curve")
 
 
 def neighbours(material: Material, paper: Manuscript) -> None:
@@ -89,7 +91,7 @@ def _near(found: Sequence[dict[str, Any]]) -> str:
 
 
 def errors(material: Material, paper: Manuscript) -> None:
-    chosen = [one for one in material.representations() if one.summary]
+    chosen = material.representations()
     if not chosen:
         paper.without("Errors", "no classifier was evaluated on the test split")
         return
@@ -120,22 +122,22 @@ def errors(material: Material, paper: Manuscript) -> None:
     paper.table(
         "Precision, recall and F1 of each class on test, mean over seeds.", header, per_class
     )
-    facts = row_facts(material)
-    if facts is None:
+    counts = word_counts(material)
+    if counts is None:
         paper.without(
             "Accuracy by length and by unknown words", "the predictions do not count words"
         )
     else:
-        lengths = np.digitize(facts.words, WORDS) - 1
-        shares = np.digitize(facts.unknown / np.maximum(1, facts.words), UNKNOWN) - 1
+        lengths = np.digitize(counts.words, WORDS) - 1
+        shares = np.digitize(counts.unknown / np.maximum(1, counts.words), UNKNOWN) - 1
         panels = {
             "words of the description": (_length_names(lengths), _groups(outcomes, lengths)),
             "share of unknown words": (_share_names(shares), _groups(outcomes, shares)),
         }
         paper.figure(
             "groups",
-            "Test accuracy by length and by the share of words that the biLM does not know; below, "
-            "the rows of each group.",
+            "Test accuracy by length and by the share of words that are not in the vocabulary "
+            "(that of the biLM, if there is one); below, the rows of each group.",
             figures.by_group(panels),
         )
     best = chosen[0]
@@ -157,7 +159,7 @@ def errors(material: Material, paper: Manuscript) -> None:
             "class, with the probabilities of the seeds averaged; bins of fewer than 10 rows are "
             "left out. The expected calibration errors of single seeds stand with the other "
             "figures above.",
-            figures.reliability(lines),
+            figures.reliability(lines, 1 / len(names)),
         )
 
 
@@ -205,20 +207,20 @@ def cost(material: Material, paper: Manuscript) -> None:
     rows = []
     for run in material.bilms:
         sizes = run.record.get("parameters", {})
-        rows.append(["biLM, pretraining", _count(sum(sizes.values())), "", *_times(run.record)])
+        rows.append(["biLM, pretraining", _size(sum(sizes.values())), "", *_times(run.record)])
     for one in material.classifiers:
         record = one.setting.records[0]
         sizes = record.get("parameters", {})
         encoder = sizes.get("encoder", 0)
-        classes = len(record["splits"]["train"]["per_class"])
-        linear = (record.get("features", 0) + 1) * classes
-        trained = sum(sizes.values()) - encoder if sizes else linear
+        own = sum(sizes.values()) - encoder
+        if "features" in record:
+            own = (record["features"] + 1) * len(record["splits"]["train"]["per_class"])
         times = [float(r["seconds"]) for r in one.setting.records]
         _, threads, device = _times(record)
         line = [
             one.title,
-            _count(trained),
-            _count(encoder),
+            _size(own),
+            _size(encoder),
             f"{np.mean(times):,.0f}",
             threads,
             device,
@@ -233,15 +235,20 @@ def cost(material: Material, paper: Manuscript) -> None:
         "for later runs (vectors, the frozen layers) is in the run that came first. Of TF-IDF the "
         "weights of the linear classifier are counted."
     )
-    header = ["setting", "trained parameters", "frozen", "seconds", "threads", "device"]
-    paper.table("Size and time; frozen are the numbers of the encoder.", header, rows)
+    header = ["setting", "parameters", "of the encoder", "seconds", "threads", "device"]
+    paper.table(
+        "Size and time: parameters of mixer and head or of the linear classifier, and those of the "
+        "frozen encoder under them.",
+        header,
+        rows,
+    )
 
 
 def _times(record: dict[str, Any]) -> list[str]:
     return [f"{record['seconds']:,.0f}", str(record["threads"]), record["device"]]
 
 
-def _count(value: int) -> str:
+def _size(value: int) -> str:
     return f"{value:,}" if value else ""
 
 
@@ -284,43 +291,42 @@ def commands(material: Material, paper: Manuscript) -> None:
     for one in _all(material):
         rows.append(
             [
-                f"{one.title}" + ("" if one.share == 1 else f", {one.share:.0%} of the labels"),
+                f"{one.title}"
+                + ("" if one.share == 1 else f", {percent(one.share)} of the labels"),
                 _command(one.setting.folders, one.setting.records),
                 _commit(one.setting.records[0]),
             ]
         )
     paper.table("Commands.", ["setting", "command", "commit"], rows)
-    versions = (
-        material.bilms[0].record if material.bilms else material.classifiers[0].setting.records[0]
+    listed = ", ".join(f"{name} {version}" for name, version in material.versions.items())
+    paper.paragraph(
+        "Neighbours in context: `python -m elmo.senses`. This report: `python -m elmo.report`. "
+        f"Versions: {listed}."
     )
-    listed = ", ".join(f"{name} {version}" for name, version in versions["versions"].items())
-    paper.paragraph(f"Versions: {listed}.")
 
 
 def _all(material: Material) -> list[Classifier]:
-    few = [one for line in material.lines.values() for one in line if one.share < 1]
-    return [*material.classifiers, *few]
+    return [*material.classifiers, *material.few]
 
 
 def _command(folders: Sequence[Path], records: Sequence[dict[str, Any]]) -> str:
-    """What was typed, without what says where and how it runs."""
-    file = folders[0] / RUN_FILE
-    if not file.is_file():
+    """What was typed, without what says where and how it ran; what the runs vary in, as a sweep."""
+    typed: dict[str, dict[str, None]] = {}
+    script = ""
+    for folder, record in zip(folders, records, strict=True):
+        if (folder / RUN_FILE).is_file():
+            start = json.loads((folder / RUN_FILE).read_text())
+            script = start["script"]
+            for override in [*start["overrides"], f"seed={record['settings']['seed']}"]:
+                if not is_place(override) and override not in STUDIES:
+                    key, _, value = override.partition("=")
+                    typed.setdefault(key, {})[value] = None
+    if not script:
         return ""
-    start = json.loads(file.read_text())
-    kept = [
-        override
-        for override in start["overrides"]
-        if not override.startswith(
-            (*OWN_OPTIONS, "experiment=", "seed=", "bilm_path=", "data.dir=")
-        )
-    ]
-    seeds = sorted({record["settings"]["seed"] for record in records})
-    if seeds != [0]:
-        kept.append("seed=" + ",".join(map(str, seeds)))
-    if len(seeds) > 1:
-        kept.append("-m")
-    return f"`{shlex.join(['python', start['script'] + '.py', *kept])}`"
+    words = [f"{key}={','.join(values)}" for key, values in typed.items()]
+    words = [word for word in words if word != "seed=0"]
+    several = ["-m"] if any(len(values) > 1 for values in typed.values()) else []
+    return f"`{shlex.join(['python', script + '.py', *words, *several])}`"
 
 
 def _commit(record: dict[str, Any]) -> str:

@@ -14,10 +14,9 @@ import pyarrow.parquet as pq
 
 from elmo.report.collect import NEIGHBOURS, Classifier, Material, curves
 from elmo.resume import RUN_FILE
-from elmo.runs import NOT_COMPARED, atomic_writer, write_json, write_text
+from elmo.runs import NOT_COMPARED, atomic_writer, is_place, write_json, write_text
 
 TAGS = re.compile(r"(train|val)/perplexity|(train|val)/(loss|accuracy)|lambda/\d+")
-PLACES = ("bilm_path=", "data.dir=", "output_dir=", "cache_dir=", "embedding.path=", "hydra.")
 
 
 def keep(material: Material, folder: Path) -> None:
@@ -27,10 +26,10 @@ def keep(material: Material, folder: Path) -> None:
     """
     for index, run in enumerate(material.bilms):
         _keep_run(run.folder, run.record, folder / f"bilm-{index}", predictions=False)
-    few = [one for line in material.lines.values() for one in line if one.share < 1]
-    for one in [*material.classifiers, *few]:
-        for source, record in zip(one.setting.folders, one.setting.records, strict=True):
-            target = folder / _name(one) / f"seed-{record['settings']['seed']}"
+    for one in [*material.classifiers, *material.few]:
+        runs = zip(one.setting.folders, one.setting.records, strict=True)
+        for index, (source, record) in enumerate(runs):
+            target = folder / _name(one) / f"run-{index}"
             _keep_run(source, record, target, predictions=one.share == 1)
     for index, study in enumerate(material.neighbours):
         write_json(folder / f"senses-{index}" / NEIGHBOURS, study)
@@ -42,14 +41,16 @@ def _name(classifier: Classifier) -> str:
 
 
 def _keep_run(source: Path, record: dict[str, Any], target: Path, predictions: bool) -> None:
-    settings = _without_places(record["settings"])
-    write_json(target / "metrics.json", {**record, "settings": settings})
+    kept = {**record, "settings": _without_places(record["settings"])}
+    if "source" in kept.get("embedding", {}):  # a file of word vectors
+        kept["embedding"] = {**kept["embedding"], "source": Path(kept["embedding"]["source"]).name}
+    write_json(target / "metrics.json", kept)
     if (source / RUN_FILE).is_file():
         start = json.loads((source / RUN_FILE).read_text())
-        overrides = [item for item in start["overrides"] if not item.startswith(PLACES)]
-        kept = {"script": start["script"], "overrides": overrides}
-        bilm = start["settings"].get("bilm_sha256")
-        write_json(target / RUN_FILE, {**kept, "settings": {"bilm_sha256": bilm}})
+        overrides = [item for item in start["overrides"] if not is_place(item)]
+        settings = {"bilm_sha256": start["settings"].get("bilm_sha256")}
+        begun = {"script": start["script"], "overrides": overrides, "settings": settings}
+        write_json(target / RUN_FILE, begun)
     points = {tag: found for tag, found in curves(source).items() if TAGS.fullmatch(tag)}
     if points:
         text = io.StringIO()

@@ -106,14 +106,17 @@ def _blocks(tokens: list[Token], folder: str) -> Iterator[str]:
                 yield f"{'=' * int(token.tag[1:])} {_inline(_children(inside[0]))}\n\n"
             case "paragraph_open":
                 children = _children(inside[0])
-                if children and children[0].type == "image":
-                    image = _image(children[0], folder)
-                elif (text := _inline(children)).startswith('#strong[#"Table'):
+                follows = tokens[end + 1].type if end + 1 < len(tokens) else ""
+                if len(children) == 1 and children[0].type == "image":
+                    image, text = _image(children[0], folder), ""
+                else:
+                    text = _inline(children)
+                if follows == "table_open":
                     caption = text
-                elif image:
+                elif image and text:
                     yield f"#shown({image}, [{text}])\n\n"
                     image = ""
-                else:
+                elif text:
                     yield f"{text}\n\n"
             case "bullet_list_open":
                 yield from (f"- {_inline(_children(t))}\n" for t in inside if t.type == "inline")

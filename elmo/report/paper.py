@@ -6,8 +6,14 @@ from pathlib import Path
 
 from elmo.errors import DataError
 from elmo.report import inside, sections, studies
-from elmo.report.collect import MODES, Material
-from elmo.report.findings import carrying_layer, favourite_layer, ranking, where_pretraining_pays
+from elmo.report.collect import MODES, Material, paired
+from elmo.report.findings import (
+    against,
+    carrying_layer,
+    favourite_layer,
+    ranking,
+    where_pretraining_pays,
+)
 from elmo.report.writing import Manuscript
 
 PARTS = (
@@ -57,12 +63,13 @@ def _summary(material: Material, paper: Manuscript) -> None:
     paper.paragraph(
         f"Corpus `{facts['name']}`: {facts['train_rows']:,} train, {facts['validation_rows']:,} "
         f"validation and {facts['test_rows']:,} test rows. This report is made from the files of "
-        "finished runs; every sentence that states a finding is computed from them."
+        "finished runs; every sentence that states a finding is computed from them, but for a "
+        "discussion, which is written by hand where there is one."
     )
     found = []
-    chosen = [one for one in material.representations() if one.summary]
+    chosen = material.representations()
     if chosen:
-        found.append(ranking(chosen))
+        found += [ranking(chosen), against(chosen, paired(chosen), chosen[0])]
     for run in material.bilms[:1]:
         metrics = run.record["metrics"]
         if "test/perplexity" in metrics:
@@ -74,7 +81,7 @@ def _summary(material: Material, paper: Manuscript) -> None:
     trainable = material.of_mode("trainable")
     if trainable:
         found.append(favourite_layer(trainable))
-    single = [c for c in material.classifiers if c.is_elmo and c.choices["mixer"] == "layer"]
+    single = [c for c in material.tested if c.is_elmo and c.choices["mixer"] == "layer"]
     best = material.best([one for mode in MODES if (one := material.of_mode(mode))])
     if len(single) > 1:
         found.append(carrying_layer(single, best))

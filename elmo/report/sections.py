@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from elmo.report import figures
-from elmo.report.collect import Classifier, Material, curves, paired
-from elmo.report.findings import against, chance, ranking
+from elmo.report.collect import Classifier, Material, curves, paired, value_of
+from elmo.report.findings import against, chance, differences, ranking
 from elmo.report.writing import Manuscript, number, with_deviation
 from elmo.runs import compared
 from elmo.scores import DIRECTIONS
@@ -59,9 +59,11 @@ def _counts(facts: dict[str, Any], *names: str) -> str:
 
 def settings(material: Material, paper: Manuscript) -> None:
     paper.heading("Hyperparameters")
+    every = [(c.kind == "tfidf", r) for c in material.classifiers for r in c.setting.records]
     jobs = [
         ("the biLM", [run.record for run in material.bilms]),
-        ("the classifiers on layers", [r for c in _on_layers(material) for r in c.setting.records]),
+        ("the classifiers on layers", [record for linear, record in every if not linear]),
+        ("TF-IDF", [record for linear, record in every if linear]),
     ]
     told = False
     for job, records in jobs:
@@ -73,7 +75,7 @@ def settings(material: Material, paper: Manuscript) -> None:
         keys = dict.fromkeys(key for one in plain for key in one)
         rows = []
         for key in keys:
-            if key.startswith(("data.", "store.")) or key in ("threads", "bilm"):
+            if key.startswith("data.") or key == "bilm":
                 continue
             values = dict.fromkeys(str(one[key]) for one in plain if key in one)
             rows.append([f"`{key}`", ", ".join(values)])
@@ -84,10 +86,6 @@ def settings(material: Material, paper: Manuscript) -> None:
         paper.table(f"Settings of {job}; where runs differ, all values.", header, lines)
     if not told:
         paper.paragraph("No run of either task lies in the folders.")
-
-
-def _on_layers(material: Material) -> list[Classifier]:
-    return [one for one in material.classifiers if one.kind != "tfidf"]
 
 
 def pretraining(material: Material, paper: Manuscript) -> None:
@@ -107,27 +105,26 @@ def pretraining(material: Material, paper: Manuscript) -> None:
                 "train": scalars["train/perplexity"],
                 "validation": scalars["val/perplexity"],
             }
-    header = ["", "split", *DIRECTIONS]
+    header = ["", "split", "V", "unknown", *DIRECTIONS]
     header += ["top-1", "top-5", "precision", "recall", "F1"]
     rows = []
     for name, run in zip(names, material.bilms, strict=True):
-        metrics = run.record["metrics"]
+        facts = run.record["data"]
         for prefix, split in SPLITS.items():
-            if f"{prefix}/perplexity" not in metrics:
+            if f"{prefix}/perplexity" not in run.record["metrics"]:
                 continue
-            values = [metrics[f"{prefix}/perplexity_{one}"] for one in DIRECTIONS[:2]]
-            line = [*(f"{value:.2f}" for value in values), f"{metrics[f'{prefix}/perplexity']:.2f}"]
-            figures_of = ("accuracy", "top5_accuracy", "precision", "recall", "f1")
-            line += [f"{metrics[f'{prefix}/{figure}']:.3f}" for figure in figures_of]
+            endings = ("perplexity_forward", "perplexity_backward", "perplexity")
+            line = [f"{facts['vocabulary_size']:,}", f"{facts['unknown_rate'][split]:.2%}"]
+            line += [number(value_of(run.record, f"{prefix}/{one}"), 2) for one in endings]
+            scores = ("accuracy", "top5_accuracy", "precision", "recall", "f1")
+            line += [number(value_of(run.record, f"{prefix}/{one}"), 3) for one in scores]
             rows.append([name, split, *line])
-    facts = material.bilms[0].record["data"]
     paper.paragraph(
         "The forward model predicts the next word and the sentence end, the backward model the "
         "previous word and the sentence start. Perplexity is exp(sum of negative "
-        "log-likelihoods / number of targets); `<unk>` is a word, padding is none. It depends on "
-        f"V = {facts['vocabulary_size']:,} and on the unknown rates given above. Train is a seeded "
-        "sample of rows, with dropout off. Precision, recall and F1 are means over the words that "
-        "occur as targets, most of which are rare."
+        "log-likelihoods / number of targets); `<unk>` is a word, padding is none. It depends on V "
+        "and on the unknown rate. Train is a seeded sample of rows, with dropout off. Precision, "
+        "recall and F1 are means over the words that occur as targets, most of which are rare."
     )
     paper.table(
         "The language model at its best epoch on validation: perplexity forward, backward and of "
@@ -146,10 +143,10 @@ def pretraining(material: Material, paper: Manuscript) -> None:
         paper.without("Curves of pretraining", "the runs have no `tables/curves.csv`")
     splits = material.bilms[0].record.get("splits", {})
     groups = {
-        split: [
-            (group["group"], float("nan") if (p := group["perplexity"]["together"]) is None else p)
+        split: {
+            group["group"]: float("nan") if (p := group["perplexity"]["together"]) is None else p
             for group in splits[split]["perplexity_by_frequency"]
-        ]
+        }
         for split in SPLITS.values()
         if split in splits
     }
@@ -181,16 +178,28 @@ def classification(material: Material, paper: Manuscript) -> None:
                 number(one.mean("train/accuracy")),
                 with_deviation(one.mean("val/accuracy"), one.deviation("val/accuracy")),
                 with_deviation(one.mean("test/accuracy"), one.deviation("test/accuracy")),
-                *(number(one.mean(f"test/{f}")) for f in ("precision", "recall", "f1")),
                 number(one.mean("test/ece"), 3),
             ]
         )
-    header = ["setting", "seeds", "train acc.", "validation acc.", "test acc."]
-    header += ["prec.", "recall", "F1", "ECE"]
+    header = ["setting", "seeds", "train acc.", "validation acc.", "test acc.", "test ECE"]
     paper.table("All classifiers on all labels.", header, rows)
-    tested = [one for one in material.classifiers if one.summary]
-    if tested:
-        shown = sorted(tested, key=lambda one: -one.mean("test/accuracy"))
+    scores = ("precision", "recall", "f1")
+    paper.table(
+        "Macro scores on train / on test, means over seeds.",
+        ["setting", "precision", "recall", "F1"],
+        [
+            [one.title, *(" / ".join(_on_both(one, score)) for score in scores)]
+            for one in material.classifiers
+        ],
+    )
+    untested = [one.title for one in material.classifiers if not one.summary]
+    if untested:
+        paper.without(
+            f"{', '.join(untested)}, compared with others",
+            "not evaluated on the whole test split, as in a search",
+        )
+    if material.tested:
+        shown = sorted(material.tested, key=lambda one: -one.mean("test/accuracy"))
         paper.figure(
             "accuracies",
             "Test accuracy: the mean over seeds with its 95 % bootstrap interval over the test "
@@ -202,7 +211,7 @@ def classification(material: Material, paper: Manuscript) -> None:
                         one.summary.mean,
                         one.summary.low,
                         one.summary.high,
-                        [record["metrics"]["test/accuracy"] for record in one.setting.records],
+                        one.values("test/accuracy").tolist(),
                     )
                     for one in shown
                     if one.summary
@@ -211,8 +220,12 @@ def classification(material: Material, paper: Manuscript) -> None:
         )
 
 
+def _on_both(one: Classifier, score: str) -> list[str]:
+    return [number(one.mean(f"{split}/{score}")) for split in ("train", "test")]
+
+
 def comparison(material: Material, paper: Manuscript) -> None:
-    chosen = [one for one in material.representations() if one.summary]
+    chosen = material.representations()
     if len(chosen) < 2:
         paper.without(
             "ELMo beside Word2Vec, SVD and TF-IDF",
@@ -224,14 +237,16 @@ def comparison(material: Material, paper: Manuscript) -> None:
     paper.paragraph(
         "Of each representation the setting that is best on validation. Rows that one of two "
         "settings alone has right are compared by McNemar's exact test, on the class that is most "
-        "probable when the probabilities of all seeds are averaged; p is corrected by Holm's "
-        "method."
+        "probable when the probabilities of the seeds are averaged that both have; p is corrected "
+        "by Holm's method. It tells what other test rows could change, not what another training "
+        "could: that is what the deviations over seeds are for."
     )
-    paper.paragraph(ranking(chosen), against(chosen, pairs, chosen[0]))
+    first = chosen[0]
+    paper.paragraph(ranking(chosen), against(chosen, pairs, first), differences(chosen))
     paper.table("Paired tests on the test rows.", PAIR_HEADER, pair_rows(chosen, pairs))
 
 
-PAIR_HEADER = ("one", "other", "difference", "one / other alone right", "p")
+PAIR_HEADER = ("one", "other", "difference", "seeds", "one / other alone right", "p")
 
 
 def pair_rows(classifiers: Sequence[Classifier], pairs: Sequence[Any]) -> list[list[str]]:
@@ -240,6 +255,7 @@ def pair_rows(classifiers: Sequence[Classifier], pairs: Sequence[Any]) -> list[l
             classifiers[pair.one].title,
             classifiers[pair.other].title,
             f"{100 * pair.difference:+.2f}",
+            str(pair.seeds or "all"),
             f"{pair.only_one} / {pair.only_other}",
             chance(pair.corrected).removeprefix("p = ").removeprefix("p "),
         ]

@@ -9,8 +9,10 @@ from elmo.report.collect import MODES, Classifier, Material, curves, paired
 from elmo.report.findings import (
     against,
     carrying_layer,
+    differences,
     favourite_layer,
     of_the_draws,
+    percent,
     points,
     ranking,
     seeds,
@@ -18,41 +20,40 @@ from elmo.report.findings import (
 )
 from elmo.report.sections import PAIR_HEADER, pair_rows
 from elmo.report.writing import Manuscript, number, with_deviation
-from elmo.runs import compared
 
 
 def lambdas(material: Material, paper: Manuscript) -> None:
-    modes = [one for mode in MODES if (one := material.of_mode(mode))]
-    if not modes:
+    tested = [one for mode in MODES if (one := material.of_mode(mode))]
+    if not tested:
         paper.without(
-            "The lambdas", "no run of `train_cls.py mixer=trainable,frozen,learned` is there"
+            "The lambdas", "no tested run of `train_cls.py mixer=trainable,frozen,learned` is there"
         )
         return
     paper.heading("The lambdas")
-    tested = [one for one in modes if one.summary]
     if len(tested) > 1:
         pairs = paired(tested)
         best = max(tested, key=lambda one: one.mean("val/accuracy"))
-        paper.paragraph(ranking(tested), against(tested, pairs, best))
+        paper.paragraph(ranking(tested), against(tested, pairs, best), differences(tested))
         paper.table("Paired tests of the lambda modes.", PAIR_HEADER, pair_rows(tested, pairs))
-    trained = [one for one in modes if one.choices["mixer"] != "frozen"]
+    trained = [one for one in tested if one.choices["mixer"] != "frozen"]
     paper.paragraph(*(favourite_layer(one) for one in trained))
-    every = [c for c in material.classifiers if c.is_elmo and c.choices["mixer"] in MODES]
+    every = [c for c in material.tested if c.is_elmo and c.choices["mixer"] in MODES]
     rows = []
+    count = max(one.lambdas.shape[1] for one in every)  # biLMs may have different numbers
     for one in every:
         gammas = [record["gamma"] for record in one.setting.records]
         spread = float(np.std(gammas, ddof=1)) if len(gammas) > 1 else float("nan")
-        weights = zip(one.lambdas.mean(0), _spread(one.lambdas), strict=True)
+        weights = list(zip(one.lambdas.mean(0), _spread(one.lambdas), strict=True))
+        cells = [with_deviation(mean, deviation, 2) for mean, deviation in weights]
         rows.append(
             [
                 one.title,
                 str(len(gammas)),
-                *(with_deviation(mean, deviation, 2) for mean, deviation in weights),
+                *(cells + [""] * count)[:count],
                 with_deviation(float(np.mean(gammas)), spread, 2),
                 with_deviation(one.mean("test/accuracy"), one.deviation("test/accuracy")),
             ]
         )
-    count = every[0].lambdas.shape[1]
     header = ["setting", "seeds", *(f"layer {layer}" for layer in range(count))]
     paper.table(
         "Weights of the layers, mean and deviation over seeds; of `learned` the mean gates over "
@@ -60,8 +61,8 @@ def lambdas(material: Material, paper: Manuscript) -> None:
         [*header, "gamma", "test acc."],
         rows,
     )
-    _trajectories(modes, paper)
-    _draws(every, paper)
+    _trajectories(trained, paper)
+    _draws(material, paper)
     _gamma(every, paper)
 
 
@@ -69,20 +70,19 @@ def _spread(values: np.ndarray) -> np.ndarray:
     return values.std(0, ddof=1) if len(values) > 1 else np.full(values.shape[1], np.nan)
 
 
-def _trajectories(modes: list[Classifier], paper: Manuscript) -> None:
+def _trajectories(trained: list[Classifier], paper: Manuscript) -> None:
     runs = {
         one.choices["mixer"]: [
             {
-                tag.removeprefix("lambda/"): points
-                for tag, points in curves(folder).items()
+                tag.removeprefix("lambda/"): steps
+                for tag, steps in curves(folder).items()
                 if tag.removeprefix("lambda/").isdigit()
             }
             for folder in one.setting.folders
         ]
-        for one in modes
-        if one.choices["mixer"] != "frozen"
+        for one in trained
     }
-    runs = {mode: seeds for mode, seeds in runs.items() if all(seeds)}
+    runs = {mode: kept for mode, found in runs.items() if (kept := [one for one in found if one])}
     if runs:
         paper.figure(
             "lambdas",
@@ -94,16 +94,15 @@ def _trajectories(modes: list[Classifier], paper: Manuscript) -> None:
         paper.without("Lambdas in the course of training", "the runs have no `tables/curves.csv`")
 
 
-def _draws(every: list[Classifier], paper: Manuscript) -> None:
-    frozen = [one for one in every if one.choices["mixer"] == "frozen" and one.summary]
-    found = [
-        (r["lambdas"], r["metrics"]["test/accuracy"]) for c in frozen for r in c.setting.records
-    ]
-    if len(found) < 3:
+def _draws(material: Material, paper: Manuscript) -> None:
+    frozen = material.of_mode("frozen")
+    records = frozen.setting.records if frozen else []
+    found = [(record["lambdas"], record["metrics"]["test/accuracy"]) for record in records]
+    if len({str(weights) for weights, _ in found}) < 3:
         paper.without("Accuracy against the draw of frozen lambdas", "it needs three draws")
         return
     weights, accuracies = (np.array(values) for values in zip(*found, strict=True))
-    paper.paragraph(of_the_draws(weights, accuracies))
+    paper.paragraph(of_the_draws(weights, accuracies, material.of_mode("trainable")))
     paper.figure(
         "draws",
         "Frozen lambdas: test accuracy of each run against the weight that its draw gave to each "
@@ -116,9 +115,9 @@ def _gamma(every: list[Classifier], paper: Manuscript) -> None:
     """Settings that differ in `learn_gamma` alone, by the seeds that both have."""
     pairs: dict[str, dict[bool, Classifier]] = {}
     for one in every:
-        plain = compared(one.setting.records[0]["settings"])
+        plain = one.plain
         learned = plain.pop("mixer.learn_gamma", None)
-        rest = {key: plain[key] for key in sorted(plain) if key.rpartition(".")[2] != "seed"}
+        rest = dict(sorted(plain.items()))
         if learned is not None:
             pairs.setdefault(f"{one.choices['mixer']} {rest}", {})[learned] = one
     told = []
@@ -127,10 +126,13 @@ def _gamma(every: list[Classifier], paper: Manuscript) -> None:
             continue
         on, off = (both[learned].by_seed("test/accuracy") for learned in (True, False))
         if shared := sorted(on.keys() & off.keys()):
-            gain = float(np.mean([on[seed] - off[seed] for seed in shared]))
-            word = "more" if gain >= 0 else "less"
+            gains = np.array([on[seed] - off[seed] for seed in shared])
+            word = "more" if gains.mean() >= 0 else "less"
+            spread = f", deviation {points(gains.std(ddof=1))}" if len(gains) > 1 else ""
             mode = both[True].choices["mixer"]
-            told.append(f"{points(gain)} {word} with `{mode}` ({seeds(len(shared))})")
+            told.append(
+                f"{points(gains.mean())} {word} with `{mode}` ({seeds(len(shared))}{spread})"
+            )
     if told:
         paper.paragraph(
             f"A learned gamma gives {', '.join(told)} than gamma = 1: mean test accuracy over the "
@@ -141,14 +143,15 @@ def _gamma(every: list[Classifier], paper: Manuscript) -> None:
 
 
 def layers(material: Material, paper: Manuscript) -> None:
-    elmo = [one for one in material.classifiers if one.is_elmo and one.summary]
+    elmo = [one for one in material.tested if one.is_elmo]
     single = [one for one in elmo if one.choices["mixer"] == "layer"]
     if len(single) < 2:
-        paper.without("What each layer is worth", "no runs of `mixer=layer mixer.layer=0,1,2`")
+        paper.without(
+            "What each layer is worth", "no tested runs of `mixer=layer mixer.layer=0,1,2`"
+        )
         return
     paper.heading("What each layer is worth")
-    mixed = [one for mode in MODES if (one := material.of_mode(mode)) and one.summary]
-    best = material.best(mixed)
+    best = material.best([one for mode in MODES if (one := material.of_mode(mode))])
     first = best or max(single, key=lambda one: one.mean("val/accuracy"))
     rest = [one for one in elmo if one.choices["mixer"] in ("average", "concat", "layer")]
     chosen = [first, *sorted((one for one in rest if one is not first), key=lambda one: one.title)]
@@ -157,8 +160,9 @@ def layers(material: Material, paper: Manuscript) -> None:
         carrying_layer(single, best),
         f"The table compares {first.title} with each of the others, by the same tests as above, "
         f"corrected for {len(pairs)}.",
+        differences(chosen),
     )
-    tests = [["", "", ""], *(row[2:] for row in pair_rows(chosen, pairs))]
+    tests = [[""] * 4, *(row[2:] for row in pair_rows(chosen, pairs))]
     rows = [
         [one.title, str(len(one.setting.records)), number(one.mean("test/accuracy")), *test]
         for one, test in zip(chosen, tests, strict=True)
@@ -166,17 +170,18 @@ def layers(material: Material, paper: Manuscript) -> None:
     paper.table(
         f"Layers and mixers. The difference is {first.title} minus the row, in points, with the "
         "probabilities of the seeds averaged.",
-        ["setting", "seeds", "test acc.", "difference", "it / row alone right", "p"],
+        ["setting", "seeds", "test acc.", "difference", "seeds", "it / row alone right", "p"],
         rows,
     )
 
 
 def learning_curve(material: Material, paper: Manuscript) -> None:
     lines = material.lines
+    for one in material.alone:
+        title = f"{one.title} with {percent(one.share)} of the labels"
+        paper.without(title, "there is no other share of the labels to see it beside")
     if not lines:
-        paper.without(
-            "Learning curve", "no run of `train_cls.py experiment=learning_curve` is there"
-        )
+        paper.without("Learning curve", "no setting was trained with several shares of the labels")
         return
     paper.heading("Learning curve")
     train_rows = material.data["train_rows"]
@@ -201,7 +206,7 @@ def learning_curve(material: Material, paper: Manuscript) -> None:
         "labels the batches are smaller and the epochs more (`conf/labels/`).",
         *told,
     )
-    header = ["setting", "seeds", *(f"{s:.0%} ({s * train_rows:,.0f})" for s in shares)]
+    header = ["setting", "seeds", *(f"{percent(s)} ({s * train_rows:,.0f})" for s in shares)]
     paper.table("Test accuracy by the share of the labels (train rows).", header, rows)
     paper.figure(
         "learning_curve",

@@ -21,7 +21,6 @@ class Manuscript:
         self.folder = folder
         self.figures: dict[str, bytes] = {}
         self.missing: list[tuple[str, str]] = []
-        self.sections: set[str] = set()
         self._parts: list[str] = []
         self._tables = 0
 
@@ -30,7 +29,6 @@ class Manuscript:
         return "\n\n".join(self._parts) + "\n"
 
     def heading(self, title: str, level: int = 2) -> None:
-        self.sections.add(title)
         self._parts.append(f"{'#' * level} {title}")
 
     def paragraph(self, *sentences: str) -> None:
