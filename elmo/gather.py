@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from elmo.errors import ArtifactError, ConfigError, DataError
 from elmo.resume import RUN_FILE
-from elmo.runs import NOT_COMPARED, compared, read_record
+from elmo.runs import NOT_COMPARED, compared, is_seed, read_record
 
 
 class Outcome(NamedTuple):
@@ -159,7 +159,7 @@ def settings_of(runs: Sequence[FinishedRun]) -> list[Setting]:
 
 def _seeds(run: FinishedRun) -> list[tuple[str, Any]]:
     settings = compared(run.record["settings"])
-    return sorted((key, settings[key]) for key in settings if key.rpartition(".")[2] == "seed")
+    return sorted((key, settings[key]) for key in settings if is_seed(key))
 
 
 def _choices(record: dict[str, Any]) -> dict[str, str]:
@@ -176,9 +176,7 @@ def _bilm_of(folder: Path) -> str | None:
 
 def _plain(settings: dict[str, Any]) -> dict[str, Any]:
     """What a figure depends on, but for the seeds, with dotted keys."""
-    return {
-        key: value for key, value in compared(settings).items() if key.rpartition(".")[2] != "seed"
-    }
+    return {key: value for key, value in compared(settings).items() if not is_seed(key)}
 
 
 def _names(records: Sequence[dict[str, Any]]) -> list[str]:

@@ -230,5 +230,12 @@ def compared(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         if isinstance(value, dict):
             flat |= compared(value, f"{prefix}{key}.")
         elif value is not None:
-            flat[prefix + key] = value if isinstance(value, (bool, int, float)) else str(value)
+            whole = isinstance(value, float) and value.is_integer()  # 1.0 was typed as 1 elsewhere
+            plain = int(value) if whole else value
+            flat[prefix + key] = plain if isinstance(plain, (bool, int, float)) else str(plain)
     return flat
+
+
+def is_seed(key: str) -> bool:
+    """Whether a setting with a dotted key is a seed; scikit-learn calls it `random_state`."""
+    return key.rpartition(".")[2] in ("seed", "random_state")

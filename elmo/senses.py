@@ -63,11 +63,12 @@ def _print(found: list[tuple[str, Study]]) -> None:
     from rich.table import Table
 
     first = found[0][1]
-    table = Table(
-        title=f"The nearest other occurrence of the same word is of the same class: "
-        f"{len(first.words)} words, {sum(first.words.values())} occurrences, "
-        f"by chance {first.chance:.3f}"
+    print(
+        "The nearest other occurrence of the same word is in a description of the same class:\n"
+        f"{len(first.words)} words, {sum(first.words.values())} occurrences, by chance "
+        f"{first.chance:.3f}"
     )
+    table = Table()
     for name in ("encoder", "layer", "same class"):
         table.add_column(name)
     for name, study in found:

@@ -13,11 +13,12 @@ import pyarrow.parquet as pq
 
 from elmo.errors import ArtifactError, DataError
 from elmo.gather import FinishedRun, Setting, finished_runs, of_one_data, settings_of, told_apart
-from elmo.runs import NOT_COMPARED, compared
+from elmo.runs import NOT_COMPARED, compared, is_seed
 from elmo.significance import Comparison, Summary, compare, summarise
 
 NAMES = {"word2vec": "Word2Vec", "svd": "SVD", "elmo": "ELMo"}
 LINEAR = {"svm": "TF-IDF, linear SVM", "logistic": "TF-IDF, logistic regression"}
+GAMMA = {True: ", gamma learned", False: ", gamma fixed"}  # where that is not the default
 MODES = ("trainable", "frozen", "learned")
 # What goes with the number of labels, see conf/labels.
 OF_THE_SHARE = ("label_share", "datamodule.token_budget", "trainer.max_epochs")
@@ -66,7 +67,7 @@ class Classifier(NamedTuple):
     def plain(self) -> dict[str, Any]:
         """Its settings with dotted keys, but for the seeds."""
         settings = compared(self.setting.records[0]["settings"])
-        return {k: v for k, v in settings.items() if k.rpartition(".")[2] != "seed"}
+        return {k: v for k, v in settings.items() if not is_seed(k)}
 
     def values(self, figure: str) -> np.ndarray:
         """Of each run; not a number where it has none."""
@@ -151,7 +152,7 @@ def collect(folders: Sequence[Path], data: str | None = None) -> Material:
     few = [one for one in settings if one not in full]
     classifiers = [_classifier(*pair) for pair in zip(titles(full), full, strict=True)]
     classifiers.sort(key=lambda one: (-one.mean("val/accuracy"), one.title))
-    fewer = [Classifier(*pair, None) for pair in zip(titles(few), few, strict=True)]
+    fewer = [Classifier(_title(one.records[0]), one, None) for one in few]
     lines, alone = _lines(classifiers, fewer)
     neighbours = [
         found
@@ -207,7 +208,12 @@ def _title(record: dict[str, Any]) -> str:
     if choices["encoder"] != "elmo":
         return name
     mixer = choices["mixer"]
-    return f"{name}, layer {settings['mixer']['layer']}" if mixer == "layer" else f"{name}, {mixer}"
+    if mixer == "layer":
+        return f"{name}, layer {settings['mixer']['layer']}"
+    learned = settings["mixer"].get("learn_gamma")
+    unusual = {"frozen": True, "trainable": False, "learned": False}.get(mixer)
+    gamma = "" if learned is None or learned != unusual else GAMMA[learned]
+    return f"{name}, {mixer}{gamma}"
 
 
 def _lines(
@@ -226,7 +232,8 @@ def _lines(
         best = [max(ones, key=lambda one: one.mean("val/accuracy")) for ones in shares.values()]
         if len(best) > 1:
             best.sort(key=lambda one: one.share)
-            found[best[-1].title] = best
+            title = best[-1].title
+            found[title] = [one._replace(title=title) for one in best]
         else:
             alone += [one for one in best if one.share < 1]
     return dict(sorted(found.items())), alone

@@ -26,10 +26,15 @@ def keep(material: Material, folder: Path) -> None:
     """
     for index, run in enumerate(material.bilms):
         _keep_run(run.folder, run.record, folder / f"bilm-{index}", predictions=False)
+    names: list[str] = []
     for one in [*material.classifiers, *material.few]:
+        name = _name(one)
+        names.append(name)
+        if names.count(name) > 1:
+            name = f"{name}-{names.count(name)}"
         runs = zip(one.setting.folders, one.setting.records, strict=True)
         for index, (source, record) in enumerate(runs):
-            target = folder / _name(one) / f"run-{index}"
+            target = folder / name / f"run-{index}"
             _keep_run(source, record, target, predictions=one.share == 1)
     for index, study in enumerate(material.neighbours):
         write_json(folder / f"senses-{index}" / NEIGHBOURS, study)

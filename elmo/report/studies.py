@@ -169,10 +169,14 @@ def layers(material: Material, paper: Manuscript) -> None:
     ]
     paper.table(
         f"Layers and mixers. The difference is {first.title} minus the row, in points, with the "
-        "probabilities of the seeds averaged.",
-        ["setting", "seeds", "test acc.", "difference", "seeds", "it / row alone right", "p"],
+        "probabilities averaged of the seeds that are common to both.",
+        ["setting", "seeds", "test acc.", "difference", "common", "it / row alone right", "p"],
         rows,
     )
+
+
+def _labelled(one: Classifier, train_rows: int) -> int:
+    return one.setting.records[0]["data"].get("labelled_rows", round(train_rows * one.share))
 
 
 def learning_curve(material: Material, paper: Manuscript) -> None:
@@ -195,8 +199,8 @@ def learning_curve(material: Material, paper: Manuscript) -> None:
             else ""
             for share in shares
         ]
-        counts = sorted({len(one.setting.records) for one in line})
-        rows.append([name, " to ".join(map(str, counts)), *cells])
+        seeds_of = sorted({len(one.setting.records) for one in line})
+        rows.append([name, " to ".join(map(str, seeds_of)), *cells])
     elmo = [name for name, line in lines.items() if line[0].is_elmo]
     others = [name for name in lines if name not in elmo]
     told = [where_pretraining_pays(lines, name, others) for name in elmo] if others else []
@@ -206,7 +210,8 @@ def learning_curve(material: Material, paper: Manuscript) -> None:
         "labels the batches are smaller and the epochs more (`conf/labels/`).",
         *told,
     )
-    header = ["setting", "seeds", *(f"{percent(s)} ({s * train_rows:,.0f})" for s in shares)]
+    counts = {one.share: _labelled(one, train_rows) for line in lines.values() for one in line}
+    header = ["setting", "seeds", *(f"{percent(s)} ({counts[s]:,})" for s in shares)]
     paper.table("Test accuracy by the share of the labels (train rows).", header, rows)
     paper.figure(
         "learning_curve",
@@ -215,7 +220,7 @@ def learning_curve(material: Material, paper: Manuscript) -> None:
             {
                 name: [
                     (
-                        one.setting.records[0]["data"].get("labelled_rows", train_rows * one.share),
+                        _labelled(one, train_rows),
                         one.mean("test/accuracy"),
                         one.deviation("test/accuracy"),
                     )
