@@ -57,7 +57,7 @@ class Mixer(nn.Module, ABC):
         """layers (L, B, T, D), as `forward` takes them -> the weight of each for a token (L, B, T).
 
         Not negative, summing to one over L; `forward` sums the layers with them, then scales,
-        but for `ConcatMix`, which keeps them side by side.
+        but for `ConcatMix`, which keeps them side by side, and `ProjectedMix`, which turns them.
         """
 
     @abstractmethod
@@ -194,6 +194,43 @@ class ConcatMix(UntrainedMix):
 
     def forward(self, layers: Tensor, mask: Tensor) -> Tensor:
         return self.normalised(layers).permute(1, 2, 0, 3).flatten(2)  # (B, T, L D)
+
+
+class ProjectedMix(Mixer):
+    """sum_l W_l h_l with a matrix W_l (D, D) for each layer: every linear function of the layers.
+
+    `ScalarMix` is the case W_l = gamma lambda_l I, where training starts, at the plain average. It
+    has as many numbers as `ConcatMix` gives to a head of width D, without making the head wider.
+
+    Args:
+        num_layers, dim, layer_norm: see `Mixer`.
+    """
+
+    def __init__(self, num_layers: int, dim: int, layer_norm: bool = True) -> None:
+        super().__init__(num_layers, dim, layer_norm)
+        self.projection = nn.Linear(num_layers * dim, dim, bias=False)
+        with torch.no_grad():
+            self.projection.weight.copy_(torch.eye(dim).repeat(1, num_layers) / num_layers)
+
+    def forward(self, layers: Tensor, mask: Tensor) -> Tensor:
+        layers = self.normalised(layers)
+        return self.projection(layers.permute(1, 2, 0, 3).flatten(2))  # (B, T, D)
+
+    def gates(self, layers: Tensor) -> Tensor:
+        self.check(layers)
+        return self.lambdas()[:, None, None].expand(layers.shape[:3])
+
+    def lambdas(self) -> Tensor:
+        """The share of each W_l in the sum of their norms."""
+        blocks = self.projection.weight.view(self.dim, self.num_layers, self.dim)
+        norms = torch.linalg.vector_norm(blocks, dim=(0, 2))  # (L,)
+        return norms / norms.sum()
+
+    @property
+    def scale(self) -> Tensor:
+        """The sum of the norms over that of a plain sum of the layers."""
+        blocks = self.projection.weight.view(self.dim, self.num_layers, self.dim)
+        return torch.linalg.vector_norm(blocks, dim=(0, 2)).sum() / self.dim**0.5
 
 
 class LearnedMix(Mixer):

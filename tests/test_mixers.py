@@ -8,7 +8,15 @@ import pytest
 import torch
 
 from elmo.errors import ConfigError
-from elmo.mixers import AverageMix, ConcatMix, LayerMix, LearnedMix, Mixer, ScalarMix
+from elmo.mixers import (
+    AverageMix,
+    ConcatMix,
+    LayerMix,
+    LearnedMix,
+    Mixer,
+    ProjectedMix,
+    ScalarMix,
+)
 
 L, B, T, D = 3, 2, 5, 8
 LAYER = partial(LayerMix, layer=0)
@@ -186,3 +194,28 @@ def test_frozen_lambdas_may_have_a_learned_gamma(layers: torch.Tensor) -> None:
     mixer(layers, MASK).pow(2).sum().backward()
     assert mixer.gamma.grad is not None
     assert mixer.weights.grad is None
+
+
+def test_a_projection_starts_at_the_average_and_is_linear(layers: torch.Tensor) -> None:
+    mixer = ProjectedMix(L, D, layer_norm=False)
+    torch.testing.assert_close(mixer(layers, MASK), layers.mean(0))
+    torch.testing.assert_close(mixer.lambdas(), torch.full((L,), 1 / 3))
+    assert mixer.scale.item() == pytest.approx(1)
+    torch.nn.init.normal_(mixer.projection.weight)
+    blocks = mixer.projection.weight.split(D, dim=1)
+    expected = sum(layer @ block.T for layer, block in zip(layers, blocks, strict=True))
+    torch.testing.assert_close(mixer(layers, MASK), expected)
+    norms = torch.stack([block.norm() for block in blocks])
+    torch.testing.assert_close(mixer.lambdas(), norms / norms.sum())
+
+
+def test_a_projection_can_be_any_scalar_mix(layers: torch.Tensor) -> None:
+    scalar, mixer = ScalarMix(L, D), ProjectedMix(L, D)
+    with torch.no_grad():
+        scalar.weights.copy_(torch.tensor([0.3, -1.0, 2.0]))
+        scalar.gamma.fill_(1.7)
+        weights = scalar.gamma * scalar.lambdas()
+        mixer.projection.weight.copy_(torch.cat([w * torch.eye(D) for w in weights], dim=1))
+    torch.testing.assert_close(mixer(layers, MASK), scalar(layers, MASK))
+    torch.testing.assert_close(mixer.lambdas(), scalar.lambdas())
+    assert mixer.scale.item() == pytest.approx(1.7)

@@ -105,8 +105,10 @@ def favourite_layer(classifier: Classifier) -> str:
 def carrying_layer(layers: Sequence[Classifier], best: Classifier | None) -> str:
     """Which single layer is worth the most, and what mixing adds to it."""
     ordered = sorted(layers, key=lambda one: -one.mean("val/accuracy"))
-    listed = ", ".join(f"{one.title} {one.mean('test/accuracy'):.4f}" for one in ordered)
-    told = f"Taken alone, the layers reach in the order of their validation accuracy: {listed}."
+    listed = ", ".join(
+        f"{one.title.removeprefix('ELMo, ')} {one.mean('test/accuracy'):.4f}" for one in ordered
+    )
+    told = f"Alone, in the order of their validation accuracy, the layers reach: {listed}."
     if best is not None:
         gain = best.mean("test/accuracy") - ordered[0].mean("test/accuracy")
         word = "above" if gain >= 0 else "below"
@@ -152,12 +154,14 @@ def where_pretraining_pays(lines: dict[str, list[Classifier]], elmo: str, others
         gain = one.mean("test/accuracy") - max(beside)[2] if beside else float("nan")
         if not np.isnan(gain):
             word = "ahead of" if gain >= 0 else "behind"
-            told.append(f"{points(gain)} {word} {max(beside)[1]} at {percent(one.share)}")
+            told.append(
+                f"with {percent(one.share)} of the labels {points(gain)} {word} {max(beside)[1]}"
+            )
     if not told:
         return ""
     return (
-        f"Of the labels, {elmo} is {', '.join(told)}: each time against the best of the others on "
-        "validation, mean test accuracy; the deviations over seeds stand in the table."
+        f"{elmo} is {', '.join(told)}: mean test accuracy, each time against the best of the "
+        "others on validation; the deviations over seeds stand with the learning curve."
     )
 
 

@@ -37,7 +37,7 @@ def data(material: Material, paper: Manuscript) -> None:
             ["vocabulary V", f"{known[0]['vocabulary_size']:,}"],
             [
                 "unknown words of train, validation, test",
-                ", ".join(f"{unknown[split]:.2%}" for split in SPLITS.values()),
+                " / ".join(f"{unknown[split]:.2%}" for split in SPLITS.values()),
             ],
         ]
     paper.paragraph(
@@ -54,7 +54,7 @@ def _count(facts: dict[str, Any], ending: str) -> str:
 
 def _counts(facts: dict[str, Any], *names: str) -> str:
     *splits, ending = names
-    return ", ".join(f"{facts[f'{split}_{ending}']:,}" for split in splits)
+    return " / ".join(f"{facts[f'{split}_{ending}']:,}" for split in splits)
 
 
 def settings(material: Material, paper: Manuscript) -> None:
