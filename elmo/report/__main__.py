@@ -28,7 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     folder = f"{out.stem}_figures"
     material = collect([Path(folder) for folder in args.folders], args.data)
-    paper = write(material, folder, Path(args.discussion) if args.discussion else None)
+    discussion = args.discussion or (str(DISCUSSION) if DISCUSSION.is_file() else None)
+    paper = write(material, folder, discussion, asked_for=args.discussion is not None)
     pages = to_pdf(paper.text, paper.figures, folder)
     for name, svg in paper.figures.items():
         with atomic_writer(out.parent / folder / name) as handle:
@@ -67,7 +68,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--discussion",
         metavar="FILE",
-        default=str(DISCUSSION) if DISCUSSION.is_file() else None,
         help="Markdown to include where it was written of the same data; default: "
         "docs/discussion.md of the checkout",
     )

@@ -64,6 +64,17 @@ class Classifier(NamedTuple):
         return json.dumps([choices, rest], sort_keys=True)
 
     @property
+    def frame(self) -> dict[str, Any]:
+        """What a comparison of mixers and encoders holds still: head, optimizer, epochs, ..."""
+        told = {**self.plain, **self.choices}
+        return {
+            key: value
+            for key, value in sorted(told.items())
+            if key not in (*NOT_COMPARED, "mixer", "encoder", "bilm", "labels")
+            and not key.startswith(("mixer.", "encoder."))
+        }
+
+    @property
     def plain(self) -> dict[str, Any]:
         """Its settings with dotted keys, but for the seeds."""
         settings = compared(self.setting.records[0]["settings"])
@@ -107,6 +118,22 @@ class Material(NamedTuple):
         return [one for one in self.classifiers if one.summary]
 
     @property
+    def frame(self) -> dict[str, Any]:
+        """That of most tested runs on layers."""
+        runs: dict[str, int] = {}
+        for one in self.tested:
+            if one.kind != "tfidf":
+                key = json.dumps(one.frame)
+                runs[key] = runs.get(key, 0) + len(one.setting.records)
+        return json.loads(max(runs, key=lambda key: (runs[key], key))) if runs else {}
+
+    @property
+    def comparable(self) -> list[Classifier]:
+        """Tested settings that share their frame; those of TF-IDF have none."""
+        frame = self.frame
+        return [one for one in self.tested if one.kind == "tfidf" or one.frame == frame]
+
+    @property
     def few(self) -> list[Classifier]:
         """Trained with less than all labels."""
         return [one for line in [*self.lines.values(), self.alone] for one in line if one.share < 1]
@@ -117,17 +144,17 @@ class Material(NamedTuple):
         return max(classifiers, key=lambda one: one.mean("val/accuracy"), default=None)
 
     def of_mode(self, mode: str) -> Classifier | None:
-        """The best tested ELMo classifier of a lambda mode."""
-        return self.best([c for c in self.tested if c.is_elmo and c.choices["mixer"] == mode])
+        """The best comparable ELMo classifier of a lambda mode."""
+        return self.best([c for c in self.comparable if c.is_elmo and c.choices["mixer"] == mode])
 
     def representations(self) -> list[Classifier]:
-        """The best tested of each kind, those of TF-IDF both: ELMo with one of the lambda modes."""
+        """The best comparable of each kind: ELMo by one of the lambda modes, TF-IDF by both."""
         chosen = [self.best([m for mode in MODES if (m := self.of_mode(mode))])]
         chosen += [
-            self.best([c for c in self.tested if c.kind == kind])
-            for kind in sorted({c.kind for c in self.tested} - {"elmo", "tfidf"})
+            self.best([c for c in self.comparable if c.kind == kind])
+            for kind in sorted({c.kind for c in self.comparable} - {"elmo", "tfidf"})
         ]
-        tfidf = [c for c in self.tested if c.kind == "tfidf"]
+        tfidf = [c for c in self.comparable if c.kind == "tfidf"]
         for name in sorted({c.choices["classifier"] for c in tfidf}):
             chosen.append(self.best([c for c in tfidf if c.choices["classifier"] == name]))
         return [one for one in chosen if one]
@@ -184,7 +211,10 @@ def _is_tested(folder: Path, record: dict[str, Any]) -> bool:
 
 
 def titles(settings: Sequence[Setting]) -> list[str]:
-    """What a reader calls them; settings follow where that does not tell them apart."""
+    """What a reader calls them; settings follow where that does not tell them apart.
+
+    The one with the most runs among those that share a title needs none.
+    """
     found = [_title(setting.records[0]) for setting in settings]
     records = [setting.records[0] for setting in settings]
     told = told_apart(found, [{**compared(r["settings"]), **r["choices"]} for r in records])
@@ -192,6 +222,10 @@ def titles(settings: Sequence[Setting]) -> list[str]:
         name if name == title else f"{title}, {name.removeprefix(title).strip()}"
         for title, name in zip(found, told, strict=True)
     ]
+    for title in set(found):
+        runs = [len(s.records) if t == title else 0 for s, t in zip(settings, found, strict=True)]
+        if runs.count(max(runs)) == 1:
+            names[runs.index(max(runs))] = title
     return [
         name if names.count(name) == 1 else f"{name} ({names[: index + 1].count(name)})"
         for index, name in enumerate(names)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from elmo.report.collect import Classifier
-from elmo.runs import NOT_COMPARED
 from elmo.significance import Comparison
 
 LEVEL = 0.05  # below which a corrected p is called significant
@@ -74,18 +73,6 @@ def against(
         return ""
     corrected = f", p corrected for {len(pairs)} tests" if len(pairs) > 1 else ""
     return f"With the probabilities of the seeds averaged{corrected}: {'; '.join(told)}."
-
-
-def differences(classifiers: Sequence[Classifier]) -> str:
-    """In what some classifiers differ besides their mixers and encoders, if in anything."""
-    found = []
-    told = [{**one.choices, **one.plain} for one in classifiers if one.kind != "tfidf"]
-    for key in sorted({key for one in told for key in one}):
-        apart = key in NOT_COMPARED or key in ("mixer", "encoder", "bilm", "labels")
-        values = dict.fromkeys(str(one[key]) for one in told if key in one)
-        if not apart and not key.startswith(("mixer.", "encoder.")) and len(values) > 1:
-            found.append(f"`{key}` ({', '.join(values)})")
-    return f"Take note: they differ in {', '.join(found)}, too." if found else ""
 
 
 def favourite_layer(classifier: Classifier) -> str:

@@ -32,13 +32,16 @@ PARTS = (
 APPENDIX = (inside.commands, inside.matrices)
 
 
-def write(material: Material, folder: str, discussion: Path | None) -> Manuscript:
+def write(
+    material: Material, folder: str, discussion: str | None = None, asked_for: bool = False
+) -> Manuscript:
     """The whole report.
 
     Args:
         folder: where the figures will lie, as the Markdown names it.
         discussion: Markdown whose first line says of which data it was written, as in
             `<!-- fingerprint: 7de22bac6cbe6d15 -->`; left out where the data is other.
+        asked_for: say so.
 
     Raises:
         DataError: the discussion cannot be read, or does not say of which data it is.
@@ -49,7 +52,7 @@ def write(material: Material, folder: str, discussion: Path | None) -> Manuscrip
     for part in PARTS:
         part(material, paper)
     if discussion is not None:
-        _discuss(material, paper, discussion)
+        _discuss(material, paper, Path(discussion), asked_for)
     for part in APPENDIX:
         part(material, paper)
     if paper.missing:
@@ -81,7 +84,7 @@ def _summary(material: Material, paper: Manuscript) -> None:
     trainable = material.of_mode("trainable")
     if trainable:
         found.append(favourite_layer(trainable))
-    single = [c for c in material.tested if c.is_elmo and c.choices["mixer"] == "layer"]
+    single = [c for c in material.comparable if c.is_elmo and c.choices["mixer"] == "layer"]
     best = material.best([one for mode in MODES if (one := material.of_mode(mode))])
     if len(single) > 1:
         found.append(carrying_layer(single, best))
@@ -92,7 +95,7 @@ def _summary(material: Material, paper: Manuscript) -> None:
         paper.items(told)
 
 
-def _discuss(material: Material, paper: Manuscript, file: Path) -> None:
+def _discuss(material: Material, paper: Manuscript, file: Path, asked_for: bool) -> None:
     try:
         first, _, text = file.read_text().partition("\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -101,6 +104,7 @@ def _discuss(material: Material, paper: Manuscript, file: Path) -> None:
     if not first.startswith(mark):
         raise DataError(f"{file}, line 1: {first!r}; expected {mark}FINGERPRINT -->")
     if first.removeprefix(mark).removesuffix(" -->").strip() != material.data["fingerprint"]:
-        paper.without("Discussion", f"`{file.name}` was written of other data")
+        if asked_for:
+            paper.without("Discussion", f"`{file.name}` was written of other data")
         return
     paper.include(text)

@@ -7,7 +7,7 @@ from typing import Any
 
 from elmo.report import figures
 from elmo.report.collect import Classifier, Material, curves, paired, value_of
-from elmo.report.findings import against, chance, differences, ranking
+from elmo.report.findings import against, chance, ranking
 from elmo.report.writing import Manuscript, number, with_deviation
 from elmo.runs import compared
 from elmo.scores import DIRECTIONS
@@ -198,6 +198,12 @@ def classification(material: Material, paper: Manuscript) -> None:
             f"{', '.join(untested)}, compared with others",
             "not evaluated on the whole test split, as in a search",
         )
+    frame = material.frame
+    for one in material.tested:
+        if one not in material.comparable:
+            keys = sorted(k for k in {*one.frame, *frame} if one.frame.get(k) != frame.get(k))
+            listed = ", ".join(f"`{key}`" for key in keys)
+            paper.without(f"{one.title}, compared with others", f"other than most in {listed}")
     if material.tested:
         shown = sorted(material.tested, key=lambda one: -one.mean("test/accuracy"))
         paper.figure(
@@ -235,14 +241,15 @@ def comparison(material: Material, paper: Manuscript) -> None:
     paper.heading("ELMo beside Word2Vec, SVD and TF-IDF")
     pairs = paired(chosen)
     paper.paragraph(
-        "Of each representation the setting that is best on validation. Rows that one of two "
+        "Of each representation the setting that is best on validation, among those that have the "
+        "head and the training that most runs have. Rows that one of two "
         "settings alone has right are compared by McNemar's exact test, on the class that is most "
         "probable when the probabilities of the seeds are averaged that both have; p is corrected "
         "by Holm's method. It tells what other test rows could change, not what another training "
         "could: that is what the deviations over seeds are for."
     )
     first = chosen[0]
-    paper.paragraph(ranking(chosen), against(chosen, pairs, first), differences(chosen))
+    paper.paragraph(ranking(chosen), against(chosen, pairs, first))
     paper.table("Paired tests on the test rows.", PAIR_HEADER, pair_rows(chosen, pairs))
 
 

@@ -9,7 +9,6 @@ from elmo.report.collect import MODES, Classifier, Material, curves, paired
 from elmo.report.findings import (
     against,
     carrying_layer,
-    differences,
     favourite_layer,
     of_the_draws,
     percent,
@@ -33,7 +32,7 @@ def lambdas(material: Material, paper: Manuscript) -> None:
     if len(tested) > 1:
         pairs = paired(tested)
         best = max(tested, key=lambda one: one.mean("val/accuracy"))
-        paper.paragraph(ranking(tested), against(tested, pairs, best), differences(tested))
+        paper.paragraph(ranking(tested), against(tested, pairs, best))
         paper.table("Paired tests of the lambda modes.", PAIR_HEADER, pair_rows(tested, pairs))
     trained = [one for one in tested if one.choices["mixer"] != "frozen"]
     paper.paragraph(*(favourite_layer(one) for one in trained))
@@ -143,7 +142,7 @@ def _gamma(every: list[Classifier], paper: Manuscript) -> None:
 
 
 def layers(material: Material, paper: Manuscript) -> None:
-    elmo = [one for one in material.tested if one.is_elmo]
+    elmo = [one for one in material.comparable if one.is_elmo]
     single = [one for one in elmo if one.choices["mixer"] == "layer"]
     if len(single) < 2:
         paper.without(
@@ -160,7 +159,6 @@ def layers(material: Material, paper: Manuscript) -> None:
         carrying_layer(single, best),
         f"The table compares {first.title} with each of the others, by the same tests as above, "
         f"corrected for {len(pairs)}.",
-        differences(chosen),
     )
     tests = [[""] * 4, *(row[2:] for row in pair_rows(chosen, pairs))]
     rows = [
