@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         "Compares finished classifiers by their predictions. Runs that differ in their seed alone "
         "are one setting: mean and standard deviation over seeds, a 95 % bootstrap interval over "
         "the rows. Each pair of settings is tested by McNemar's exact test on the probabilities "
-        "averaged over the seeds; p is corrected for the number of pairs (Holm).",
+        "averaged over the seeds that both have; p is corrected for the number of pairs (Holm).",
         "python -m elmo.compare outputs/train_cls/..._sweep outputs/train_tfidf",
     )
     parser.add_argument("folders", nargs="+", metavar="FOLDER", help="of runs or sweeps")

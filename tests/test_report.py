@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from conftest import error_line
+from conftest import ROOT, error_line
 from elmo.report import figures
 from elmo.report.__main__ import main
 from elmo.report.collect import collect
@@ -346,3 +346,10 @@ def test_a_real_sweep(pretrained: Path, sweep: tuple[Path, str], tmp_path: Path)
         assert f"{accuracy:.4f}" in text
     assert "## Pretraining" in text
     assert re.search("`python train_cls.py .*mixer=frozen seed=3`", text)
+
+
+def test_the_report_in_docs_is_that_of_the_runs_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, "_svg", lambda figure: b"")
+    results = ROOT / "docs/results"
+    paper = write(collect([results / "runs"]), "report_figures", str(ROOT / "docs/discussion.md"))
+    assert paper.text == (results / "report.md").read_text()

@@ -152,7 +152,7 @@ def layers(material: Material, paper: Manuscript) -> None:
     paper.heading("What each layer is worth")
     best = material.best([one for mode in MODES if (one := material.of_mode(mode))])
     first = best or max(single, key=lambda one: one.mean("val/accuracy"))
-    rest = [one for one in elmo if one.choices["mixer"] in ("average", "concat", "layer")]
+    rest = [one for one in elmo if one.choices["mixer"] not in MODES]
     chosen = [first, *sorted((one for one in rest if one is not first), key=lambda one: one.title)]
     pairs = paired(chosen, first=True)
     paper.paragraph(
