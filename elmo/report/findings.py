@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from elmo.report.collect import Classifier
+from elmo.report.material import Classifier
 from elmo.significance import Comparison
 
 LEVEL = 0.05  # below which a corrected p is called significant

@@ -12,7 +12,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from elmo.report.collect import NEIGHBOURS, Classifier, Material, curves
+from elmo.report.collect import NEIGHBOURS, curves
+from elmo.report.material import Classifier, Material
 from elmo.resume import RUN_FILE
 from elmo.runs import NOT_COMPARED, atomic_writer, is_place, write_json, write_text
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from elmo.errors import DataError
-from elmo.report import inside, sections, studies
-from elmo.report.collect import MODES, Material, paired
+from elmo.report import appendix, inside, sections, studies
 from elmo.report.findings import (
     against,
     carrying_layer,
@@ -14,6 +13,7 @@ from elmo.report.findings import (
     ranking,
     where_pretraining_pays,
 )
+from elmo.report.material import MODES, Material, paired
 from elmo.report.writing import Manuscript
 
 PARTS = (
@@ -27,9 +27,9 @@ PARTS = (
     studies.learning_curve,
     inside.neighbours,
     inside.errors,
-    inside.cost,
+    appendix.cost,
 )
-APPENDIX = (inside.commands, inside.matrices)
+APPENDIX = (appendix.commands, appendix.matrices)
 
 
 def write(

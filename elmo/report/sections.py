@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from elmo.report import figures
-from elmo.report.collect import Classifier, Material, curves, paired, value_of
+from elmo.report.collect import curves
 from elmo.report.findings import against, chance, ranking
+from elmo.report.material import Classifier, Material, paired, value_of
 from elmo.report.writing import Manuscript, number, with_deviation
 from elmo.runs import compared
 from elmo.scores import DIRECTIONS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from elmo.report import figures
-from elmo.report.collect import MODES, Classifier, Material, curves, paired
+from elmo.report.collect import curves
 from elmo.report.findings import (
     against,
     carrying_layer,
@@ -17,6 +17,7 @@ from elmo.report.findings import (
     seeds,
     where_pretraining_pays,
 )
+from elmo.report.material import MODES, Classifier, Material, paired
 from elmo.report.sections import PAIR_HEADER, pair_rows
 from elmo.report.writing import Manuscript, number, with_deviation
 
