@@ -86,11 +86,10 @@ def _fits(folder: Path) -> bool:
     try:
         hashes = json.loads((folder / SEAL).read_text())
         stamps = [(name, (folder / name).stat()) for name in hashes]
-        expected = tuple(hashes.values())
+        found = tuple((name, s.st_size, s.st_mtime_ns, s.st_ino) for name, s in stamps)
+        return _hashes_of(folder, found) == tuple(hashes.values())
     except (OSError, ValueError, TypeError, AttributeError):
-        return False
-    found = tuple((name, s.st_size, s.st_mtime_ns, s.st_ino) for name, s in stamps)
-    return _hashes_of(folder, found) == expected
+        return False  # damaged, or another process has just taken it aside
 
 
 @functools.lru_cache

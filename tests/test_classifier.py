@@ -20,7 +20,7 @@ TOKENIZER = WordTokenizer.train(TEXTS, min_count=1, max_size=None)
 
 MIXERS: dict[str, Callable[..., Mixer]] = {
     "trainable": ScalarMix,
-    "frozen": partial(ScalarMix, trainable=False, seed=0),
+    "frozen": partial(ScalarMix, trainable=False, learn_gamma=False, seed=0),
     "learned": LearnedMix,
 }
 HEADS: dict[str, Callable[..., Head]] = {"pool": PoolHead, "bilstm": BiLSTMHead}

@@ -123,7 +123,9 @@ def test_predictions_and_reload_give_the_logged_figures(
 def test_no_text_in_the_predictions(sweep: tuple[Path, str]) -> None:
     table = pq.read_table(job(sweep[0], "frozen") / "predictions/test.parquet")
     assert table.column_names[:3] == ["row", "label", "predicted"]
-    assert all(name.startswith("p(") for name in table.column_names[3:])
+    assert all(name.startswith("p(") for name in table.column_names[3:-2])
+    assert table.column_names[-2:] == ["words", "unknown"]
+    assert all(str(table.schema.field(name).type) == "int64" for name in ("words", "unknown"))
 
 
 @pytest.mark.parametrize("mixer", ["learned"])
