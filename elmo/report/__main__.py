@@ -38,8 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with atomic_writer(out) as handle:
         handle.write(pages)
     cli.say(
-        f"{len(material.bilms)} biLMs, {len(material.classifiers)} settings of classifiers, "
-        f"{len(material.lines)} learning curves"
+        f"biLMs: {len(material.bilms)}, settings of classifiers: {len(material.classifiers)}, "
+        f"learning curves: {len(material.lines)}"
     )
     for section, reason in paper.missing:
         cli.say(f"left out: {section}: {reason}")
