@@ -15,10 +15,11 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from elmo.batches import Batch, pad
 from elmo.bilm import BiLM, LSTMStack
-from elmo.datamodule import LanguageModelData, TokenData, TokenizedSplit
+from elmo.datamodule import LanguageModelData, TokenData
 from elmo.language_model import LanguageModel, LanguageModelTask
 from elmo.softmax import AdaptiveSoftmax
 from elmo.text import PAD
+from elmo.tokenized import TokenizedSplit
 
 make = partial(instantiate, _convert_="all")
 

@@ -45,6 +45,16 @@ def add_model(arguments: argparse.ArgumentParser, what: str) -> None:
     )
 
 
+def add_cache_dir(arguments: argparse.ArgumentParser) -> None:
+    """`--cache-dir`."""
+    arguments.add_argument(
+        "--cache-dir",
+        metavar="DIR",
+        default=".cache",
+        help="where the prepared corpus lies (default: .cache)",
+    )
+
+
 def model_path(args: argparse.Namespace, kind: str) -> Path:
     """Where the model lies: `--model`, else the latest of `kind`; told on standard error.
 

@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "-o", "--output", metavar="DIR", help="a new folder for metrics.json, tables and figures"
     )
-    parser.add_argument("--cache-dir", default=".cache", help="prepared data (default: .cache)")
+    cli.add_cache_dir(parser)
     cli.add_model(parser, "a bilstm.pt")
     return parser
 

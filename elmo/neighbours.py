@@ -159,12 +159,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--count", type=int, default=5, help="neighbours in a layer (default: 5)")
     parser.add_argument("--format", choices=("table", "jsonl"), default="table")
-    parser.add_argument(
-        "--cache-dir",
-        metavar="DIR",
-        default=".cache",
-        help="where the prepared corpus lies (default: .cache)",
-    )
+    cli.add_cache_dir(parser)
     cli.add_model(parser, "bilstm.pt or classifier.pt")
     return parser
 

@@ -103,12 +103,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="default: neighbours.json in the run folder of the model",
     )
-    parser.add_argument(
-        "--cache-dir",
-        metavar="DIR",
-        default=".cache",
-        help="where the prepared corpus lies (default: .cache)",
-    )
+    cli.add_cache_dir(parser)
     cli.add_model(parser, "bilstm.pt or classifier.pt")
     return parser
 

@@ -20,9 +20,10 @@ from tqdm import tqdm
 from elmo.batches import EpochOrder, TokenBudgetBatches
 from elmo.cache import SEAL, is_whole, publish
 from elmo.checkpoint import state_checksum
-from elmo.datamodule import TokenData, TokenizedSplit
+from elmo.datamodule import TokenData
 from elmo.encoders import Encoder
 from elmo.errors import ConfigError
+from elmo.tokenized import TokenizedSplit
 
 log = logging.getLogger(__name__)
 

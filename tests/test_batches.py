@@ -6,8 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from elmo.batches import Batch
-from elmo.datamodule import EpochOrder, TokenBudgetBatches, pad
+from elmo.batches import Batch, EpochOrder, TokenBudgetBatches, pad
 from elmo.text import PAD
 
 

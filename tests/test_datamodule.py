@@ -17,10 +17,10 @@ from elmo.datamodule import (
     Batch,
     ClassificationData,
     TokenData,
-    TokenizedSplit,
 )
 from elmo.errors import ConfigError
 from elmo.text import BOS, EOS, PAD, UNK, WordTokenizer
+from elmo.tokenized import TokenizedSplit
 from test_batches import flat
 
 BUDGET = 512

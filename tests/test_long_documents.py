@@ -12,10 +12,11 @@ import pytest
 from elmo.batches import EpochOrder, TokenBudgetBatches
 from elmo.bilm import BiLM
 from elmo.corpora import RawRow, ToyNews
-from elmo.datamodule import ClassificationData, TokenizedSplit
+from elmo.datamodule import ClassificationData
 from elmo.encoders import ElmoEncoder
 from elmo.errors import ConfigError
 from elmo.text import BOS, EOS, WordTokenizer
+from elmo.tokenized import TokenizedSplit
 
 
 def test_a_document_longer_than_the_budget_is_a_batch_of_its_own(tmp_path: Path) -> None:
