@@ -125,7 +125,7 @@ class ScalarMix(Mixer):
 class UntrainedMix(Mixer):
     """What the mixers without any weight share: gamma = 1."""
 
-    def __init__(self, num_layers: int, dim: int, layer_norm: bool) -> None:
+    def __init__(self, num_layers: int, dim: int, layer_norm: bool = True) -> None:
         super().__init__(num_layers, dim, layer_norm)
         self.one: Tensor
         self.register_buffer("one", torch.ones(()), persistent=False)
@@ -148,9 +148,6 @@ class AverageMix(UntrainedMix):
     Args:
         num_layers, dim, layer_norm: see `Mixer`.
     """
-
-    def __init__(self, num_layers: int, dim: int, layer_norm: bool = True) -> None:
-        super().__init__(num_layers, dim, layer_norm)
 
     def forward(self, layers: Tensor, mask: Tensor) -> Tensor:
         return self.normalised(layers).mean(0)  # (B, T, D)
@@ -184,9 +181,6 @@ class ConcatMix(UntrainedMix):
     Args:
         num_layers, dim, layer_norm: see `Mixer`.
     """
-
-    def __init__(self, num_layers: int, dim: int, layer_norm: bool = True) -> None:
-        super().__init__(num_layers, dim, layer_norm)
 
     @property
     def output_dim(self) -> int:
