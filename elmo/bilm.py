@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from elmo.dropout import Dropout
 from elmo.embedding import TokenEmbedding
@@ -32,16 +33,25 @@ class LSTMStack(nn.Module):
     Args:
         dim: width of the input and of each layer, H = D/2.
         num_layers: LSTM layers.
-        dropout: on the input of every layer.
+        dropout, variational, weight_dropout: see `BiLM`.
         residual: add a layer's input to its output, from the second layer on (Peters et al. 2018,
             section 3.4: "a residual connection from the first to second layer").
     """
 
-    def __init__(self, dim: int, num_layers: int, dropout: float, residual: bool) -> None:
+    def __init__(
+        self,
+        dim: int,
+        num_layers: int,
+        dropout: float,
+        residual: bool,
+        variational: bool = False,
+        weight_dropout: float = 0.0,
+    ) -> None:
         super().__init__()
         stack = [nn.LSTM(dim, dim, batch_first=True) for _ in range(num_layers)]
         self.layers = nn.ModuleList(stack)
-        self.dropout = Dropout(dropout)
+        self.dropout = Dropout(dropout, shared=1 if variational else None)
+        self.drop_weights = Dropout(weight_dropout)
         self.residual = residual
         for lstm in stack:
             # A forget gate that starts open lets the first gradients through (Jozefowicz et al.
@@ -54,7 +64,8 @@ class LSTMStack(nn.Module):
         outputs: list[Tensor] = []
         for lstm in self.layers:
             below = outputs[-1] if outputs else inputs
-            states, _ = lstm(self.dropout(below))  # (B, T, H)
+            weights = {"weight_hh_l0": self.drop_weights(lstm.weight_hh_l0)}
+            states, _ = functional_call(lstm, weights, self.dropout(below))  # (B, T, H)
             outputs.append(states + below if self.residual and outputs else states)
         return outputs
 
@@ -73,6 +84,12 @@ class BiLM(nn.Module):
         num_layers: LSTM layers in each direction; with the embedding there are L = num_layers + 1.
         dropout: on the input of every LSTM.
         residual: see `LSTMStack`.
+        variational: one mask of `dropout` for all positions of a sequence (Gal and Ghahramani 2016,
+            section 4), instead of a new one at each.
+        weight_dropout: on the recurrent weights of every LSTM, one mask a batch (Merity et al.
+            2018, section 2).
+        word_dropout: words whose vector is zero throughout a batch (Gal and Ghahramani 2016,
+            section 4.2; Merity et al. 2018, section 4.3).
     """
 
     def __init__(
@@ -83,6 +100,9 @@ class BiLM(nn.Module):
         num_layers: int = 2,
         dropout: float = 0.2,
         residual: bool = True,
+        variational: bool = False,
+        weight_dropout: float = 0.0,
+        word_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         if min(vocab_size, embedding_dim, hidden_dim, num_layers) < 1:
@@ -92,22 +112,32 @@ class BiLM(nn.Module):
             )
         if num_layers > MAX_LAYERS:
             raise ConfigError(f"bilm.num_layers is {num_layers}; expected {MAX_LAYERS} or less")
-        if not 0 <= dropout < 1:
-            raise ConfigError(f"bilm.dropout is {dropout}; expected 0 or more and less than 1")
+        for name, value in (
+            ("dropout", dropout),
+            ("weight_dropout", weight_dropout),
+            ("word_dropout", word_dropout),
+        ):
+            if not 0 <= value < 1:
+                raise ConfigError(f"bilm.{name} is {value}; expected 0 or more and less than 1")
         self.vocab_size = vocab_size
         self.embedding_dim = embedding_dim
         self.hidden_dim = hidden_dim
         self.num_layers = num_layers
         self.dropout = dropout
         self.residual = residual
+        self.variational = variational
+        self.weight_dropout = weight_dropout
+        self.word_dropout = word_dropout
         self.embedding = TokenEmbedding(vocab_size, embedding_dim)
+        self.drop_words = Dropout(word_dropout)
         self.projection = (
             nn.Identity()
             if embedding_dim == hidden_dim
             else nn.Linear(embedding_dim, hidden_dim, bias=False)
         )
-        self.forward_lstm = LSTMStack(hidden_dim, num_layers, dropout, residual)
-        self.backward_lstm = LSTMStack(hidden_dim, num_layers, dropout, residual)
+        stack = (hidden_dim, num_layers, dropout, residual, variational, weight_dropout)
+        self.forward_lstm = LSTMStack(*stack)
+        self.backward_lstm = LSTMStack(*stack)
 
     def bottom(self, tokens: Tensor) -> Tensor:
         """tokens (B, T) -> layer 0 alone (B, T, D): a look-up."""
@@ -118,7 +148,11 @@ class BiLM(nn.Module):
 
         Those of the backward direction stand in the order in which it reads: `reverse_within`.
         """
-        inputs = self.projection(self.embedding(tokens))  # (B, T, H)
+        vectors = self.embedding(tokens)  # (B, T, E)
+        if self.training and self.word_dropout:
+            kept = self.drop_words(vectors.new_ones(self.vocab_size, 1))
+            vectors = vectors * kept[tokens]
+        inputs = self.projection(vectors)  # (B, T, H)
         mirrored = reverse_within(inputs, lengths)
         forward, backward = self.forward_lstm(inputs), self.backward_lstm(mirrored)
         return [inputs, *forward], [mirrored, *backward]

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from elmo.batches import Batch
 from elmo.checkpoint import build, describe, fill, load_artifact, save_artifact, state_checksum
 from elmo.encoders import TOKEN_BUDGET, Encoder, encoder_from_config, text_batches
-from elmo.errors import ArtifactError
+from elmo.errors import ArtifactError, ConfigError
 from elmo.heads import Head
 from elmo.metrics import TokenMean, classification_metrics, per_class_metrics
 from elmo.mixers import Mixer
@@ -142,12 +142,24 @@ class ClassificationTask(Task):
 
     Args:
         model: the classifier.
+        label_smoothing: share of the probability that the target gives to all classes alike
+            (Szegedy et al. 2016, section 7); in training alone, so that losses compare.
         optimizer, warmup: see `Task`.
+
+    Raises:
+        ConfigError: a share that cannot be.
     """
 
-    def __init__(self, model: TextClassifier, **arguments: Any) -> None:
+    def __init__(
+        self, model: TextClassifier, label_smoothing: float = 0.0, **arguments: Any
+    ) -> None:
         super().__init__(**arguments)
+        if not 0 <= label_smoothing < 1:
+            raise ConfigError(
+                f"label_smoothing is {label_smoothing}; expected 0 or more and less than 1"
+            )
         self.model = model
+        self.label_smoothing = label_smoothing
         classes = len(model.class_names)
         self.train_loss = TokenMean()
         self.train_metrics = classification_metrics(classes).clone(prefix="train/")
@@ -172,7 +184,9 @@ class ClassificationTask(Task):
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         logits = self.model(batch)
-        losses = functional.cross_entropy(logits, batch.label, reduction="none")
+        losses = functional.cross_entropy(
+            logits, batch.label, reduction="none", label_smoothing=self.label_smoothing
+        )
         loss = self.finite(losses.mean(), index)
         self.log("train/batch_loss", loss, prog_bar=True, batch_size=len(losses))
         self.train_loss.update(losses.detach())

@@ -180,23 +180,43 @@ class LanguageModelData(TokenData):
 
     Args:
         evaluation_rows: train rows in the sample.
+        train_rows: pretrain on so many rows, drawn by `seed`, as a search does; None for all. The
+            vocabulary is that of all train rows.
     """
 
-    def __init__(self, evaluation_rows: int, **arguments: Any) -> None:
-        if evaluation_rows < 1:
-            raise ConfigError(
-                f"datamodule.evaluation_rows is {evaluation_rows}; expected 1 or more"
-            )
+    def __init__(
+        self, evaluation_rows: int, train_rows: int | None = None, **arguments: Any
+    ) -> None:
+        for name, value in (("evaluation_rows", evaluation_rows), ("train_rows", train_rows)):
+            if value is not None and value < 1:
+                raise ConfigError(f"datamodule.{name} is {value}; expected 1 or more")
         super().__init__(**arguments)
         self.evaluation_rows = evaluation_rows
+        self.train_rows = train_rows
+
+    @cached_property
+    def pretraining_rows(self) -> np.ndarray:
+        """Positions in the train split of the rows that are trained on (N',), ascending."""
+        count = len(self.splits["train"])
+        if self.train_rows is None or self.train_rows >= count:
+            return np.arange(count)
+        return np.sort(np.random.default_rng(self.seed).permutation(count)[: self.train_rows])
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return {**super().facts, "pretraining_rows": len(self.pretraining_rows)}
+
+    def train_dataloader(self) -> DataLoader:
+        return self._selected("train", self.pretraining_rows, self.seed)
 
     def evaluation_loader(self, split: str) -> DataLoader:
-        data = self.splits[split]
-        if split != "train" or len(data) <= self.evaluation_rows:
+        if split != "train":
             return super().evaluation_loader(split)
-        random = np.random.default_rng(self.seed)
-        sample = np.sort(random.choice(len(data), self.evaluation_rows, replace=False))
-        return self._selected(split, sample, seed=None)
+        rows = self.pretraining_rows
+        if len(rows) > self.evaluation_rows:
+            random = np.random.default_rng(self.seed)
+            rows = np.sort(random.choice(rows, self.evaluation_rows, replace=False))
+        return self._selected(split, rows, seed=None)
 
 
 class ClassificationData(TokenData):

@@ -98,3 +98,47 @@ class BiLSTMHead(Head):
         backward, _ = self.backward_lstm(reverse_within(embeddings, lengths))
         states = torch.cat([forward, reverse_within(backward, lengths)], dim=-1)  # (B, T, 2 H)
         return self.output(self.drop(pool(states, mask)))
+
+
+class AttentionHead(Head):
+    """A hidden layer for each token, attention and maximum over the tokens, then the classes.
+
+    Several attentions look at the document, each softmax(v_k tanh(U h_t)) over its tokens (Lin et
+    al. 2017, section 2.1, without their penalty); the classes see what each found.
+
+    Args:
+        dim, num_classes: see `Head`.
+        hidden_dim: width of the hidden layer.
+        dropout: on the embeddings and on the pooled vector.
+        attentions: how many.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_classes: int,
+        hidden_dim: int = 256,
+        dropout: float = 0.3,
+        attentions: int = 4,
+    ) -> None:
+        super().__init__(dim, num_classes)
+        check(hidden_dim, dropout)
+        if attentions < 1:
+            raise ConfigError(f"head.attentions is {attentions}; expected 1 or more")
+        self.hidden_dim = hidden_dim
+        self.dropout = dropout
+        self.attentions = attentions
+        self.token = nn.Sequential(Dropout(dropout), nn.Linear(dim, hidden_dim), nn.ReLU())
+        self.score = nn.Sequential(
+            nn.Linear(hidden_dim, 64), nn.Tanh(), nn.Linear(64, attentions, bias=False)
+        )
+        width = (attentions + 1) * hidden_dim
+        self.output = nn.Sequential(Dropout(dropout), nn.Linear(width, num_classes))
+
+    def forward(self, embeddings: Tensor, mask: Tensor) -> Tensor:
+        states = self.token(embeddings)  # (B, T, H)
+        padding = ~mask.unsqueeze(-1)
+        weights = self.score(states).masked_fill(padding, -torch.inf).softmax(1)  # (B, T, K)
+        seen = torch.einsum("btk,bth->bkh", weights, states).flatten(1)  # (B, K H)
+        highest = states.masked_fill(padding, -torch.inf).amax(1)  # (B, H)
+        return self.output(torch.cat([seen, highest], dim=1))

@@ -38,7 +38,7 @@ class LanguageModel(nn.Module):
         super().__init__()
         self.bilm = bilm
         self.softmax = softmax
-        self.dropout = Dropout(bilm.dropout)
+        self.dropout = Dropout(bilm.dropout, shared=1 if bilm.variational else None)
 
     def hidden_and_targets(self, tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """tokens (B, T), lengths (B,) -> hidden (2, N, D/2) and targets (2, N); padding is out."""
@@ -51,11 +51,11 @@ class LanguageModel(nn.Module):
         left = (starts + positions)[pairs]  # (N,)
         mirrored = (starts + lengths.unsqueeze(1) - 2 - positions)[pairs]
         hidden = [
-            states[-1].flatten(0, 1).index_select(0, rows)
+            self.dropout(states[-1]).flatten(0, 1).index_select(0, rows)
             for states, rows in ((forward, left), (backward, mirrored))
         ]
         targets = [tokens.flatten().index_select(0, rows) for rows in (left + 1, left)]
-        return self.dropout(torch.stack(hidden)), torch.stack(targets)
+        return torch.stack(hidden), torch.stack(targets)
 
     def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """tokens (B, T), lengths (B,) -> negative log-likelihood in nats (2, N)."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from elmo.dropout import Dropout
 from elmo.errors import ConfigError
 
 
@@ -20,15 +21,26 @@ class Mixer(nn.Module, ABC):
         layer_norm: bring each layer of a token to mean 0 and variance 1 first, so that lambdas
             compare layers and not their scales (Peters et al. 2018, section 3.2: "in some cases it
             also helped to apply layer normalization to each biLM layer before weighting").
+        layer_dropout: how often a layer of a document is left out of its mix in training, the
+            others scaled up, so that no layer is relied on alone (after Kondratyuk and Straka 2019,
+            section 3.2, who leave it out of a whole batch).
     """
 
-    def __init__(self, num_layers: int, dim: int, layer_norm: bool) -> None:
+    def __init__(
+        self, num_layers: int, dim: int, layer_norm: bool = True, layer_dropout: float = 0.0
+    ) -> None:
         super().__init__()
         if num_layers < 1 or dim < 1:
             raise ConfigError(f"mixer for {num_layers} layers of width {dim}; each must be 1 up")
+        if not 0 <= layer_dropout < 1:
+            raise ConfigError(
+                f"mixer.layer_dropout is {layer_dropout}; expected 0 or more and less than 1"
+            )
         self.num_layers = num_layers
         self.dim = dim
         self.layer_norm = layer_norm
+        self.layer_dropout = layer_dropout
+        self.drop_layers = Dropout(layer_dropout)
 
     def check(self, layers: Tensor) -> None:
         """Refuse layers (L, B, T, D) of another number or width."""
@@ -39,9 +51,13 @@ class Mixer(nn.Module, ABC):
             )
 
     def normalised(self, layers: Tensor) -> Tensor:
-        """layers (L, B, T, D), checked and, where asked for, normalised."""
+        """layers (L, B, T, D), checked and, where asked for, normalised; some left out."""
         self.check(layers)
-        return functional.layer_norm(layers, (self.dim,)) if self.layer_norm else layers
+        if self.layer_norm:
+            layers = functional.layer_norm(layers, (self.dim,))
+        if self.training and self.layer_dropout:
+            layers = layers * self.drop_layers(layers.new_ones(*layers.shape[:2], 1, 1))
+        return layers
 
     @property
     def output_dim(self) -> int:
@@ -57,7 +73,7 @@ class Mixer(nn.Module, ABC):
         """layers (L, B, T, D), as `forward` takes them -> the weight of each for a token (L, B, T).
 
         Not negative, summing to one over L; `forward` sums the layers with them, then scales,
-        but for `ConcatMix`, which keeps them side by side, and `ProjectedMix`, which turns them.
+        but for `ConcatMix`, which keeps them side by side, and those that turn each by a matrix.
         """
 
     @abstractmethod
@@ -70,11 +86,24 @@ class Mixer(nn.Module, ABC):
         """gamma, a scalar."""
 
 
+def side_by_side(layers: Tensor) -> Tensor:
+    """(L, B, T, D) -> (B, T, L D)."""
+    return layers.permute(1, 2, 0, 3).flatten(2)
+
+
+def stacked_identities(num_layers: int, dim: int) -> nn.Linear:
+    """A linear map L D -> D that starts as the plain sum of the layers."""
+    projection = nn.Linear(num_layers * dim, dim, bias=False)
+    with torch.no_grad():
+        projection.weight.copy_(torch.eye(dim).repeat(1, num_layers))
+    return projection
+
+
 class ScalarMix(Mixer):
     """gamma * sum_l softmax(w)_l h_l, the same lambdas for every token (Peters et al. 2018, eq. 1).
 
     Args:
-        num_layers, dim, layer_norm: see `Mixer`.
+        num_layers, dim, layer_norm, layer_dropout: see `Mixer`.
         trainable: learn w, from zeros; otherwise w ~ N(0, 1) is drawn once and kept.
         learn_gamma: from 1; otherwise it stays 1.
         seed: of the draw of w, by a generator of its own.
@@ -88,8 +117,9 @@ class ScalarMix(Mixer):
         trainable: bool = True,
         learn_gamma: bool = True,
         seed: int | None = None,
+        layer_dropout: float = 0.0,
     ) -> None:
-        super().__init__(num_layers, dim, layer_norm)
+        super().__init__(num_layers, dim, layer_norm, layer_dropout)
         if trainable == (seed is not None):
             raise ConfigError(
                 "mixer.seed draws the lambdas that stay frozen: it is "
@@ -125,8 +155,10 @@ class ScalarMix(Mixer):
 class UntrainedMix(Mixer):
     """What the mixers without any weight share: gamma = 1."""
 
-    def __init__(self, num_layers: int, dim: int, layer_norm: bool = True) -> None:
-        super().__init__(num_layers, dim, layer_norm)
+    def __init__(
+        self, num_layers: int, dim: int, layer_norm: bool = True, layer_dropout: float = 0.0
+    ) -> None:
+        super().__init__(num_layers, dim, layer_norm, layer_dropout)
         self.one: Tensor
         self.register_buffer("one", torch.ones(()), persistent=False)
 
@@ -146,7 +178,7 @@ class AverageMix(UntrainedMix):
     """The plain average of the layers: what the lambdas have to beat.
 
     Args:
-        num_layers, dim, layer_norm: see `Mixer`.
+        num_layers, dim, layer_norm, layer_dropout: see `Mixer`.
     """
 
     def forward(self, layers: Tensor, mask: Tensor) -> Tensor:
@@ -179,7 +211,7 @@ class ConcatMix(UntrainedMix):
     """All layers side by side, L times as wide: the head may weigh every number of them.
 
     Args:
-        num_layers, dim, layer_norm: see `Mixer`.
+        num_layers, dim, layer_norm, layer_dropout: see `Mixer`.
     """
 
     @property
@@ -187,7 +219,7 @@ class ConcatMix(UntrainedMix):
         return self.num_layers * self.dim
 
     def forward(self, layers: Tensor, mask: Tensor) -> Tensor:
-        return self.normalised(layers).permute(1, 2, 0, 3).flatten(2)  # (B, T, L D)
+        return side_by_side(self.normalised(layers))  # (B, T, L D)
 
 
 class ProjectedMix(Mixer):
@@ -197,18 +229,19 @@ class ProjectedMix(Mixer):
     has as many numbers as `ConcatMix` gives to a head of width D, without making the head wider.
 
     Args:
-        num_layers, dim, layer_norm: see `Mixer`.
+        num_layers, dim, layer_norm, layer_dropout: see `Mixer`.
     """
 
-    def __init__(self, num_layers: int, dim: int, layer_norm: bool = True) -> None:
-        super().__init__(num_layers, dim, layer_norm)
-        self.projection = nn.Linear(num_layers * dim, dim, bias=False)
+    def __init__(
+        self, num_layers: int, dim: int, layer_norm: bool = True, layer_dropout: float = 0.0
+    ) -> None:
+        super().__init__(num_layers, dim, layer_norm, layer_dropout)
+        self.projection = stacked_identities(num_layers, dim)
         with torch.no_grad():
-            self.projection.weight.copy_(torch.eye(dim).repeat(1, num_layers) / num_layers)
+            self.projection.weight /= num_layers
 
     def forward(self, layers: Tensor, mask: Tensor) -> Tensor:
-        layers = self.normalised(layers)
-        return self.projection(layers.permute(1, 2, 0, 3).flatten(2))  # (B, T, D)
+        return self.projection(side_by_side(self.normalised(layers)))  # (B, T, D)
 
     def gates(self, layers: Tensor) -> Tensor:
         self.check(layers)
@@ -228,18 +261,19 @@ class ProjectedMix(Mixer):
 
 
 class LearnedMix(Mixer):
-    """gamma * sum_l g_l(h) h_l with g(h) = softmax(V tanh(U [h_0; ...; h_{L-1}])), token by token.
+    """gamma * sum_l g_l(h) W_l h_l with g(h) = softmax(V tanh(U [h_0; ...; h_{L-1}])), by token.
 
     A gate that reads all layers of a token and weighs them for this token alone: "bank" may need
-    its context, "goalkeeper" the bare word. Chosen over a free map of the concatenation, which
-    would add a layer to the classifier and not tell whether the layers or the added layer won;
-    the gates still are lambdas and can be compared with those of `ScalarMix`. V starts at zero,
-    hence training at the plain average.
+    its context, "goalkeeper" the bare word. The gates still are lambdas and can be compared with
+    those of `ScalarMix`. V starts at zero and W_l at the identity, hence training at the plain
+    average.
 
     Args:
-        num_layers, dim, layer_norm: see `Mixer`.
+        num_layers, dim, layer_norm, layer_dropout: see `Mixer`.
         hidden_dim: width of the gate's hidden layer.
         learn_gamma: from 1; otherwise it stays 1.
+        projection: learn W_l (D, D), which keeps apart what a sum of the layers lays over each
+            other; otherwise it stays the identity, and the mix is a weighted mean of the layers.
     """
 
     def __init__(
@@ -249,8 +283,10 @@ class LearnedMix(Mixer):
         layer_norm: bool = True,
         hidden_dim: int = 64,
         learn_gamma: bool = True,
+        layer_dropout: float = 0.0,
+        projection: bool = False,
     ) -> None:
-        super().__init__(num_layers, dim, layer_norm)
+        super().__init__(num_layers, dim, layer_norm, layer_dropout)
         if hidden_dim < 1:
             raise ConfigError(f"mixer.hidden_dim is {hidden_dim}; expected 1 or more")
         self.hidden_dim = hidden_dim
@@ -260,6 +296,9 @@ class LearnedMix(Mixer):
         nn.init.zeros_(self.gate.weight)
         nn.init.zeros_(self.gate.bias)
         self.gamma = nn.Parameter(torch.ones(()), requires_grad=learn_gamma)
+        self.projection = projection
+        if projection:
+            self.turn = stacked_identities(num_layers, dim)
         self.gate_sum: Tensor
         self.gate_count: Tensor
         self.register_buffer("gate_sum", torch.zeros(num_layers), persistent=False)
@@ -277,7 +316,7 @@ class LearnedMix(Mixer):
 
     def _gates(self, layers: Tensor) -> Tensor:
         """The gates (L, B, T) of layers that are normalised already."""
-        together = layers.permute(1, 2, 0, 3).flatten(2)  # (B, T, L D)
+        together = side_by_side(layers)
         return self.gate(self.hidden(together).tanh()).softmax(-1).permute(2, 0, 1)
 
     def forward(self, layers: Tensor, mask: Tensor) -> Tensor:
@@ -286,7 +325,9 @@ class LearnedMix(Mixer):
         with torch.no_grad():
             self.gate_sum += (gates * mask).sum((1, 2))
             self.gate_count += mask.sum()
-        return self.gamma * (gates.unsqueeze(-1) * layers).sum(0)  # (B, T, D)
+        weighed = gates.unsqueeze(-1) * layers  # (L, B, T, D)
+        mixed = self.turn(side_by_side(weighed)) if self.projection else weighed.sum(0)
+        return self.gamma * mixed  # (B, T, D)
 
     def lambdas(self) -> Tensor:
         """The mean gates over the tokens seen since the last change between train and eval mode."""

@@ -1,0 +1,118 @@
+"""`python -m elmo.search`: a seeded random search, as a list of trials for a plain multirun.
+
+Hydra sweeps every combination of what varies. Here some are drawn, each becomes a small config file
+of the group `trial`, and `'+trial=glob(*)' -m` runs them: a sweep like any other, with its table,
+and resumed like any other.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from elmo.cli import parser, run
+from elmo.errors import ConfigError
+from elmo.runs import write_text
+
+CONF = Path(__file__).parent.parent / "conf"
+
+
+def main() -> None:
+    arguments = parser(
+        "search",
+        "Draws trials of a random search: one config file each, for a multirun.",
+        "python -m elmo.search conf/search_cls.yaml --trials 12 -o outputs/search_cls",
+    )
+    arguments.add_argument("space", metavar="SPACE", help="YAML file: what varies, what is fixed")
+    arguments.add_argument("--trials", type=int, required=True, metavar="N", help="how many")
+    arguments.add_argument("--seed", type=int, default=0, help="of the draw (default: 0)")
+    arguments.add_argument(
+        "-o", "--out", required=True, metavar="DIR", help="folder for the trials, DIR/trial/*.yaml"
+    )
+    args = arguments.parse_args()
+    script, fixed, choices = read_space(Path(args.space))
+    folder = Path(args.out) / "trial"
+    if folder.exists() and any(folder.iterdir()):
+        raise ConfigError(f"{folder}: holds trials already; name another folder with -o")
+    for number, trial in enumerate(draw(choices, args.trials, args.seed)):
+        write_text(folder / f"{name(number, trial)}.yaml", as_config(script, fixed | trial))
+    print(
+        f"python {script} --config-dir {shlex.quote(args.out)} '+trial=glob(*)' "
+        "evaluate_test=false -m"
+    )
+
+
+def read_space(file: Path) -> tuple[str, dict[str, Any], dict[str, list[Any]]]:
+    """Script, fixed settings and the values of each setting that varies.
+
+    Raises:
+        ConfigError: the file is missing, or not like that.
+    """
+    try:
+        content = yaml.safe_load(file.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{file}: {error}; expected a YAML file like {EXAMPLE}") from error
+    shape = {"script": str, "fixed": dict, "choices": dict}
+    if not isinstance(content, dict) or content.keys() != shape.keys():
+        raise ConfigError(f"{file}: expected the keys script, fixed and choices, as in {EXAMPLE}")
+    for key, kind in shape.items():
+        if not isinstance(content[key], kind):
+            raise ConfigError(f"{file}: {key} is {content[key]!r:.60}, see {EXAMPLE}")
+    for key, values in content["choices"].items():
+        if not isinstance(values, list) or not values:
+            raise ConfigError(f"{file}: choices.{key} is {values!r:.60}; expected a list of values")
+    return content["script"], content["fixed"], content["choices"]
+
+
+EXAMPLE = "conf/search_cls.yaml"
+
+
+def draw(choices: dict[str, list[Any]], trials: int, seed: int) -> list[dict[str, Any]]:
+    """So many different combinations, each as probable as any other.
+
+    Raises:
+        ConfigError: there are not as many, or fewer than one is asked for.
+    """
+    combinations = math.prod(len(values) for values in choices.values())
+    if not 1 <= trials <= combinations:
+        raise ConfigError(f"--trials {trials}: expected 1 to {combinations:,}, the combinations")
+    generator = random.Random(seed)
+    found: dict[str, dict[str, Any]] = {}
+    while len(found) < trials:
+        trial = {key: generator.choice(values) for key, values in choices.items()}
+        found.setdefault(json.dumps(trial), trial)
+    return list(found.values())
+
+
+def name(number: int, trial: dict[str, Any]) -> str:
+    """Of a file, and so of a line in the sweep table: `07+mixer-learned+dropout-0.3`."""
+    parts = [f"{key.rsplit('.', 1)[-1]}-{value}" for key, value in trial.items()]
+    return re.sub(r"[^a-zA-Z0-9_.+-]", "_", "+".join([f"{number:02}", *parts]))
+
+
+def as_config(script: str, settings: dict[str, Any]) -> str:
+    """A config file of Hydra's that sets dotted keys; one that is a group of conf/ picks a file."""
+    groups = {key: value for key, value in settings.items() if (CONF / key).is_dir()}
+    content: dict[str, Any] = {
+        "defaults": [{f"override /{key}": value} for key, value in groups.items()]
+    }
+    for key, value in settings.items():
+        if key not in groups:
+            *path, last = key.split(".")
+            node = content
+            for part in path:
+                node = node.setdefault(part, {})
+            node[last] = value
+    head = f"# @package _global_\n# python {script} '+trial=glob(*)' -m\n"
+    return head + yaml.safe_dump(content, sort_keys=False)
+
+
+if __name__ == "__main__":
+    run(main)
