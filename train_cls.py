@@ -53,7 +53,14 @@ def train(cfg: DictConfig, run: Run) -> float:
     head = make(cfg.head)(dim=width, num_classes=len(corpus.class_names))
     mixer = make(cfg.mixer)(num_layers=encoder.num_layers, dim=encoder.dim)
     model = TextClassifier(encoder, mixer, head, corpus.class_names)
-    task = ClassificationTask(model, cfg.label_smoothing, optimizer=optimizer, warmup=cfg.warmup)
+    task = ClassificationTask(
+        model,
+        cfg.label_smoothing,
+        cfg.finetune_lr,
+        cfg.layer_decay,
+        optimizer=optimizer,
+        warmup=cfg.warmup,
+    )
 
     device = trainer.strategy.root_device
     task.seconds["frozen_pass"] = make(cfg.store).attach(encoder, data, device, cfg.evaluate_test)

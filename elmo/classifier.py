@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,13 +30,13 @@ class Prediction(NamedTuple):
 
 
 class TextClassifier(nn.Module):
-    """Classes of documents from the frozen layers of their tokens.
+    """Classes of documents from the layers of their tokens.
 
-    The layers above the embedding are rounded to half precision, as a store keeps them, so that
+    Frozen layers above the embedding are rounded to half precision, as a store keeps them, so that
     training and predictions do not depend on whether they come from there.
 
     Args:
-        encoder: gives the layers, untouched by training.
+        encoder: gives the layers, untouched by training unless it is fine-tuned.
         mixer: makes one embedding of them.
         head: scores the classes.
         class_names: in the order of the labels.
@@ -58,7 +58,7 @@ class TextClassifier(nn.Module):
     def layers(self, batch: Batch) -> Tensor:
         """B documents of T tokens -> the layers (L, B, T, D) that the mixer gets."""
         layers = self.encoder(batch)
-        if batch.layers is None:
+        if batch.layers is None and not self.encoder.finetune:
             computed = layers[self.encoder.num_layers - self.encoder.stored_layers :]
             computed.copy_(computed.half())
         return layers
@@ -138,10 +138,15 @@ def load_classifier(path: str | Path) -> TextClassifier:
 
 
 class ClassificationTask(Task):
-    """Training of mixer and head by cross-entropy; the encoder must come out as it went in.
+    """Training of mixer and head by cross-entropy; a frozen encoder must come out as it went in.
+
+    One that is fine-tuned gets lower learning rates, from layer to layer down (Howard and Ruder
+    2018, section 3.2).
 
     Args:
         model: the classifier.
+        finetune_lr: of the encoder's top layer, as a share of the head's.
+        layer_decay: of each layer below, as a share of the one above.
         label_smoothing: share of the probability that the target gives to all classes alike
             (Szegedy et al. 2016, section 7); in training alone, so that losses compare.
         optimizer, warmup: see `Task`.
@@ -151,15 +156,25 @@ class ClassificationTask(Task):
     """
 
     def __init__(
-        self, model: TextClassifier, label_smoothing: float = 0.0, **arguments: Any
+        self,
+        model: TextClassifier,
+        label_smoothing: float = 0.0,
+        finetune_lr: float = 0.1,
+        layer_decay: float = 0.4,
+        **arguments: Any,
     ) -> None:
         super().__init__(**arguments)
+        for name, value in (("finetune_lr", finetune_lr), ("layer_decay", layer_decay)):
+            if not 0 < value <= 1:
+                raise ConfigError(f"{name} is {value}; expected more than 0 and at most 1")
         if not 0 <= label_smoothing < 1:
             raise ConfigError(
                 f"label_smoothing is {label_smoothing}; expected 0 or more and less than 1"
             )
         self.model = model
         self.label_smoothing = label_smoothing
+        self.finetune_lr = finetune_lr
+        self.layer_decay = layer_decay
         classes = len(model.class_names)
         self.train_loss = TokenMean()
         self.train_metrics = classification_metrics(classes).clone(prefix="train/")
@@ -172,13 +187,26 @@ class ClassificationTask(Task):
         self.outputs: list[tuple[Tensor, Tensor, Tensor]] = []
         self.results: dict[str, SplitResult] = {}
 
-    def parts(self) -> dict[str, nn.Module]:
-        return {"mixer": self.model.mixer, "head": self.model.head}
+    def parts(self) -> Mapping[str, nn.Module]:
+        trained = {"mixer": self.model.mixer, "head": self.model.head}
+        return trained | {"encoder": self.model.encoder} if self.model.encoder.finetune else trained
+
+    def groups(self) -> list[tuple[list[nn.Parameter], float]]:
+        modules: list[tuple[list[nn.Module], float]] = [([self.model.mixer, self.model.head], 1.0)]
+        for depth, level in enumerate(self.model.encoder.levels()):
+            modules.append(([level], self.finetune_lr * self.layer_decay**depth))
+        found = [
+            ([p for module in parts for p in module.parameters() if p.requires_grad], share)
+            for parts, share in modules
+        ]
+        return [(parameters, share) for parameters, share in found if parameters]
 
     def on_fit_start(self) -> None:
         self.encoder_checksum = state_checksum(self.model.encoder.state_dict())
 
     def on_fit_end(self) -> None:
+        if self.model.encoder.finetune:
+            return
         if state_checksum(self.model.encoder.state_dict()) != self.encoder_checksum:
             raise RuntimeError("the frozen encoder changed in training: this is a defect of elmo")
 

@@ -35,15 +35,17 @@ class Embedding(NamedTuple):
 
 
 class Encoder(nn.Module, ABC):
-    """Frozen layers for every token: always in eval mode, no gradients.
+    """Layers for every token: frozen, always in eval mode, without gradients.
 
     Attributes:
+        finetune: the exception: trained on with the classifier.
         tokenizer: that its ids come from; the data has to use it.
         num_layers: L.
         stored_layers: S, how many of them, from the top, are worth keeping once computed.
         dim: D.
     """
 
+    finetune = False
     num_layers: int
     stored_layers: int
     dim: int
@@ -70,7 +72,11 @@ class Encoder(nn.Module, ABC):
 
     def train(self, mode: bool = True) -> Self:
         """A frozen encoder stays in eval mode, whatever the model around it does."""
-        return super().train(False)
+        return super().train(mode and self.finetune)
+
+    def levels(self) -> Sequence[nn.Module]:
+        """The parts that fine-tuning trains, from the top layer down."""
+        return []
 
     def embed(self, texts: Sequence[str], token_budget: int = TOKEN_BUDGET) -> list[Embedding]:
         """The layers of each text, which is cleaned and tokenised first.
@@ -129,38 +135,48 @@ def _batch(documents: list[TokenizedText], rows: list[int]) -> tuple[list[Tokeni
 
 
 class ElmoEncoder(Encoder):
-    """All layers of a frozen biLM (Peters et al. 2018, section 3.2): L = 3, D = 2 H.
+    """All layers of a biLM (Peters et al. 2018, section 3.2): L = 3, D = 2 H.
 
     Args:
         tokenizer: the biLM's own.
         bilm: pretrained.
+        finetune: train it with the classifier, under its own dropout, instead of freezing it; its
+            layers then change with every step, and none is worth keeping.
     """
 
-    def __init__(self, tokenizer: WordTokenizer, bilm: BiLM) -> None:
+    def __init__(self, tokenizer: WordTokenizer, bilm: BiLM, finetune: bool = False) -> None:
         super().__init__(tokenizer)
         self.num_layers = bilm.num_layers + 1
-        self.stored_layers = bilm.num_layers
+        self.stored_layers = 0 if finetune else bilm.num_layers
         self.dim = 2 * bilm.hidden_dim
-        self.bilm = bilm.eval().requires_grad_(False)
+        self.finetune = finetune
+        self.bilm = bilm.eval().requires_grad_(finetune)
 
-    @torch.no_grad()
     def forward(self, batch: Batch) -> Tensor:
         if batch.layers is None:
-            return self.bilm(batch.tokens, batch.lengths)
-        bottom = self.bilm.bottom(batch.tokens)  # (B, T, D)
-        layers = bottom.new_empty((self.num_layers, *bottom.shape))
-        layers[0] = bottom
-        layers[1:] = batch.layers
+            with torch.set_grad_enabled(self.finetune and torch.is_grad_enabled()):
+                return self.bilm(batch.tokens, batch.lengths)
+        with torch.no_grad():
+            bottom = self.bilm.bottom(batch.tokens)  # (B, T, D)
+            layers = bottom.new_empty((self.num_layers, *bottom.shape))
+            layers[0] = bottom
+            layers[1:] = batch.layers
         return layers
 
+    def levels(self) -> Sequence[nn.Module]:
+        stacks = zip(self.bilm.forward_lstm.layers, self.bilm.backward_lstm.layers, strict=True)
+        bottom = nn.ModuleList([self.bilm.embedding, self.bilm.projection])
+        return [*reversed([nn.ModuleList(pair) for pair in stacks]), bottom]
+
     def config(self) -> dict[str, Any]:
-        return {"class": "ElmoEncoder", "arguments": {"bilm": describe(self.bilm)}}
+        arguments = {"bilm": describe(self.bilm), "finetune": self.finetune}
+        return {"class": "ElmoEncoder", "arguments": arguments}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], tokenizer: WordTokenizer) -> Self:
         bilm = build(config["arguments"]["bilm"], BiLM)
         check_vocabulary(bilm.vocab_size, tokenizer)
-        return cls(tokenizer, bilm)
+        return cls(tokenizer, bilm, config["arguments"].get("finetune", False))
 
 
 class StaticEncoder(Encoder):
@@ -212,14 +228,14 @@ def load_bilm(path: str | Path) -> ElmoEncoder:
     return _bilm_from(load_artifact(path, "bilm"), path)
 
 
-def _bilm_from(content: dict[str, Any], path: str | Path) -> ElmoEncoder:
+def _bilm_from(content: dict[str, Any], path: str | Path, finetune: bool = False) -> ElmoEncoder:
     try:
         tokenizer = WordTokenizer(content["tokenizer"])
         with torch.device("meta"):
             bilm = build(content["config"].get("bilm"), BiLM)
         fill(bilm, _under(content["state"], "bilm."))
         check_vocabulary(bilm.vocab_size, tokenizer)
-        return ElmoEncoder(tokenizer, bilm)
+        return ElmoEncoder(tokenizer, bilm, finetune)
     except ArtifactError as error:
         raise ArtifactError(f"{path}: {error}") from error
 
@@ -266,8 +282,13 @@ def load_encoder(path: str | Path) -> Encoder:
     return encoder.eval()
 
 
-def pretrained_elmo(corpus: Corpus, bilm_path: str | None, output_dir: str) -> ElmoEncoder:
+def pretrained_elmo(
+    corpus: Corpus, bilm_path: str | None, output_dir: str, finetune: bool = False
+) -> ElmoEncoder:
     """The encoder of `encoder=elmo`: the biLM at `bilm_path`, else the latest one of the corpus.
+
+    Args:
+        finetune: see `ElmoEncoder`.
 
     Raises:
         MissingModelError: none was pretrained yet.
@@ -292,4 +313,4 @@ def pretrained_elmo(corpus: Corpus, bilm_path: str | None, output_dir: str) -> E
                 f"bilm_path={path} to use it all the same"
             )
         log.warning("%s; used because bilm_path names it, see the unknown rate", difference)
-    return _bilm_from(content, path)
+    return _bilm_from(content, path, finetune)

@@ -15,7 +15,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-import yaml
+from omegaconf import OmegaConf
 
 from elmo.cli import parser, run
 from elmo.errors import ConfigError
@@ -56,8 +56,8 @@ def read_space(file: Path) -> tuple[str, dict[str, Any], dict[str, list[Any]]]:
         ConfigError: the file is missing, or not like that.
     """
     try:
-        content = yaml.safe_load(file.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        content = OmegaConf.to_container(OmegaConf.load(file))
+    except Exception as error:  # those of the disk, of YAML and of OmegaConf have no common base
         raise ConfigError(f"{file}: {error}; expected a YAML file like {EXAMPLE}") from error
     shape = {"script": str, "fixed": dict, "choices": dict}
     if not isinstance(content, dict) or content.keys() != shape.keys():
@@ -111,7 +111,7 @@ def as_config(script: str, settings: dict[str, Any]) -> str:
                 node = node.setdefault(part, {})
             node[last] = value
     head = f"# @package _global_\n# python {script} '+trial=glob(*)' -m\n"
-    return head + yaml.safe_dump(content, sort_keys=False)
+    return head + OmegaConf.to_yaml(OmegaConf.create(content))
 
 
 if __name__ == "__main__":

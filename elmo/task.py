@@ -7,7 +7,7 @@ import math
 import time
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import lightning
@@ -34,7 +34,7 @@ for message in (
 ):
     warnings.filterwarnings("ignore", message)
 
-MakeOptimizer = Callable[[list[Parameter]], Optimizer]
+MakeOptimizer = Callable[[Sequence[Parameter | dict[str, Any]]], Optimizer]
 CHECKPOINT_VERSION = 1
 PREFIX = {"train": "train", "validation": "val", "test": "test"}
 
@@ -104,6 +104,10 @@ class Task(lightning.LightningModule, ABC):
     def parts(self) -> Mapping[str, Module]:
         """The trained parts of the model, whose gradient norms are logged."""
 
+    def groups(self) -> list[tuple[list[Parameter], float]]:
+        """Trained parameters, and the share of the learning rate that they get."""
+        return [([p for p in self.parameters() if p.requires_grad], 1.0)]
+
     def setup(self, stage: str) -> None:
         device = self.trainer.strategy.root_device
         try:
@@ -117,7 +121,10 @@ class Task(lightning.LightningModule, ABC):
             ) from error
 
     def configure_optimizers(self) -> Any:
-        optimizer = self.optimizer([p for p in self.parameters() if p.requires_grad])
+        groups = self.groups()
+        optimizer = self.optimizer([{"params": parameters} for parameters, _ in groups])
+        for group, (_, share) in zip(optimizer.param_groups, groups, strict=True):
+            group["lr"] *= share
         steps = float(self.trainer.estimated_stepping_batches)
         if math.isinf(steps):
             raise ConfigError("trainer.max_epochs is -1; the schedule needs an end to decay to")
