@@ -16,6 +16,7 @@ from elmo.checkpoint import build, describe, fill, load_artifact, save_artifact,
 from elmo.encoders import TOKEN_BUDGET, Encoder, encoder_from_config, text_batches
 from elmo.errors import ArtifactError, ConfigError
 from elmo.heads import Head
+from elmo.latest import latest_or_released
 from elmo.metrics import TokenMean, classification_metrics, per_class_metrics
 from elmo.mixers import Mixer
 from elmo.task import Task
@@ -103,15 +104,17 @@ class TextClassifier(nn.Module):
         )
 
 
-def load_classifier(path: str | Path) -> TextClassifier:
+def load_classifier(path: str | Path | None = None) -> TextClassifier:
     """The classifier of a `classifier.pt`, in eval mode, ready to `predict`.
 
     Args:
-        path: the file, or the run folder it lies in.
+        path: the file, or the run folder it lies in; None takes the latest in `outputs`, else the
+            released one.
 
     Raises:
         ArtifactError: see `elmo.checkpoint.load_artifact`.
     """
+    path = path or latest_or_released("classifier")
     content = load_artifact(path, "classifier")
     config = content["config"]
     try:

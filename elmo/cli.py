@@ -32,7 +32,9 @@ def add_model(arguments: argparse.ArgumentParser, what: str) -> None:
         what: the files that will do, for `--help`.
     """
     arguments.add_argument(
-        "--model", metavar="PATH", help=f"{what}, or its run folder; default: the latest one"
+        "--model",
+        metavar="PATH",
+        help=f"{what}, or its run folder; default: the latest one, else the released one",
     )
     arguments.add_argument(
         "--output-dir",
@@ -56,16 +58,18 @@ def add_cache_dir(arguments: argparse.ArgumentParser) -> None:
 
 
 def model_path(args: argparse.Namespace, kind: str) -> Path:
-    """Where the model lies: `--model`, else the latest of `kind`; told on standard error.
+    """Where the model lies: `--model`, else the latest of `kind`, else the released one.
+
+    Told on standard error.
 
     Raises:
-        MissingModelError: none is named and none was trained.
+        MissingModelError: none is named, none was trained, and `--output-dir` is not the default.
     """
-    from elmo.latest import latest_of_all
+    from elmo.latest import called, latest_of_all
 
     named = args.model is not None
     path = Path(args.model) if named else latest_of_all(Path(args.output_dir), kind)
-    say(f"model: {path}")
+    say(f"model: {called(path)}")
     return path
 
 

@@ -17,7 +17,7 @@ from elmo.checkpoint import build, describe, fill, load_artifact, look_up
 from elmo.corpora import Corpus
 from elmo.embedding import TokenEmbedding
 from elmo.errors import ArtifactError, ConfigError
-from elmo.latest import latest_run
+from elmo.latest import called, latest_or_released, latest_run
 from elmo.text import TokenizedText, WordTokenizer, clean
 
 log = logging.getLogger(__name__)
@@ -216,15 +216,17 @@ def encoder_from_config(config: dict[str, Any], tokenizer: WordTokenizer) -> Enc
         raise ArtifactError(f"its {found.__name__} cannot be built: {error!r}") from error
 
 
-def load_bilm(path: str | Path) -> ElmoEncoder:
+def load_bilm(path: str | Path | None = None) -> ElmoEncoder:
     """The frozen biLM of a `bilstm.pt`, ready to `embed`.
 
     Args:
-        path: the file, or the run folder it lies in.
+        path: the file, or the run folder it lies in; None takes the latest in `outputs`, else the
+            released one.
 
     Raises:
         ArtifactError: see `elmo.checkpoint.load_artifact`.
     """
+    path = path or latest_or_released("bilm")
     return _bilm_from(load_artifact(path, "bilm"), path)
 
 
@@ -299,7 +301,7 @@ def pretrained_elmo(
     trained_on = content["facts"].get("data")
     if not isinstance(trained_on, dict) or not {"name", "fingerprint"} <= trained_on.keys():
         raise ArtifactError(f"{path}: does not say what data it was pretrained on; train again")
-    log.info("biLM: %s, pretrained on data=%s", path, trained_on["name"])
+    log.info("biLM: %s, pretrained on data=%s", called(path), trained_on["name"])
     if trained_on["fingerprint"] != corpus.fingerprint:
         difference = (
             f"{path} was pretrained on data={trained_on['name']} "

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from elmo.errors import ArtifactError, ConfigError, DataError
+from elmo.latest import RELEASED
 from elmo.resume import RUN_FILE
 from elmo.runs import NOT_COMPARED, compared, is_seed, read_record
 
@@ -59,6 +60,8 @@ class FinishedRun(NamedTuple):
 def finished_runs(folders: Sequence[Path]) -> list[FinishedRun]:
     """All finished runs below some folders, in the order of their paths.
 
+    The released run is left out where it is not named: it is not the user's own.
+
     Raises:
         DataError: a folder is not there, or a `metrics.json` cannot be read.
     """
@@ -66,7 +69,12 @@ def finished_runs(folders: Sequence[Path]) -> list[FinishedRun]:
     for folder in folders:
         if not folder.is_dir():
             raise DataError(f"{folder}: no such folder; expected runs or sweeps")
-        found |= {file.parent for file in folder.rglob("metrics.json")}
+        named_released = folder.resolve().is_relative_to(RELEASED)
+        found |= {
+            file.parent
+            for file in folder.rglob("metrics.json")
+            if named_released or not file.resolve().is_relative_to(RELEASED)
+        }
     runs = []
     for folder in sorted(found):
         try:

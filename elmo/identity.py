@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -12,6 +13,7 @@ from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
+from elmo.errors import MissingModelError
 from elmo.places import check_places
 from elmo.resume import RUN_FILE
 
@@ -45,14 +47,14 @@ def identity(cfg: DictConfig, chosen: dict[str, str]) -> dict[str, Any]:
     Args:
         chosen: which file of each config group it took, such as `mixer: trainable`.
     """
+    from elmo.latest import latest_run  # which imports torch
+
     raw = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=False))
     raw.pop("hydra", None)
-    output_dir = Path(cfg.output_dir)
     raw |= dict.fromkeys(PLACES)
     if chosen.get("encoder") == "elmo" and raw["bilm_path"] is None:
-        pointer = output_dir / "latest" / chosen["data"]
-        if pointer.is_file():
-            raw["bilm_path"] = str(output_dir / pointer.read_text().strip())
+        with contextlib.suppress(MissingModelError):  # whoever reads it says so
+            raw["bilm_path"] = str(latest_run(Path(cfg.output_dir), chosen["data"]))
     plain = OmegaConf.create(_without_run_dir(raw))
     settings = dict(_leaves(OmegaConf.to_container(plain, resolve=True), ""))
     if chosen.get("encoder") == "elmo" and settings["bilm_path"]:

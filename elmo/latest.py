@@ -47,6 +47,20 @@ KINDS = {
 }
 
 
+# The released run, which comes with the project: where nothing was trained yet, it serves.
+RELEASED = Path(__file__).parent.parent / "outputs" / "reference"
+OUTPUT_DIR = Path("outputs")  # the default; a folder of the user's own has no other models in it
+
+
+def released_run(kind: str) -> Path:
+    """The folder of the released model of `kind`."""
+    return RELEASED / KINDS[kind].script.removesuffix(".py")
+
+
+def _has_released(output_dir: Path, kind: str) -> bool:
+    return output_dir == OUTPUT_DIR and (released_run(kind) / KINDS[kind].file).is_file()
+
+
 def latest_pointer(output_dir: Path, data_name: str, kind: str = "bilm") -> Path:
     return output_dir / "latest" / f"{data_name}{KINDS[kind].pointer}"
 
@@ -54,13 +68,19 @@ def latest_pointer(output_dir: Path, data_name: str, kind: str = "bilm") -> Path
 def latest_run(output_dir: Path, data_name: str, kind: str = "bilm") -> Path:
     """The folder of the latest run on `data_name` that left a model of `kind`.
 
+    Where there is none yet, the released run, if it is of that corpus.
+
     Raises:
-        MissingModelError: there was none yet, or it is gone.
+        MissingModelError: there is neither, or the latest is gone.
     """
     title, file, script, *_, naming = KINDS[kind]
     pointer = latest_pointer(output_dir, data_name, kind)
     command = f"python {script} data={data_name}"
     if not pointer.is_file():
+        if _has_released(output_dir, kind):
+            released = released_run(kind)
+            if read_record(released)["data"]["name"] == data_name:
+                return released
         raise MissingModelError(
             f"{pointer}: no {title} was trained on data={data_name} yet; run `{command}` first, "
             f"or name a model: {naming}"
@@ -77,8 +97,10 @@ def latest_run(output_dir: Path, data_name: str, kind: str = "bilm") -> Path:
 def latest_of_all(output_dir: Path, kind: str) -> Path:
     """The folder of the latest run that left a model of `kind`, whatever the corpus.
 
+    Where there is none yet, the released run.
+
     Raises:
-        MissingModelError: there was none yet, or it is gone.
+        MissingModelError: there is neither, or the latest is gone.
     """
     suffix = KINDS["classifier"].pointer
     pointers = [
@@ -86,6 +108,8 @@ def latest_of_all(output_dir: Path, kind: str) -> Path:
         for pointer in output_dir.glob("latest/[!.]*")
         if pointer.name.endswith(suffix) == (kind == "classifier")
     ]
+    if not pointers and _has_released(output_dir, kind):
+        return released_run(kind)
     if not pointers:
         title, _, script, *_, naming = KINDS[kind]
         raise MissingModelError(
@@ -94,6 +118,22 @@ def latest_of_all(output_dir: Path, kind: str) -> Path:
         )
     newest = max(pointers, key=lambda pointer: pointer.stat().st_mtime_ns)
     return latest_run(output_dir, newest.name.removesuffix(suffix), kind)
+
+
+def latest_or_released(kind: str) -> Path:
+    """For Python: the latest model of `kind` in `outputs`, else the released one; the log says so.
+
+    Raises:
+        MissingModelError: there is neither.
+    """
+    path = latest_of_all(OUTPUT_DIR, kind)
+    log.warning("model: %s", called(path))
+    return path
+
+
+def called(path: Path) -> str:
+    """A model's path, and that it is the released one where it is."""
+    return f"{path}{', the released one' if path.is_relative_to(RELEASED) else ''}"
 
 
 def move_latest(

@@ -186,11 +186,12 @@ def test_artifacts(
 ) -> None:
     """A changed file is refused, or the change was in bytes that mean nothing."""
     run = latest_run(pretrained, "toy")
-    load, original = {
+    readers: dict[str, tuple[Callable[[Path], Any], Path]] = {
         "bilstm.pt": (load_bilm, run / "bilstm.pt"),
         "classifier.pt": (load_classifier, classified / "classifier.pt"),
         "last.ckpt": (read_checkpoint, run / "checkpoints/last.ckpt"),
-    }[kind]
+    }
+    load, original = readers[kind]
     content, expected = original.read_bytes(), tensors(load(original))
     file = tmp_path / kind
 
