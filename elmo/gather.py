@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow.parquet as pq
 
+from elmo import latest
 from elmo.errors import ArtifactError, ConfigError, DataError
-from elmo.latest import RELEASED
 from elmo.resume import RUN_FILE
 from elmo.runs import NOT_COMPARED, compared, is_seed, read_record
 
@@ -69,11 +69,11 @@ def finished_runs(folders: Sequence[Path]) -> list[FinishedRun]:
     for folder in folders:
         if not folder.is_dir():
             raise DataError(f"{folder}: no such folder; expected runs or sweeps")
-        named_released = folder.resolve().is_relative_to(RELEASED)
+        named_released = folder.resolve().is_relative_to(latest.RELEASED)
         found |= {
             file.parent
             for file in folder.rglob("metrics.json")
-            if named_released or not file.resolve().is_relative_to(RELEASED)
+            if named_released or not file.resolve().is_relative_to(latest.RELEASED)
         }
     runs = []
     for folder in sorted(found):

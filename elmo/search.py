@@ -17,15 +17,14 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from elmo.cli import parser, run
+from elmo import cli
 from elmo.errors import ConfigError
-from elmo.runs import write_text
 
 CONF = Path(__file__).parent.parent / "conf"
 
 
 def main() -> None:
-    arguments = parser(
+    arguments = cli.parser(
         "search",
         "Draws trials of a random search: one config file each, for a multirun.",
         "python -m elmo.search conf/search_cls.yaml --trials 12 -o outputs/search_cls",
@@ -37,6 +36,9 @@ def main() -> None:
         "-o", "--out", required=True, metavar="DIR", help="folder for the trials, DIR/trial/*.yaml"
     )
     args = arguments.parse_args()
+
+    from elmo.runs import write_text
+
     script, fixed, choices = read_space(Path(args.space))
     folder = Path(args.out) / "trial"
     if folder.exists() and any(folder.iterdir()):
@@ -58,7 +60,8 @@ def read_space(file: Path) -> tuple[str, dict[str, Any], dict[str, list[Any]]]:
     try:
         content = OmegaConf.to_container(OmegaConf.load(file))
     except Exception as error:  # those of the disk, of YAML and of OmegaConf have no common base
-        raise ConfigError(f"{file}: {error}; expected a YAML file like {EXAMPLE}") from error
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{file}: {reason}; expected a YAML file like {EXAMPLE}") from error
     shape = {"script": str, "fixed": dict, "choices": dict}
     if not isinstance(content, dict) or content.keys() != shape.keys():
         raise ConfigError(f"{file}: expected the keys script, fixed and choices, as in {EXAMPLE}")
@@ -115,4 +118,4 @@ def as_config(script: str, settings: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    run(main)
+    cli.run(main)

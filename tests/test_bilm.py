@@ -108,8 +108,55 @@ def test_reverse_within_is_its_own_inverse(lengths: list[int]) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"hidden_dim": -1}, {"embedding_dim": 0}, {"num_layers": 0}, {"dropout": 1.5}]
+    "wrong",
+    [
+        {"hidden_dim": -1},
+        {"embedding_dim": 0},
+        {"num_layers": 0},
+        {"dropout": 1.5},
+        {"weight_dropout": 1.0},
+        {"word_dropout": -0.1},
+    ],
 )
 def test_impossible_settings_are_refused(wrong: dict) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         BiLM(vocab_size=10, **wrong)
+
+
+def test_words_are_left_out_everywhere_or_nowhere() -> None:
+    torch.manual_seed(0)
+    bilm = BiLM(40, 8, 8, dropout=0.0, word_dropout=0.4)
+    tokens = torch.arange(4, 40).repeat(2, 3)  # each word six times
+    inputs = bilm.directions(tokens, torch.tensor([108, 108]))[0][0]
+    gone = (inputs == 0).all(-1)
+    assert 0 < gone.float().mean() < 1
+    for word in range(4, 40):
+        assert len(set(gone[tokens == word].tolist())) == 1
+    assert not (bilm.eval().directions(tokens, torch.tensor([108, 108]))[0][0] == 0).any()
+
+
+def test_recurrent_weights_left_out_get_no_gradient_and_stay() -> None:
+    torch.manual_seed(0)
+    stack = LSTMStack(8, 1, 0.0, residual=True, weight_dropout=0.5)
+    (lstm,) = stack.layers
+    before = {name: value.clone() for name, value in lstm.state_dict().items()}
+    stack(torch.randn(2, 5, 8))[0].sum().backward()
+    gradient = lstm.get_parameter("weight_hh_l0").grad
+    assert gradient is not None
+    assert 0.3 < gradient.eq(0).float().mean() < 0.7
+    assert all(torch.equal(before[name], value) for name, value in lstm.state_dict().items())
+    inputs = torch.randn(2, 5, 8)
+    torch.testing.assert_close(stack.eval()(inputs)[0], lstm(inputs)[0])
+
+
+@pytest.mark.parametrize("variational", [False, True])
+def test_variational_dropout_has_one_mask_for_a_sequence(variational: bool) -> None:
+    torch.manual_seed(0)
+    stack = LSTMStack(64, 1, 0.5, residual=True, variational=variational)
+    seen: list[torch.Tensor] = []
+    stack.dropout.register_forward_hook(lambda *call: seen.append(call[-1] == 0))
+    stack(torch.ones(2, 5, 64))
+    (gone,) = seen
+    assert 0.3 < gone.float().mean() < 0.7
+    assert torch.equal(gone, gone[:, :1].expand_as(gone)) == variational
+    assert not torch.equal(gone[0], gone[1])  # each document has its own

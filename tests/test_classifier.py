@@ -2,14 +2,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
 
 from elmo.batches import Batch
 from elmo.bilm import BiLM
-from elmo.classifier import ClassificationTask, TextClassifier
+from elmo.classifier import ClassificationTask, TextClassifier, load_classifier
 from elmo.encoders import ElmoEncoder
+from elmo.errors import ConfigError
 from elmo.heads import BiLSTMHead, Head, PoolHead
 from elmo.mixers import LearnedMix, Mixer, ScalarMix
 from elmo.text import WordTokenizer
@@ -26,9 +28,11 @@ MIXERS: dict[str, Callable[..., Mixer]] = {
 HEADS: dict[str, Callable[..., Head]] = {"pool": PoolHead, "bilstm": BiLSTMHead}
 
 
-def classifier(mixer: str = "trainable", head: str = "pool") -> TextClassifier:
+def classifier(
+    mixer: str = "trainable", head: str = "pool", finetune: bool = False
+) -> TextClassifier:
     torch.manual_seed(0)
-    encoder = ElmoEncoder(TOKENIZER, BiLM(len(TOKENIZER), 8, 8))
+    encoder = ElmoEncoder(TOKENIZER, BiLM(len(TOKENIZER), 8, 8), finetune)
     return TextClassifier(encoder, MIXERS[mixer](3, 16), HEADS[head](16, len(CLASSES)), CLASSES)
 
 
@@ -105,3 +109,60 @@ def test_layers_from_a_store_give_the_same_scores(batch: Batch) -> None:
     model = classifier("learned", "bilstm").eval()
     stored = model.encoder(batch)[1:].half() * batch.mask.unsqueeze(-1)
     assert torch.equal(model(batch), model(batch._replace(layers=stored)))
+
+
+def test_label_smoothing_is_of_the_training_loss(batch: Batch) -> None:
+    model = classifier().eval()
+    logits = model(batch)
+    smooth = torch.full((2, 4), 0.2 / 4)
+    smooth[torch.arange(2), batch.label] += 0.8
+    task = ClassificationTask(
+        model, label_smoothing=0.2, optimizer=partial(torch.optim.AdamW, lr=0.01), warmup=0.0
+    )
+    task.log = lambda *_, **__: None  # type: ignore[method-assign]
+    expected = -(smooth * logits.log_softmax(1)).sum(1).mean()
+    torch.testing.assert_close(task.training_step(batch, 0), expected)
+    for wrong in ({"label_smoothing": 1.0}, {"finetune_lr": 0.0}, {"layer_decay": 1.5}):
+        with pytest.raises(ConfigError, match=next(iter(wrong))):
+            ClassificationTask(model, optimizer=torch.optim.AdamW, warmup=0.0, **wrong)
+
+
+def test_fine_tuning_changes_every_part_of_the_bilm(batch: Batch) -> None:
+    model = classifier(finetune=True)
+    before = state(model.encoder)
+    steps(model, batch)
+    after = state(model.encoder)
+    assert all(not torch.equal(before[name], after[name]) for name in before if "bias" not in name)
+    model.train()
+    assert not torch.equal(model.encoder(batch), model.encoder(batch))  # its dropout is on
+    assert torch.equal(model.eval()(batch), model(batch))
+
+
+def test_lower_layers_learn_more_slowly(batch: Batch) -> None:
+    model = classifier(finetune=True)
+    task = ClassificationTask(
+        model,
+        finetune_lr=0.5,
+        layer_decay=0.1,
+        optimizer=partial(torch.optim.AdamW, lr=0.01),
+        warmup=0.0,
+    )
+    groups = task.groups()
+    assert [share for _, share in groups] == pytest.approx([1, 0.5, 0.05, 0.005])
+    ids = [{id(parameter) for parameter in parameters} for parameters, _ in groups]
+    assert sum(map(len, ids)) == len(set().union(*ids)) == len(list(model.parameters()))
+    bilm = model.encoder.get_submodule("bilm")
+    assert ids[1] >= {id(p) for p in bilm.get_submodule("forward_lstm.layers.1").parameters()}
+    assert ids[3] == {id(p) for p in bilm.get_submodule("embedding").parameters()}
+    (alone,) = ClassificationTask(
+        classifier(), optimizer=partial(torch.optim.AdamW, lr=0.01), warmup=0.0
+    ).groups()
+    assert alone[1] == 1
+
+
+def test_a_fine_tuned_classifier_comes_back_as_it_was(batch: Batch, tmp_path: Path) -> None:
+    model = classifier(finetune=True)
+    steps(model, batch)
+    model.save(tmp_path / "classifier.pt", {})
+    loaded = load_classifier(tmp_path / "classifier.pt")
+    assert torch.equal(loaded(batch), model.eval()(batch))

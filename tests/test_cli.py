@@ -19,7 +19,8 @@ COMMANDS = sorted(
     if "cli.run(main)" in file.read_text() and file.stem != "cli"
 )
 
-WITH_A_MODEL = [name for name in COMMANDS if name not in ("compare", "report")]
+WITHOUT_A_MODEL = ("compare", "release", "report", "search")
+WITH_A_MODEL = [name for name in COMMANDS if name not in WITHOUT_A_MODEL]
 
 
 def finished(*command: str) -> subprocess.CompletedProcess[str]:

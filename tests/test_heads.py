@@ -7,9 +7,9 @@ import torch
 from torch.nn.functional import pad
 
 from elmo.errors import ConfigError
-from elmo.heads import BiLSTMHead, Head, PoolHead, pool
+from elmo.heads import AttentionHead, BiLSTMHead, Head, PoolHead, pool
 
-HEADS = (PoolHead, BiLSTMHead)
+HEADS = (PoolHead, BiLSTMHead, AttentionHead)
 MASK = torch.tensor([[True] * 5, [True, True, True, False, False]])
 
 
@@ -63,3 +63,20 @@ def test_impossible_settings_are_refused(kind: Callable[..., Head]) -> None:
         kind(8, 4, hidden_dim=0)
     with pytest.raises(ConfigError, match="dropout"):
         kind(8, 4, dropout=1.0)
+
+
+def test_attention_against_each_document_alone(embeddings: torch.Tensor) -> None:
+    torch.manual_seed(0)
+    head = AttentionHead(8, 4, hidden_dim=6, attentions=2).eval()
+    scores = head(embeddings, MASK)
+    for row, length in enumerate([5, 3]):
+        states = head.token(embeddings[row, :length])  # (T, H)
+        weights = head.score(states).softmax(0)  # (T, 2)
+        seen = [(weights[:, [k]] * states).sum(0) for k in range(2)]
+        expected = head.output(torch.cat([*seen, states.amax(0)]))
+        torch.testing.assert_close(scores[row], expected)
+
+
+def test_a_head_without_attention_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"head.attentions is 0"):
+        AttentionHead(8, 4, attentions=0)

@@ -219,3 +219,48 @@ def test_a_projection_can_be_any_scalar_mix(layers: torch.Tensor) -> None:
     torch.testing.assert_close(mixer(layers, MASK), scalar(layers, MASK))
     torch.testing.assert_close(mixer.lambdas(), scalar.lambdas())
     assert mixer.scale.item() == pytest.approx(1.7)
+
+
+LAYER_DROPOUT: dict[str, Callable[..., Mixer]] = {
+    "trainable": ScalarMix,
+    "frozen": partial(ScalarMix, trainable=False, learn_gamma=False, seed=0),
+    "average": AverageMix,
+    "concat": ConcatMix,
+    "projected": ProjectedMix,
+    "learned": LearnedMix,
+    "learned, projected": partial(LearnedMix, projection=True),
+}
+
+
+@pytest.mark.parametrize("name", LAYER_DROPOUT)
+def test_layer_dropout_leaves_out_whole_layers_in_training_alone(
+    layers: torch.Tensor, name: str
+) -> None:
+    torch.manual_seed(0)
+    mixer = LAYER_DROPOUT[name](L, D, layer_dropout=0.5)
+    many = layers[:, :1].repeat(1, 200, 1, 1)
+    left = mixer.normalised(many)
+    gone = (left == 0).flatten(2)  # (L, B, T D)
+    assert torch.equal(gone.all(2), gone.any(2))
+    assert 0.4 < gone.all(2).float().mean() < 0.6
+    kept = left[:, ~gone.all(2).any(0)]
+    torch.testing.assert_close(kept, 2 * mixer.eval().normalised(many)[:, : kept.shape[1]])
+
+
+def test_layer_dropout_that_leaves_nothing_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"layer_dropout is 1.0"):
+        ScalarMix(L, D, layer_dropout=1.0)
+
+
+def test_gates_of_turned_layers(layers: torch.Tensor) -> None:
+    torch.manual_seed(0)
+    mixer = LearnedMix(L, D, projection=True)
+    torch.testing.assert_close(mixer(layers, MASK), AverageMix(L, D)(layers, MASK))
+    torch.nn.init.normal_(mixer.gate.weight)
+    torch.nn.init.normal_(mixer.turn.weight)
+    gates, inputs = mixer.gates(layers), mixer.normalised(layers)
+    expected = torch.zeros(B, T, D)
+    for layer in range(L):
+        matrix = mixer.turn.weight[:, layer * D : (layer + 1) * D]
+        expected += gates[layer].unsqueeze(-1) * (inputs[layer] @ matrix.T)
+    torch.testing.assert_close(mixer(layers, MASK), expected)

@@ -1,0 +1,165 @@
+"""The released run: what is passed on, and that it serves where nothing was trained."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import elmo
+from conftest import Script, error_line
+from elmo import latest
+from elmo.checkpoint import load_artifact
+from elmo.corpora import ToyNews
+from elmo.errors import MissingModelError
+from elmo.gather import finished_runs
+from elmo.latest import latest_of_all, latest_run
+from elmo.release import main
+from elmo.runs import read_record
+from small_corpora import texts
+
+
+def release(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
+    monkeypatch.setattr(sys, "argv", ["release", *map(str, arguments)])
+    main()
+
+
+@pytest.fixture
+def released(
+    pretrained: Path,
+    classified: Path,
+    cache_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Path:
+    out = tmp_path / "outputs" / "reference"
+    bilm = latest_run(pretrained, "toy")
+    release(monkeypatch, bilm, classified, "-o", out, "--cache-dir", cache_dir)
+    return out
+
+
+def test_models_in_half_precision_and_their_figures(
+    released: Path, pretrained: Path, classified: Path
+) -> None:
+    for name, kind, source in (
+        ("train_lm", "bilm", latest_run(pretrained, "toy")),
+        ("train_cls", "classifier", classified),
+    ):
+        whole, half = load_artifact(source, kind), load_artifact(released / name, kind)
+        assert half["config"] == whole["config"]
+        for tensor_name, tensor in half["state"].items():
+            assert tensor.dtype == torch.float16
+            torch.testing.assert_close(tensor, whole["state"][tensor_name].half())
+        record = read_record(released / name)
+        for key, value in record["released"]["metrics"].items():
+            assert value == pytest.approx(read_record(source)["metrics"][key], rel=0.02), key
+    assert elmo.load_classifier(released / "train_cls").predict(["the bank"])
+
+
+def test_no_text_and_no_place_of_the_machine_is_passed_on(
+    released: Path, toy: ToyNews, pretrained: Path, cache_dir: Path
+) -> None:
+    places = [str(pretrained), str(cache_dir), str(latest.RELEASED.parent.parent)]
+    sentences = texts(toy, "validation")
+    for file in [file for file in released.rglob("*") if file.is_file()]:
+        content = file.read_bytes()
+        assert not any(place.encode() in content for place in places), file
+        assert not any(sentence.encode() in content for sentence in sentences), file
+    events = EventAccumulator(str(released / "train_lm"))
+    events.Reload()
+    assert {tag for tag, found in events.Tags().items() if found} == {"scalars"}
+    assert "val/perplexity" in events.Tags()["scalars"]
+
+
+def test_the_model_card_has_the_figures_and_the_commands(released: Path) -> None:
+    card = (released / "README.md").read_text()
+    for name, key in (("train_lm", "test/perplexity"), ("train_cls", "test/accuracy")):
+        record = read_record(released / name)
+        for figures in (record["metrics"], record["released"]["metrics"]):
+            assert f" {figures[key]:.{3 if 'perplexity' in key else 4}f} |" in card
+        assert f"python {name}.py data=toy " in card
+    assert "mixer=learned" in card
+    assert "bilm_path" not in card
+    assert "non-commercial" in card
+
+
+def test_another_bilm_than_the_classifiers_is_refused(
+    pretrained: Path,
+    classified: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    source = latest_run(pretrained, "toy")
+    for name in ("metrics.json", "run.json"):
+        (other / name).write_bytes((source / name).read_bytes())
+    (other / "bilstm.pt").write_bytes((classified / "classifier.pt").read_bytes())
+    for bilm, words in ((other, "its biLM is another"), (tmp_path, "no metrics.json in it")):
+        line = error_line(
+            lambda: release(monkeypatch, bilm, classified, "-o", tmp_path / "out"),  # noqa: B023
+            capsys,
+        )
+        assert words in line
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def nothing_trained(released: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder without a run of its own."""
+    elsewhere = released.parent.parent / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    monkeypatch.setattr(latest, "RELEASED", released)
+    return released
+
+
+def test_it_serves_where_nothing_was_trained(
+    nothing_trained: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert elmo.load_classifier().predict(["the bank"])
+    assert elmo.load_bilm().embed(["the bank"])
+    said = [record.getMessage() for record in caplog.records]
+    assert said == [
+        f"model: {nothing_trained / name}, the released one" for name in ("train_cls", "train_lm")
+    ]
+    assert latest_run(Path("outputs"), "toy") == nothing_trained / "train_lm"
+    for kind, folder, corpus in (("bilm", "outputs", "ag_news"), ("classifier", "mine", "toy")):
+        with pytest.raises(MissingModelError, match=r"no .* was trained"):
+            latest_run(Path(folder), corpus, kind)
+    with pytest.raises(MissingModelError, match="no biLM was trained yet"):
+        latest_of_all(Path("mine"), "bilm")
+
+
+def test_a_model_of_ones_own_comes_first(
+    nothing_trained: Path, pretrained: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = latest_run(pretrained, "toy").resolve()
+    pointer = Path("outputs/latest/toy")
+    pointer.parent.mkdir(parents=True)
+    pointer.write_text(str(own))
+    assert latest_of_all(Path("outputs"), "bilm") == own
+    elmo.load_bilm()
+    assert caplog.messages == [f"model: {own}"]
+
+
+def test_a_classifier_finds_the_released_bilm(nothing_trained: Path, script: Script) -> None:
+    """By the script, with the default output folder: `outputs` of the working folder."""
+    arguments = ("data=toy", "data.rows=1200", "data.test_rows=200", "data.validation_size=200")
+    small = ("trainer.max_epochs=1", "trainer.accelerator=cpu", "head.hidden_dim=16")
+    quiet = ("trainer.enable_progress_bar=false", "store=off")
+    script("train_cls", *arguments, *small, *quiet, output_dir=Path("outputs"))
+    (run,) = Path("outputs/train_cls").iterdir()
+    start = json.loads((run / "run.json").read_text())
+    assert start["settings"]["bilm_path"] == str(nothing_trained / "train_lm")
+    assert start["settings"]["bilm_sha256"]
+
+
+def test_reports_and_comparisons_leave_it_out(nothing_trained: Path) -> None:
+    assert finished_runs([nothing_trained.parent]) == []
+    assert len(finished_runs([nothing_trained])) == 2
