@@ -44,6 +44,8 @@ def settings(job: str, *overrides: str) -> Any:
     """Settings of `train_lm` or `train_cls`: on AG News where `AG_NEWS_DIR` is set, else on toy."""
     from hydra import compose, initialize_config_dir
 
+    import elmo.identity  # noqa: F401  # its resolvers
+
     chosen = list(overrides)
     if not any(override.startswith("data=") for override in chosen):
         chosen.append("data=ag_news" if os.environ.get("AG_NEWS_DIR") else "data=toy")

@@ -130,3 +130,8 @@ def _key(settings: dict[str, Any]) -> str:
 
 
 OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
+
+# Where the configs lie, for what has to name their folder.
+OmegaConf.register_new_resolver(
+    "conf", lambda: str(Path(__file__).parent.parent / "conf"), replace=True
+)

@@ -14,6 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+import elmo.identity  # noqa: F401  # its resolvers
 from conftest import ROOT
 from elmo.checkpoint import state_checksum
 from elmo.classifier import TextClassifier
@@ -42,7 +43,12 @@ GROUPS = {  # which jobs know a group
 CASES = [
     (job, file.parent.name, file.stem)
     for file in sorted(CONF.glob("*/*.yaml"))
-    for job in sorted(GROUPS[file.parent.name])
+    for job in sorted(GROUPS.get(file.parent.name, ()))
+]
+CASES += [  # experiments that are another for each script
+    (job, "experiment", file.stem)
+    for job in sorted(JOBS)
+    for file in sorted(CONF.glob(f"only_{job}/experiment/*.yaml"))
 ]
 
 Composer = Callable[..., DictConfig]
@@ -64,7 +70,8 @@ def composed(tmp_path: Path) -> Iterator[Composer]:
 
 
 def test_every_folder_is_a_known_group() -> None:
-    assert {path.name for path in CONF.iterdir() if path.is_dir()} == set(GROUPS)
+    apart = {f"only_{job}" for job in JOBS}
+    assert {path.name for path in CONF.iterdir() if path.is_dir()} == set(GROUPS) | apart
 
 
 @pytest.mark.parametrize(("job", "group", "name"), CASES)

@@ -7,6 +7,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+import elmo.identity  # noqa: F401  # its resolvers
 from conftest import ROOT, error_line
 from elmo.errors import ConfigError
 from elmo.search import draw, main, read_space
