@@ -31,7 +31,9 @@ TOKENS = {
 WEIGHTS = {"trainable": [0.2, 0.3, 0.5], "frozen": [0.7, 0.2, 0.1], "learned": [0.1, 0.2, 0.7]}
 
 
-def _write(folder: Path, record: dict[str, Any], overrides: list[str], script: str) -> None:
+def _write(
+    folder: Path, record: dict[str, Any], overrides: list[str], script: str, bilm: str = "ab"
+) -> None:
     folder.mkdir(parents=True)
     common = {
         "seconds": 12.0,
@@ -41,7 +43,7 @@ def _write(folder: Path, record: dict[str, Any], overrides: list[str], script: s
         "git": {"commit": "0123456789", "changed": False},
     }
     (folder / "metrics.json").write_text(json.dumps({**record, **common}))
-    start = {"script": script, "overrides": overrides, "settings": {"bilm_sha256": "ab" * 32}}
+    start = {"script": script, "overrides": overrides, "settings": {"bilm_sha256": bilm * 32}}
     (folder / "run.json").write_text(json.dumps(start))
 
 
@@ -63,12 +65,15 @@ def write_classifier(
     val: float | None = None,
     share: float = 1.0,
     data: dict[str, Any] | None = None,
+    bilm: str = "ab",
+    finetune: bool = False,
     **mixer: Any,
 ) -> None:
     """A run whose predictions have `accuracy` of the test rows right.
 
     Args:
         val: accuracy on validation; None for the same.
+        bilm: two hexadecimal digits that its biLM's hash repeats.
         mixer: further settings of it.
     """
     chosen = choices or {"encoder": "elmo", "mixer": "trainable"}
@@ -117,13 +122,13 @@ def write_classifier(
         record["data"] |= TOKENS
         record["settings"] |= {
             "mixer": {"layer_norm": True, **mixer},
-            "encoder": {"dim": 8},
+            "encoder": {"dim": 8, "finetune": finetune},
             "trainer": {"max_epochs": round(4 / share**0.5)},
         }
         overrides += [f"mixer.{key}={value}" for key, value in mixer.items()]
     secrets = ("output_dir", "data.cache_dir", "store.folder", "bilm_path", "hydra.run.dir")
     overrides += [f"seed={seed}", "threads=1", *(f"{key}=/secret/place" for key in secrets)]
-    _write(folder, record, overrides, "train_tfidf" if linear else "train_cls")
+    _write(folder, record, overrides, "train_tfidf" if linear else "train_cls", bilm)
     (folder / "predictions").mkdir()
     pq.write_table(pa.table(table), folder / "predictions/test.parquet")
     if not linear and len(record["lambdas"]) == 3:

@@ -32,6 +32,7 @@ SECTIONS = (
     "Cost",
     "Where the figures come from",
     "Confusion matrices",
+    "What is not in this report",  # several biLMs, fine-tuned ones: see test_report_bilms.py
 )
 
 

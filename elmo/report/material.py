@@ -38,6 +38,11 @@ class Classifier(NamedTuple):
         return self.choices.get("encoder") == "elmo"
 
     @property
+    def is_finetuned(self) -> bool:
+        """Whether its biLM was trained on with it, which is no frozen mode."""
+        return bool(self.setting.records[0]["settings"].get("encoder", {}).get("finetune"))
+
+    @property
     def kind(self) -> str:
         """What represents the text: the name of an encoder, or `tfidf`."""
         return self.choices.get("encoder", "tfidf")
@@ -114,16 +119,23 @@ class Material(NamedTuple):
         """That of most tested runs on layers."""
         runs: dict[str, int] = {}
         for one in self.tested:
-            if one.kind != "tfidf":
+            if one.kind != "tfidf" and not one.is_finetuned:
                 key = json.dumps(one.frame)
                 runs[key] = runs.get(key, 0) + len(one.setting.records)
         return json.loads(max(runs, key=lambda key: (runs[key], key))) if runs else {}
 
     @property
     def comparable(self) -> list[Classifier]:
-        """Tested settings that share their frame; those of TF-IDF have none."""
+        """Tested settings that share their frame; those of TF-IDF have none.
+
+        What is fine-tuned stands apart.
+        """
         frame = self.frame
-        return [one for one in self.tested if one.kind == "tfidf" or one.frame == frame]
+        return [
+            one
+            for one in self.tested
+            if one.kind == "tfidf" or (one.frame == frame and not one.is_finetuned)
+        ]
 
     @property
     def few(self) -> list[Classifier]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from elmo.errors import DataError
-from elmo.report import appendix, inside, sections, studies
+from elmo.report import appendix, bilms, inside, sections, studies
 from elmo.report.findings import (
     against,
     carrying_layer,
@@ -24,6 +24,8 @@ PARTS = (
     sections.comparison,
     studies.lambdas,
     studies.layers,
+    bilms.seeds_of_the_bilm,
+    bilms.fine_tuning,
     studies.learning_curve,
     inside.neighbours,
     inside.errors,
