@@ -60,9 +60,7 @@ def fine_tuning(material: Material, paper: Manuscript) -> None:
     tuned = [one for one in material.tested if one.is_elmo and one.is_finetuned]
     chosen = material.representations()
     if not tuned or not chosen:
-        paper.without(
-            "Fine-tuning", "it needs tested runs with `encoder.finetune=true` and without"
-        )
+        paper.without("Fine-tuning", "no tested runs with `encoder.finetune=true`, and without")
         return
     paper.heading("Fine-tuning")
     shown = [chosen[0], *tuned]

@@ -37,7 +37,8 @@ def lambdas(material: Material, paper: Manuscript) -> None:
         paper.table("Paired tests of the lambda modes.", PAIR_HEADER, pair_rows(tested, pairs))
     trained = [one for one in tested if one.choices["mixer"] != "frozen"]
     paper.paragraph(*(favourite_layer(one) for one in trained))
-    every = [c for c in material.tested if c.is_elmo and c.choices["mixer"] in MODES]
+    frozen = [c for c in material.tested if c.is_elmo and not c.is_finetuned]
+    every = [one for one in frozen if one.choices["mixer"] in MODES]
     rows = []
     count = max(one.lambdas.shape[1] for one in every)  # biLMs may have different numbers
     for one in every:
