@@ -9,10 +9,11 @@ from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback, TQDMProgressBar, WeightAveraging
+from lightning.pytorch.trainer.states import TrainerFn
 
 from elmo.batches import Batch
-from elmo.errors import ArtifactError
+from elmo.errors import ArtifactError, ConfigError
 from elmo.generation import Direction, generate, join_words
 from elmo.language_model import LanguageModel
 from elmo.text import WordTokenizer
@@ -66,6 +67,35 @@ class Progress(TQDMProgressBar):
 def progress_bar(enabled: bool) -> Progress | None:
     """Lightning refuses a bar of ours where `trainer.enable_progress_bar` is false."""
     return Progress() if enabled else None
+
+
+class AveragedWeights(WeightAveraging):
+    """An exponential moving average of the weights, which is validated, evaluated and kept.
+
+    Lightning's own loads the weights of the last step wherever it finds them in a checkpoint, and
+    so would evaluate these after the training instead of the average. And its sum of decay times
+    average and the rest times weight moves weights that never change, such as a frozen encoder's,
+    by a rounding at each step.
+
+    Args:
+        decay: of the average at each step.
+    """
+
+    def __init__(self, decay: float) -> None:
+        if not 0 < decay < 1:
+            raise ConfigError(f"average_weights is {decay}; expected between 0 and 1, or null")
+        super().__init__(
+            use_buffers=False, avg_fn=lambda average, now, _: average.lerp(now, 1 - decay)
+        )
+
+    def on_load_checkpoint(self, trainer: Any, task: Any, checkpoint: dict[str, Any]) -> None:
+        if trainer.state.fn == TrainerFn.FITTING:
+            super().on_load_checkpoint(trainer, task, checkpoint)
+
+
+def averaged_weights(decay: float | None) -> AveragedWeights | None:
+    """None averages nothing."""
+    return None if decay is None else AveragedWeights(decay)
 
 
 class Samples(Callback):

@@ -4,13 +4,18 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from conftest import TINY_LM, Script
-from elmo.callbacks import progress_bar
+from conftest import TINY_CLS, TINY_LM, Script, scalars
+from elmo.callbacks import averaged_weights, progress_bar
+from elmo.checkpoint import load_artifact
+from elmo.errors import ConfigError
 from elmo.generation import generate, join_words
 from elmo.language_model import load_language_model
+from elmo.last_checkpoint import read_checkpoint
 from elmo.latest import latest_run
+from elmo.runs import read_record
 
 SAMPLES = [
     "trainer.max_epochs=2",
@@ -60,3 +65,37 @@ def test_the_bar_shows_speed_and_time_left(
 def test_no_bar_where_it_is_turned_off() -> None:
     assert progress_bar(enabled=False) is None
     assert progress_bar(enabled=True) is not None
+
+
+@pytest.mark.parametrize("name", ["train_lm", "train_cls"])
+def test_averaged_weights_are_what_is_validated_evaluated_and_kept(
+    name: str, script: Script, pretrained: Path, tmp_path: Path
+) -> None:
+    """Where the average is far behind the weights, taking the one for the other would show."""
+    folder = tmp_path / "run"
+    tiny, artifact, figure = {
+        "train_lm": (TINY_LM, "bilstm.pt", "val/perplexity"),
+        "train_cls": (TINY_CLS, "classifier.pt", "val/accuracy"),
+    }[name]
+    extra = ["average_weights=0.95", f"hydra.run.dir={folder}"]
+    if name == "train_cls":
+        extra += [f"bilm_path={latest_run(pretrained, 'toy')}", "datamodule.token_budget=1024"]
+    script(name, *tiny, *extra, output_dir=tmp_path)
+    final = read_record(folder)["metrics"][figure]
+    assert scalars(folder)[figure][-1] == pytest.approx(final, rel=1e-5)
+    checkpoint = read_checkpoint(folder / "checkpoints/best.ckpt")
+    kept = load_artifact(folder, "bilm" if name == "train_lm" else "classifier")["state"]
+    assert (folder / artifact).is_file()
+    for key, value in kept.items():
+        assert torch.equal(value, checkpoint["state_dict"][f"model.{key}"])
+    assert any(
+        not torch.equal(checkpoint["state_dict"][key], value)
+        for key, value in checkpoint["current_model_state"].items()
+    )
+
+
+@pytest.mark.parametrize("decay", [0.0, 1.0])
+def test_an_average_that_cannot_be_is_refused(decay: float) -> None:
+    with pytest.raises(ConfigError, match="average_weights is"):
+        averaged_weights(decay)
+    assert averaged_weights(None) is None

@@ -104,6 +104,21 @@ def test_killed_classifier(step: int, classifying: Job, tmp_path: Path) -> None:
     assert classifying.result(run_dir) == classifying.result(classifying.undisturbed)
 
 
+@slow
+@pytest.mark.parametrize("step", [10, 40])
+def test_killed_with_averaged_weights(
+    step: int, pretrained: Path, cache_dir: Path, tmp_path: Path
+) -> None:
+    bilm = f"bilm_path={latest_run(pretrained, 'toy')}/bilstm.pt"
+    places = (f"output_dir={tmp_path}/outputs", f"cache_dir={cache_dir}")
+    settings = (*TINY_CLS, bilm, *places, "datamodule.token_budget=1024", "average_weights=0.9")
+    job = Job("train_cls", "classifier.pt", settings, tmp_path)
+    run_dir = tmp_path / "run"
+    assert job.begin(run_dir, AtStep(step)) == -signal.SIGKILL
+    assert job.resume(run_dir) == 0, job.log.read_text()
+    assert job.result(run_dir) == job.result(job.undisturbed)
+
+
 @pytest.mark.parametrize("number", [pytest.param(0, marks=slow), 3])
 def test_killed_while_a_checkpoint_is_written(
     number: int, pretraining: Job, tmp_path: Path
