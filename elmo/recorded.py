@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import json
+import os
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,8 @@ def corpus_of(run_dir: Path, cache_dir: str, overrides: dict[str, Any] | None = 
                 f"{name} is {value!r}; expected a value like the recorded one, {recorded!r}"
             )
     settings = {**data, **(overrides or {}), "cache_dir": cache_dir}
+    if "dir" in settings and settings["dir"] is None:  # as conf/data/ag_news.yaml has it
+        settings["dir"] = os.environ.get("AG_NEWS_DIR")
     try:
         return corpus_class(**settings)
     except (TypeError, ValueError) as error:  # what a constructor makes of foreign settings

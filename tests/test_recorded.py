@@ -60,6 +60,22 @@ def test_a_corpus_is_made_before_its_files_are_needed(tmp_path: Path) -> None:
     assert corpus.dir == Path("elsewhere")
 
 
+def test_a_folder_that_was_not_recorded_is_that_of_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A released run names no folder of anyone's machine."""
+    sizes = {name: TOY[name] for name in TOY if name not in ("rows", "test_rows", "seed")}
+    recorded(tmp_path, {**sizes, "_target_": "elmo.ag_news.AgNews", "dir": None})
+    for folder in ("here", None):
+        if folder:
+            monkeypatch.setenv("AG_NEWS_DIR", folder)
+        else:
+            monkeypatch.delenv("AG_NEWS_DIR")
+        corpus = corpus_of(tmp_path, str(tmp_path))
+        assert isinstance(corpus, AgNews)
+        assert corpus.dir == (Path(folder) if folder else None)
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
