@@ -42,6 +42,10 @@ def main() -> None:
 
     cache_libraries(Path(args.cache_dir))
     records = _records(sources)
+    if args.report and not Path(args.report).is_file():
+        raise ConfigError(
+            f"--report {args.report}: no such file; `python -m elmo.report` makes one"
+        )
     for name in sources:
         if (out / name).exists():
             raise ConfigError(f"{out / name}: exists already; name another folder with -o")
@@ -76,8 +80,9 @@ def _records(sources: dict[str, Path]) -> dict[str, dict[str, Any]]:
 
     records = {}
     for name, folder in sources.items():
-        if not (folder / "metrics.json").is_file():
-            raise ArtifactError(f"{folder}: no metrics.json in it; expected a finished {name} run")
+        for file in ("metrics.json", RUN_FILE):
+            if not (folder / file).is_file():
+                raise ArtifactError(f"{folder}: no {file} in it; expected a finished {name} run")
         start = json.loads((folder / RUN_FILE).read_text())
         records[name] = {**read_record(folder), "command": [start["script"], *start["overrides"]]}
     used = json.loads((sources["train_cls"] / RUN_FILE).read_text())["settings"]["bilm_sha256"]
