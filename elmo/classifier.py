@@ -59,7 +59,7 @@ class TextClassifier(nn.Module):
     def layers(self, batch: Batch) -> Tensor:
         """B documents of T tokens -> the layers (L, B, T, D) that the mixer gets."""
         layers = self.encoder(batch)
-        if batch.layers is None and not self.encoder.finetune:
+        if batch.layers is None:  # no layers, where the encoder is fine-tuned
             computed = layers[self.encoder.num_layers - self.encoder.stored_layers :]
             computed.copy_(computed.half())
         return layers

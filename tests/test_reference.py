@@ -62,6 +62,16 @@ def test_the_rows_come_out_of_a_larger_file_in_their_order(source: Path, tmp_pat
         assert found["text"] == again.splits[split]["text"]
 
 
+def test_rows_of_one_hash_keep_their_order(tmp_path: Path) -> None:
+    rows, folder = tmp_path / "rows.bin", tmp_path / "source"
+    folder.mkdir()
+    written = [("The bank fell.", 2), ("the bank fell!", 2), ("Another.", 1), ("THE BANK FELL", 2)]
+    (folder / "train.csv").write_bytes(csv_of(written))
+    row_hashes(RawRow(0, text, label) for text, label in written[:3]).tofile(rows)
+    read = [row.text for row in released(folder, rows, tmp_path).read("train")]
+    assert read == [text for text, _ in written[:3]]
+
+
 def test_rows_that_are_not_there_are_counted(source: Path, tmp_path: Path) -> None:
     rows = tmp_path / "rows.bin"
     there = row_hashes(read_ag_news_csv(source / "train.csv"))
