@@ -10,7 +10,7 @@ from elmo.ag_news import read_ag_news_csv
 from elmo.corpora import RawRow
 from elmo.errors import DataError
 from elmo.reference import CHECKOUT, ReleasedAgNews, row_hashes
-from small_corpora import ag_news, csv_of, news
+from small_corpora import TEST_CSV, ag_news, csv_of, news
 
 ROWS = "outputs/reference/rows.bin"
 
@@ -67,6 +67,7 @@ def test_rows_of_one_hash_keep_their_order(tmp_path: Path) -> None:
     folder.mkdir()
     written = [("The bank fell.", 2), ("the bank fell!", 2), ("Another.", 1), ("THE BANK FELL", 2)]
     (folder / "train.csv").write_bytes(csv_of(written))
+    (folder / "test.csv").write_bytes(TEST_CSV)
     row_hashes(RawRow(0, text, label) for text, label in written[:3]).tofile(rows)
     read = [row.text for row in released(folder, rows, tmp_path).read("train")]
     assert read == [text for text, _ in written[:3]]
