@@ -30,7 +30,7 @@ demo: $(STAMP) ## pretrain, sweep three mixers, compare: toy corpus, offline, 3 
 	@echo "  $(BIN)/python train_cls.py mixer=trainable,frozen,learned -m"
 
 test: $(STAMP) ## the fast tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 slow: $(STAMP) ## the slow tests
 	$(BIN)/python -m pytest -m slow

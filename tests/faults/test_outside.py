@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ import pytest
 
 from conftest import ROOT, TINY_CLS, TINY_LM, tree
 from faults.runner import run
+
+# Folders of the checkout that other tests change meanwhile.
+CHANGING = {".git", ".venv", "__pycache__", ".pytest_cache", ".hypothesis", "outputs"}
 
 
 class Elsewhere:
@@ -37,20 +41,27 @@ class Elsewhere:
         sys.addaudithook(hook)
 
 
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """With a short path: sockets of worker processes lie below it, whose names take 107 bytes."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
+
+
 def checkout() -> dict[str, tuple[int, bytes]]:
     return {
         name: content
         for name, content in tree(ROOT).items()
-        if not {".git", ".venv", "__pycache__", ".pytest_cache", "outputs"} & set(Path(name).parts)
+        if not CHANGING & set(Path(name).parts)
     }
 
 
-def test_nothing_is_left_outside_and_nobody_is_called(tmp_path: Path) -> None:
-    elsewhere = Elsewhere(tmp_path)
+def test_nothing_is_left_outside_and_nobody_is_called(folder: Path) -> None:
+    elsewhere = Elsewhere(folder)
     for name in ("home", "temporary"):
-        (tmp_path / name).mkdir()
-    places = (f"output_dir={tmp_path}/outputs", f"cache_dir={tmp_path}/cache")
-    log, before = tmp_path / "log.txt", checkout()
+        (folder / name).mkdir()
+    places = (f"output_dir={folder}/outputs", f"cache_dir={folder}/cache")
+    log, before = folder / "log.txt", checkout()
     word2vec = ("embedding=word2vec", "embedding.dim=16", "embedding.epochs=1")
     tiny_lm = [item for item in TINY_LM if "embedding.dim" not in item]
     for job, settings in (
@@ -59,11 +70,11 @@ def test_nothing_is_left_outside_and_nobody_is_called(tmp_path: Path) -> None:
     ):
         code = run(job, *places, *settings, output=log, fault=elsewhere)
         assert code == 0, log.read_text()
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
+    assert sorted(path.name for path in folder.iterdir()) == [
         "cache", "home", "log.txt", "outputs", "temporary",
     ]  # fmt: skip
     for name in ("home", "temporary"):
-        assert list((tmp_path / name).rglob("*")) == []
+        assert list((folder / name).rglob("*")) == []
     assert checkout() == before
 
 
