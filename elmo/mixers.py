@@ -91,14 +91,6 @@ def side_by_side(layers: Tensor) -> Tensor:
     return layers.permute(1, 2, 0, 3).flatten(2)
 
 
-def stacked_identities(num_layers: int, dim: int) -> nn.Linear:
-    """A linear map L D -> D that starts as the plain sum of the layers."""
-    projection = nn.Linear(num_layers * dim, dim, bias=False)
-    with torch.no_grad():
-        projection.weight.copy_(torch.eye(dim).repeat(1, num_layers))
-    return projection
-
-
 class ScalarMix(Mixer):
     """gamma * sum_l softmax(w)_l h_l, the same lambdas for every token (Peters et al. 2018, eq. 1).
 
@@ -236,9 +228,9 @@ class ProjectedMix(Mixer):
         self, num_layers: int, dim: int, layer_norm: bool = True, layer_dropout: float = 0.0
     ) -> None:
         super().__init__(num_layers, dim, layer_norm, layer_dropout)
-        self.projection = stacked_identities(num_layers, dim)
+        self.projection = nn.Linear(num_layers * dim, dim, bias=False)
         with torch.no_grad():
-            self.projection.weight /= num_layers
+            self.projection.weight.copy_(torch.eye(dim).repeat(1, num_layers) / num_layers)
 
     def forward(self, layers: Tensor, mask: Tensor) -> Tensor:
         return self.projection(side_by_side(self.normalised(layers)))  # (B, T, D)
@@ -265,15 +257,14 @@ class LearnedMix(Mixer):
 
     A gate that reads all layers of a token and weighs them for this token alone: "bank" may need
     its context, "goalkeeper" the bare word. The gates still are lambdas and can be compared with
-    those of `ScalarMix`. V starts at zero and W_l at the identity, hence training at the plain
-    average.
+    those of `ScalarMix`. V starts at zero, hence training at the plain average (of the W_l h_l).
 
     Args:
         num_layers, dim, layer_norm, layer_dropout: see `Mixer`.
         hidden_dim: width of the gate's hidden layer.
         learn_gamma: from 1; otherwise it stays 1.
-        projection: learn W_l (D, D), which keeps apart what a sum of the layers lays over each
-            other; otherwise it stays the identity, and the mix is a weighted mean of the layers.
+        projection_dim: learn W_l (projection_dim, D), which keeps apart what a sum of the layers
+            lays over each other; None for the identity, a weighted mean of the layers.
     """
 
     def __init__(
@@ -284,11 +275,12 @@ class LearnedMix(Mixer):
         hidden_dim: int = 64,
         learn_gamma: bool = True,
         layer_dropout: float = 0.0,
-        projection: bool = False,
+        projection_dim: int | None = None,
     ) -> None:
         super().__init__(num_layers, dim, layer_norm, layer_dropout)
-        if hidden_dim < 1:
-            raise ConfigError(f"mixer.hidden_dim is {hidden_dim}; expected 1 or more")
+        for name, value in (("hidden_dim", hidden_dim), ("projection_dim", projection_dim)):
+            if value is not None and value < 1:
+                raise ConfigError(f"mixer.{name} is {value}; expected 1 or more")
         self.hidden_dim = hidden_dim
         self.learn_gamma = learn_gamma
         self.hidden = nn.Linear(num_layers * dim, hidden_dim)
@@ -296,13 +288,17 @@ class LearnedMix(Mixer):
         nn.init.zeros_(self.gate.weight)
         nn.init.zeros_(self.gate.bias)
         self.gamma = nn.Parameter(torch.ones(()), requires_grad=learn_gamma)
-        self.projection = projection
-        if projection:
-            self.turn = stacked_identities(num_layers, dim)
+        self.projection_dim = projection_dim
+        if projection_dim:
+            self.projection = nn.Linear(num_layers * dim, projection_dim, bias=False)
         self.gate_sum: Tensor
         self.gate_count: Tensor
         self.register_buffer("gate_sum", torch.zeros(num_layers), persistent=False)
         self.register_buffer("gate_count", torch.zeros(()), persistent=False)
+
+    @property
+    def output_dim(self) -> int:
+        return self.projection_dim or self.dim
 
     def train(self, mode: bool = True) -> LearnedMix:
         """Switching modes starts a new mean of the gates."""
@@ -326,8 +322,9 @@ class LearnedMix(Mixer):
             self.gate_sum += (gates * mask).sum((1, 2))
             self.gate_count += mask.sum()
         weighed = gates.unsqueeze(-1) * layers  # (L, B, T, D)
-        mixed = self.turn(side_by_side(weighed)) if self.projection else weighed.sum(0)
-        return self.gamma * mixed  # (B, T, D)
+        narrow = self.projection_dim is not None
+        mixed = self.projection(side_by_side(weighed)) if narrow else weighed.sum(0)
+        return self.gamma * mixed  # (B, T, output_dim)
 
     def lambdas(self) -> Tensor:
         """The mean gates over the tokens seen since the last change between train and eval mode."""

@@ -228,7 +228,7 @@ LAYER_DROPOUT: dict[str, Callable[..., Mixer]] = {
     "concat": ConcatMix,
     "projected": ProjectedMix,
     "learned": LearnedMix,
-    "learned, projected": partial(LearnedMix, projection=True),
+    "learned, projected": partial(LearnedMix, projection_dim=6),
 }
 
 
@@ -252,15 +252,16 @@ def test_layer_dropout_that_leaves_nothing_is_refused() -> None:
         ScalarMix(L, D, layer_dropout=1.0)
 
 
-def test_gates_of_turned_layers(layers: torch.Tensor) -> None:
+def test_gates_of_projected_layers(layers: torch.Tensor) -> None:
     torch.manual_seed(0)
-    mixer = LearnedMix(L, D, projection=True)
-    torch.testing.assert_close(mixer(layers, MASK), AverageMix(L, D)(layers, MASK))
+    mixer = LearnedMix(L, D, projection_dim=6)
     torch.nn.init.normal_(mixer.gate.weight)
-    torch.nn.init.normal_(mixer.turn.weight)
     gates, inputs = mixer.gates(layers), mixer.normalised(layers)
-    expected = torch.zeros(B, T, D)
+    expected = torch.zeros(B, T, 6)
     for layer in range(L):
-        matrix = mixer.turn.weight[:, layer * D : (layer + 1) * D]
+        matrix = mixer.projection.weight[:, layer * D : (layer + 1) * D]
         expected += gates[layer].unsqueeze(-1) * (inputs[layer] @ matrix.T)
     torch.testing.assert_close(mixer(layers, MASK), expected)
+    assert mixer.output_dim == 6
+    with pytest.raises(ConfigError, match=r"projection_dim is 0"):
+        LearnedMix(L, D, projection_dim=0)

@@ -104,7 +104,7 @@ def _title(record: dict[str, Any]) -> str:
     learned = settings["mixer"].get("learn_gamma")
     unusual = {"frozen": True, "trainable": False, "learned": False}.get(mixer)
     gamma = "" if learned is None or learned != unusual else GAMMA[learned]
-    matrices = " with matrices" if settings["mixer"].get("projection") else ""
+    matrices = " with matrices" if settings["mixer"].get("projection_dim") else ""
     tuned = ", fine-tuned" if settings["encoder"].get("finetune") else ""
     return f"{name}, {mixer}{matrices}{gamma}{tuned}"
 
