@@ -88,7 +88,7 @@ def train(turn: harness.Turn, width: int) -> None:
         last = LastCheckpoint(str(path), minutes=1e9)
         run = Run(Path(folder), "bilstm.pt", {"settings": {"threads": None}}, may_continue=False)
         trainer = make(cfg.trainer)(
-            callbacks=[*make(cfg.callbacks).values(), last, Turns()],
+            callbacks=[*filter(None, make(cfg.callbacks).values()), last, Turns()],
             logger=TensorBoardLogger(folder, name="", version=""),
             plugins=[AtomicCheckpoints(run)],
             enable_checkpointing=False,

@@ -148,7 +148,7 @@ def elmo(turn: harness.Turn, width: int, profiled: bool) -> None:
         if profiled:
             task.training_step = recorded(REST, task.training_step)  # type: ignore[method-assign]
             stack.enter_context(marked(task.model))
-        callbacks = [*make(cfg.callbacks).values(), Turns()]
+        callbacks = [*filter(None, make(cfg.callbacks).values()), Turns()]
         logger = TensorBoardLogger(folder, name="", version="")
         trainer = make(cfg.trainer)(callbacks=callbacks, logger=logger, enable_checkpointing=False)
         trainer.fit(task, data)
