@@ -12,9 +12,12 @@ from test_batches import flat
 from test_datamodule import epoch
 
 
-def language_model_data(toy: ToyNews, rows: int, seed: int = 0) -> LanguageModelData:
+def language_model_data(
+    toy: ToyNews, rows: int, seed: int = 0, train_rows: int | None = None
+) -> LanguageModelData:
     return LanguageModelData(
         evaluation_rows=rows,
+        train_rows=train_rows,
         corpus=toy,
         tokenizer=toy.tokenizer,
         token_budget=512,
@@ -62,3 +65,18 @@ def test_only_the_train_split_is_sampled(toy: ToyNews) -> None:
 def test_an_impossible_sample_is_refused(rows: int, toy: ToyNews) -> None:
     with pytest.raises(ConfigError, match=rf"datamodule\.evaluation_rows is {rows}"):
         language_model_data(toy, rows=rows)
+
+
+def test_some_rows_are_trained_on_and_measured(toy: ToyNews) -> None:
+    few = language_model_data(toy, rows=100, train_rows=120)
+    rows = sorted(flat(epoch(few, 0)))
+    assert len(set(rows)) == len(rows) == few.facts["pretraining_rows"] == 120
+    assert sorted(flat(epoch(few, 1))) == rows
+    assert len(set(sampled(few))) == 100
+    assert set(sampled(few)) < set(rows)
+    more = language_model_data(toy, rows=100, train_rows=300)
+    assert set(rows) < set(flat(epoch(more, 0)))  # a larger search goes on where a smaller ended
+    other = language_model_data(toy, rows=100, train_rows=120, seed=1)
+    assert sorted(flat(epoch(other, 0))) != rows
+    with pytest.raises(ConfigError, match=r"datamodule\.train_rows is 0"):
+        language_model_data(toy, rows=100, train_rows=0)
