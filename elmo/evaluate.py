@@ -110,6 +110,7 @@ def _corpus(
         recorded = record["settings"]["datamodule"]
         names = ("token_budget", "max_tokens", "evaluation_rows", "seed")
         wanted = {name: recorded[name] for name in names}
+        wanted["train_rows"] = recorded.get("train_rows")  # older records have none
     except (LookupError, TypeError) as error:
         raise ArtifactError(
             f"{path}: the metrics.json beside it is no record of a pretraining ({error!r}); put "
