@@ -68,13 +68,15 @@ class Mixer(nn.Module, ABC):
     def forward(self, layers: Tensor, mask: Tensor) -> Tensor:
         """layers (L, B, T, D), mask (B, T) True where real -> embeddings (B, T, output_dim)."""
 
-    @abstractmethod
     def gates(self, layers: Tensor) -> Tensor:
         """layers (L, B, T, D), as `forward` takes them -> the weight of each for a token (L, B, T).
 
         Not negative, summing to one over L; `forward` sums the layers with them, then scales,
         but for `ConcatMix`, which keeps them side by side, and those that turn each by a matrix.
+        The same for every token, unless a mixer says otherwise.
         """
+        self.check(layers)
+        return self.lambdas()[:, None, None].expand(layers.shape[:3])
 
     @abstractmethod
     def lambdas(self) -> Tensor:
@@ -132,10 +134,6 @@ class ScalarMix(Mixer):
         mixed = torch.einsum("l,lbtd->btd", self.lambdas(), self.normalised(layers))
         return self.gamma * mixed  # (B, T, D)
 
-    def gates(self, layers: Tensor) -> Tensor:
-        self.check(layers)
-        return self.lambdas()[:, None, None].expand(layers.shape[:3])
-
     def lambdas(self) -> Tensor:
         return self.weights.softmax(0)
 
@@ -153,10 +151,6 @@ class UntrainedMix(Mixer):
         super().__init__(num_layers, dim, layer_norm, layer_dropout)
         self.one: Tensor
         self.register_buffer("one", torch.ones(()), persistent=False)
-
-    def gates(self, layers: Tensor) -> Tensor:
-        self.check(layers)
-        return self.lambdas()[:, None, None].expand(layers.shape[:3])
 
     def lambdas(self) -> Tensor:
         return self.one.repeat(self.num_layers) / self.num_layers
@@ -234,10 +228,6 @@ class ProjectedMix(Mixer):
 
     def forward(self, layers: Tensor, mask: Tensor) -> Tensor:
         return self.projection(side_by_side(self.normalised(layers)))  # (B, T, D)
-
-    def gates(self, layers: Tensor) -> Tensor:
-        self.check(layers)
-        return self.lambdas()[:, None, None].expand(layers.shape[:3])
 
     def lambdas(self) -> Tensor:
         """The share of each W_l in the sum of their norms."""
