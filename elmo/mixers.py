@@ -93,13 +93,49 @@ def side_by_side(layers: Tensor) -> Tensor:
     return layers.permute(1, 2, 0, 3).flatten(2)
 
 
-class ScalarMix(Mixer):
-    """gamma * sum_l softmax(w)_l h_l, the same lambdas for every token (Peters et al. 2018, eq. 1).
+class LambdaMix(Mixer):
+    """What the lambda modes share: gamma * sum_l s_l W_l h_l with lambdas s_l that sum to one.
 
     Args:
         num_layers, dim, layer_norm, layer_dropout: see `Mixer`.
-        trainable: learn w, from zeros; otherwise w ~ N(0, 1) is drawn once and kept.
         learn_gamma: from 1; otherwise it stays 1.
+        projection_dim: learn W_l (projection_dim, D), which keeps apart what a sum of the layers
+            lays over each other; None for the identity, a weighted mean of the layers.
+    """
+
+    def __init__(
+        self,
+        num_layers: int,
+        dim: int,
+        layer_norm: bool = True,
+        learn_gamma: bool = True,
+        layer_dropout: float = 0.0,
+        projection_dim: int | None = None,
+    ) -> None:
+        super().__init__(num_layers, dim, layer_norm, layer_dropout)
+        if projection_dim is not None and projection_dim < 1:
+            raise ConfigError(f"mixer.projection_dim is {projection_dim}; expected 1 or more")
+        self.learn_gamma = learn_gamma
+        self.gamma = nn.Parameter(torch.ones(()), requires_grad=learn_gamma)
+        self.projection_dim = projection_dim
+        if projection_dim:
+            self.projection = nn.Linear(num_layers * dim, projection_dim, bias=False)
+
+    @property
+    def output_dim(self) -> int:
+        return self.projection_dim or self.dim
+
+    @property
+    def scale(self) -> Tensor:
+        return self.gamma
+
+
+class ScalarMix(LambdaMix):
+    """gamma * sum_l softmax(w)_l h_l, the same lambdas for every token (Peters et al. 2018, eq. 1).
+
+    Args:
+        num_layers, dim, layer_norm, learn_gamma, layer_dropout, projection_dim: see `LambdaMix`.
+        trainable: learn w, from zeros; otherwise w ~ N(0, 1) is drawn once and kept.
         seed: of the draw of w, by a generator of its own.
     """
 
@@ -112,15 +148,15 @@ class ScalarMix(Mixer):
         learn_gamma: bool = True,
         seed: int | None = None,
         layer_dropout: float = 0.0,
+        projection_dim: int | None = None,
     ) -> None:
-        super().__init__(num_layers, dim, layer_norm, layer_dropout)
+        super().__init__(num_layers, dim, layer_norm, learn_gamma, layer_dropout, projection_dim)
         if trainable == (seed is not None):
             raise ConfigError(
                 "mixer.seed draws the lambdas that stay frozen: it is "
                 f"{seed} with mixer.trainable={trainable}; expected a number exactly when false"
             )
         self.trainable = trainable
-        self.learn_gamma = learn_gamma
         self.seed = seed
         start = torch.zeros(num_layers)
         if seed is not None:
@@ -128,18 +164,18 @@ class ScalarMix(Mixer):
                 num_layers, generator=torch.Generator().manual_seed(seed), device="cpu"
             )
         self.weights = nn.Parameter(start, requires_grad=trainable)
-        self.gamma = nn.Parameter(torch.ones(()), requires_grad=learn_gamma)
 
     def forward(self, layers: Tensor, mask: Tensor) -> Tensor:
-        mixed = torch.einsum("l,lbtd->btd", self.lambdas(), self.normalised(layers))
-        return self.gamma * mixed  # (B, T, D)
+        layers, lambdas = self.normalised(layers), self.lambdas()
+        if self.projection_dim is None:
+            mixed = torch.einsum("l,lbtd->btd", lambdas, layers)
+        else:  # the matrices are weighed, which are smaller than a batch of layers
+            matrices = self.projection.weight * lambdas.repeat_interleave(self.dim)
+            mixed = functional.linear(side_by_side(layers), matrices)
+        return self.gamma * mixed  # (B, T, output_dim)
 
     def lambdas(self) -> Tensor:
         return self.weights.softmax(0)
-
-    @property
-    def scale(self) -> Tensor:
-        return self.gamma
 
 
 class UntrainedMix(Mixer):
@@ -242,7 +278,7 @@ class ProjectedMix(Mixer):
         return torch.linalg.vector_norm(blocks, dim=(0, 2)).sum() / self.dim**0.5
 
 
-class LearnedMix(Mixer):
+class LearnedMix(LambdaMix):
     """gamma * sum_l g_l(h) W_l h_l with g(h) = softmax(V tanh(U [h_0; ...; h_{L-1}])), by token.
 
     A gate that reads all layers of a token and weighs them for this token alone: "bank" may need
@@ -250,11 +286,8 @@ class LearnedMix(Mixer):
     those of `ScalarMix`. V starts at zero, hence training at the plain average (of the W_l h_l).
 
     Args:
-        num_layers, dim, layer_norm, layer_dropout: see `Mixer`.
+        num_layers, dim, layer_norm, learn_gamma, layer_dropout, projection_dim: see `LambdaMix`.
         hidden_dim: width of the gate's hidden layer.
-        learn_gamma: from 1; otherwise it stays 1.
-        projection_dim: learn W_l (projection_dim, D), which keeps apart what a sum of the layers
-            lays over each other; None for the identity, a weighted mean of the layers.
     """
 
     def __init__(
@@ -267,28 +300,18 @@ class LearnedMix(Mixer):
         layer_dropout: float = 0.0,
         projection_dim: int | None = None,
     ) -> None:
-        super().__init__(num_layers, dim, layer_norm, layer_dropout)
-        for name, value in (("hidden_dim", hidden_dim), ("projection_dim", projection_dim)):
-            if value is not None and value < 1:
-                raise ConfigError(f"mixer.{name} is {value}; expected 1 or more")
+        super().__init__(num_layers, dim, layer_norm, learn_gamma, layer_dropout, projection_dim)
+        if hidden_dim < 1:
+            raise ConfigError(f"mixer.hidden_dim is {hidden_dim}; expected 1 or more")
         self.hidden_dim = hidden_dim
-        self.learn_gamma = learn_gamma
         self.hidden = nn.Linear(num_layers * dim, hidden_dim)
         self.gate = nn.Linear(hidden_dim, num_layers)
         nn.init.zeros_(self.gate.weight)
         nn.init.zeros_(self.gate.bias)
-        self.gamma = nn.Parameter(torch.ones(()), requires_grad=learn_gamma)
-        self.projection_dim = projection_dim
-        if projection_dim:
-            self.projection = nn.Linear(num_layers * dim, projection_dim, bias=False)
         self.gate_sum: Tensor
         self.gate_count: Tensor
         self.register_buffer("gate_sum", torch.zeros(num_layers), persistent=False)
         self.register_buffer("gate_count", torch.zeros(()), persistent=False)
-
-    @property
-    def output_dim(self) -> int:
-        return self.projection_dim or self.dim
 
     def train(self, mode: bool = True) -> LearnedMix:
         """Switching modes starts a new mean of the gates."""
@@ -321,7 +344,3 @@ class LearnedMix(Mixer):
         if self.gate_count == 0:
             return torch.full_like(self.gate_sum, 1 / self.num_layers)
         return self.gate_sum / self.gate_count
-
-    @property
-    def scale(self) -> Tensor:
-        return self.gamma

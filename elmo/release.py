@@ -20,77 +20,94 @@ SPLITS = {"validation": "val", "test": "test"}
 def main() -> None:
     parser = cli.parser(
         "release",
-        "Writes models in half precision, their figures before and after, their curves for\n"
-        "TensorBoard and a model card into a folder. No text of the corpus gets there.",
-        "python -m elmo.release outputs/train_lm/RUN outputs/train_cls/RUN -o outputs/reference",
+        "Writes the model of a run in half precision, its figures before and after, its curves\n"
+        "for TensorBoard and a model card into a folder: first a biLM, then a classifier that was\n"
+        "trained on what was written of it. No text of the corpus gets there.",
+        "python -m elmo.release outputs/train_lm/RUN -o outputs/reference",
     )
-    parser.add_argument("bilm", metavar="BILM", help="run folder of a biLM")
-    parser.add_argument("classifier", metavar="CLASSIFIER", help="run folder of a classifier on it")
-    parser.add_argument("-o", "--output", required=True, metavar="DIR", help="where to put them")
-    parser.add_argument("--report", metavar="PDF", help="a report to put beside them")
+    parser.add_argument("run", metavar="RUN", help="folder of a finished run")
+    parser.add_argument("-o", "--output", required=True, metavar="DIR", help="where to put it")
+    parser.add_argument("--report", metavar="PDF", help="a report to put beside it")
     parser.add_argument(
         "--data-dir", metavar="DIR", help="folder of the corpus, where it is none to download"
     )
     cli.add_cache_dir(parser)
     args = parser.parse_args()
-    sources = {"train_lm": Path(args.bilm), "train_cls": Path(args.classifier)}
-    out = Path(args.output)
+    source, out = Path(args.run), Path(args.output)
 
     from elmo.cache import cache_libraries
+    from elmo.latest import KINDS
     from elmo.recorded import corpus_of
-    from elmo.runs import write_json, write_text
+    from elmo.runs import read_record, write_json, write_text
 
     cache_libraries(Path(args.cache_dir))
-    records = _records(sources)
+    kind, record = _record(source)
     if args.report and not Path(args.report).is_file():
         raise ConfigError(
             f"--report {args.report}: no such file; `python -m elmo.report` makes one"
         )
-    for name in sources:
-        if (out / name).exists():
-            raise ConfigError(f"{out / name}: exists already; name another folder with -o")
-    overrides = {"dir": args.data_dir} if args.data_dir else None
-    corpus = corpus_of(sources["train_lm"], args.cache_dir, overrides)
-    for name, (kind, evaluate) in {
-        "train_lm": ("bilm", _perplexities),
-        "train_cls": ("classifier", _accuracies),
-    }.items():
-        half = _halve(sources[name], out / name, kind)
-        record = _without_places(records[name])
-        record["released"] = {"precision": "float16", "metrics": evaluate(half, corpus)}
-        write_json(out / name / "metrics.json", record)
-        _copy_curves(sources[name], out / name)
-        records[name] = record
-    predictions = out / "train_cls" / "predictions"
-    predictions.mkdir()
-    shutil.copy(sources["train_cls"] / "predictions" / "test.parquet", predictions)
+    name = KINDS[kind].script.removesuffix(".py")
+    if (out / name).exists():
+        raise ConfigError(f"{out / name}: exists already; name another folder with -o")
+    if kind == "classifier":
+        _check_bilm(source, out / "train_lm")
+    corpus = corpus_of(source, args.cache_dir, {"dir": args.data_dir} if args.data_dir else None)
+    unfinished = out / f".{name}"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    half = _halve(source, unfinished, kind)
+    record = _without_places(record)
+    evaluate = _accuracies if kind == "classifier" else _perplexities
+    record["released"] = {"precision": "float16", "metrics": evaluate(half, corpus)}
+    write_json(unfinished / "metrics.json", record)
+    _copy_curves(source, unfinished)
+    if kind == "classifier":
+        (unfinished / "predictions").mkdir()
+        shutil.copy(source / "predictions" / "test.parquet", unfinished / "predictions")
+    unfinished.rename(out / name)
     if args.report:
         shutil.copy(args.report, out / "report.pdf")
-    write_text(out / "README.md", model_card(records["train_lm"], records["train_cls"]))
-    cli.say(f"wrote {out}")
+    card = model_card(read_record(out / "train_lm"), record if kind == "classifier" else None)
+    write_text(out / "README.md", card)
+    cli.say(f"wrote {out / name}, {out / 'README.md'}")
 
 
-def _records(sources: dict[str, Path]) -> dict[str, dict[str, Any]]:
+def _record(source: Path) -> tuple[str, dict[str, Any]]:
+    """The kind of a run's model, and its record, the command in it.
+
+    Raises:
+        ArtifactError: no finished run with a model.
+    """
+    from elmo.latest import KINDS
+    from elmo.resume import RUN_FILE
+    from elmo.runs import read_record
+
+    kinds = [kind for kind, one in KINDS.items() if (source / one.file).is_file()]
+    if not kinds:
+        files = " or ".join(one.file for one in KINDS.values())
+        raise ArtifactError(f"{source}: no {files} in it; expected the folder of a finished run")
+    for file in ("metrics.json", RUN_FILE):
+        if not (source / file).is_file():
+            raise ArtifactError(f"{source}: no {file} in it; expected the folder of a finished run")
+    start = json.loads((source / RUN_FILE).read_text())
+    return kinds[0], {**read_record(source), "command": [start["script"], *start["overrides"]]}
+
+
+def _check_bilm(classifier: Path, released: Path) -> None:
     """
     Raises:
-        ArtifactError: a folder is no finished run, or the classifier's biLM is another.
+        ArtifactError: no biLM is released in that folder, or the classifier is of another.
     """
     from elmo.resume import RUN_FILE
-    from elmo.runs import read_record, sha256_of
+    from elmo.runs import sha256_of
 
-    records = {}
-    for name, folder in sources.items():
-        for file in ("metrics.json", RUN_FILE):
-            if not (folder / file).is_file():
-                raise ArtifactError(f"{folder}: no {file} in it; expected a finished {name} run")
-        start = json.loads((folder / RUN_FILE).read_text())
-        records[name] = {**read_record(folder), "command": [start["script"], *start["overrides"]]}
-    used = json.loads((sources["train_cls"] / RUN_FILE).read_text())["settings"]["bilm_sha256"]
-    if used != sha256_of(sources["train_lm"] / "bilstm.pt"):
+    file = released / "bilstm.pt"
+    if not file.is_file():
+        raise ArtifactError(f"{file}: no such file; release the biLM into this folder first")
+    settings = json.loads((classifier / RUN_FILE).read_text())["settings"]
+    if settings.get("bilm_sha256") != sha256_of(file):
         raise ArtifactError(
-            f"{sources['train_cls']}: its biLM is another than that of {sources['train_lm']}"
+            f"{classifier}: it was not trained on {file}; train one with bilm_path={released}"
         )
-    return records
 
 
 def _without_places(record: dict[str, Any]) -> dict[str, Any]:
@@ -181,26 +198,28 @@ def _copy_curves(source: Path, target: Path) -> None:
                 writer.add_scalar(tag, value, int(step))
 
 
-def model_card(bilm: dict[str, Any], classifier: dict[str, Any]) -> str:
+def model_card(bilm: dict[str, Any], classifier: dict[str, Any] | None) -> str:
     """What a user of the models has to know: rows, commands, figures, limits, licence."""
     return "\n".join(_lines_of_card(bilm, classifier)) + "\n"
 
 
-def _lines_of_card(bilm: dict[str, Any], classifier: dict[str, Any]) -> Iterator[str]:
-    data, lm, cls = bilm["data"], bilm["metrics"], classifier["metrics"]
-    half_lm, half_cls = bilm["released"]["metrics"], classifier["released"]["metrics"]
-    unknown = data["unknown_rate"]
+def _lines_of_card(bilm: dict[str, Any], classifier: dict[str, Any] | None) -> Iterator[str]:
+    data, unknown = bilm["data"], bilm["data"]["unknown_rate"]
+    records = [bilm, classifier] if classifier else [bilm]
+    also = ", and a classifier of its four classes on the frozen biLM" if classifier else ""
     yield from (
         "# The released run",
         "",
-        "A biLM pretrained on descriptions of AG News, and a classifier of its four classes on the "
-        "frozen biLM. English, lower-cased, word level.",
+        f"A biLM pretrained on descriptions of AG News{also}. English, lower-cased, word level.",
         "",
         "```python",
         "import elmo",
         "",
         'elmo.load_bilm().embed(["The bank raised its rates."])',
-        'elmo.load_classifier().predict(["The bank raised its rates."])',
+    )
+    if classifier:
+        yield 'elmo.load_classifier().predict(["The bank raised its rates."])'
+    yield from (
         "```",
         "",
         "## Data",
@@ -220,31 +239,38 @@ def _lines_of_card(bilm: dict[str, Any], classifier: dict[str, Any]) -> Iterator
         "| | as trained | in half precision, as here |",
         "| --- | ---: | ---: |",
     )
-    for title, before, after, key, digits in (
-        ("biLM, validation perplexity", lm, half_lm, "val/perplexity", 3),
-        ("biLM, test perplexity", lm, half_lm, "test/perplexity", 3),
-        ("classifier, validation accuracy", cls, half_cls, "val/accuracy", 4),
-        ("classifier, test accuracy", cls, half_cls, "test/accuracy", 4),
-        ("classifier, test macro F1", cls, half_cls, "test/f1", 4),
+    for title, record, key, digits in (
+        ("biLM, validation perplexity", bilm, "val/perplexity", 3),
+        ("biLM, test perplexity", bilm, "test/perplexity", 3),
+        ("classifier, validation accuracy", classifier, "val/accuracy", 4),
+        ("classifier, test accuracy", classifier, "test/accuracy", 4),
+        ("classifier, test macro F1", classifier, "test/f1", 4),
     ):
-        yield f"| {title} | {before[key]:.{digits}f} | {after[key]:.{digits}f} |"
-    error = (cls["test/accuracy"] * (1 - cls["test/accuracy"]) / data["test_rows"]) ** 0.5
+        if record:
+            before, after = record["metrics"][key], record["released"]["metrics"][key]
+            yield f"| {title} | {before:.{digits}f} | {after:.{digits}f} |"
+    yield ""
+    if classifier:
+        accuracy = classifier["metrics"]["test/accuracy"]
+        error = (accuracy * (1 - accuracy) / data["test_rows"]) ** 0.5
+        yield (
+            "The classifier was trained on the biLM in half precision. The standard error of its "
+            f"accuracy on {data['test_rows']:,} rows is {error:.2%}."
+        )
     yield from (
-        "",
-        f"The standard error of this accuracy on {data['test_rows']:,} rows is {error:.2%}. Of "
-        "several seeds these are the ones that were best on validation, so their test figures "
-        "are a draw from the spread that `report.pdf` shows, not its mean.",
+        "Of several seeds these are the ones that were best on validation, so their test figures "
+        "are a draw from the spread over seeds, not its mean.",
         "",
         "## Commands",
         "",
         "```",
-        _command(bilm),
-        _command(classifier),
+        *(_command(record) for record in records),
         "```",
         "",
         f"PyTorch {bilm['versions']['torch']}, Python {bilm['versions']['python']}, "
-        f"{bilm['threads']} thread, {bilm['device']}; {bilm['seconds'] / 60:.0f} minutes for the "
-        f"biLM, {classifier['seconds'] / 60:.0f} for the classifier.",
+        f"{bilm['threads']} thread, {bilm['device']}; "
+        + " and ".join(f"{record['seconds'] / 60:.0f}" for record in records)
+        + " minutes.",
         "",
         "## Limits",
         "",

@@ -11,6 +11,7 @@ from elmo.errors import ConfigError
 from elmo.mixers import (
     AverageMix,
     ConcatMix,
+    LambdaMix,
     LayerMix,
     LearnedMix,
     Mixer,
@@ -228,6 +229,7 @@ LAYER_DROPOUT: dict[str, Callable[..., Mixer]] = {
     "concat": ConcatMix,
     "projected": ProjectedMix,
     "learned": LearnedMix,
+    "trainable, projected": partial(ScalarMix, projection_dim=6),
     "learned, projected": partial(LearnedMix, projection_dim=6),
 }
 
@@ -252,10 +254,13 @@ def test_layer_dropout_that_leaves_nothing_is_refused() -> None:
         ScalarMix(L, D, layer_dropout=1.0)
 
 
-def test_gates_of_projected_layers(layers: torch.Tensor) -> None:
+@pytest.mark.parametrize("kind", [ScalarMix, LearnedMix])
+def test_lambdas_of_projected_layers(layers: torch.Tensor, kind: type[LambdaMix]) -> None:
     torch.manual_seed(0)
-    mixer = LearnedMix(L, D, projection_dim=6)
-    torch.nn.init.normal_(mixer.gate.weight)
+    mixer = kind(L, D, projection_dim=6)
+    for parameter in mixer.parameters():
+        if parameter.dim():
+            torch.nn.init.normal_(parameter)
     gates, inputs = mixer.gates(layers), mixer.normalised(layers)
     expected = torch.zeros(B, T, 6)
     for layer in range(L):
@@ -264,4 +269,4 @@ def test_gates_of_projected_layers(layers: torch.Tensor) -> None:
     torch.testing.assert_close(mixer(layers, MASK), expected)
     assert mixer.output_dim == 6
     with pytest.raises(ConfigError, match=r"projection_dim is 0"):
-        LearnedMix(L, D, projection_dim=0)
+        kind(L, D, projection_dim=0)

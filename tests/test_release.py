@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from elmo.errors import MissingModelError
 from elmo.gather import finished_runs
 from elmo.latest import latest_of_all, latest_run
 from elmo.release import main
-from elmo.runs import read_record
+from elmo.runs import read_record, sha256_of
 from small_corpora import texts
 
 
@@ -36,10 +37,21 @@ def released(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Path:
+    """What was written of a biLM, and of a classifier that the sweep trained on the same biLM."""
     out = tmp_path / "outputs" / "reference"
-    bilm = latest_run(pretrained, "toy")
-    release(monkeypatch, bilm, classified, "-o", out, "--cache-dir", cache_dir)
+    there = ("-o", out, "--cache-dir", cache_dir)
+    release(monkeypatch, latest_run(pretrained, "toy"), *there)
+    release(monkeypatch, on_the_released(classified, out, tmp_path / "classified"), *there)
     return out
+
+
+def on_the_released(classified: Path, out: Path, copy: Path) -> Path:
+    """A copy of a run that says that its biLM is the released one."""
+    shutil.copytree(classified, copy)
+    start = json.loads((copy / "run.json").read_text())
+    start["settings"]["bilm_sha256"] = sha256_of(out / "train_lm" / "bilstm.pt")
+    (copy / "run.json").write_text(json.dumps(start))
+    return copy
 
 
 def test_models_in_half_precision_and_their_figures(
@@ -87,26 +99,35 @@ def test_the_model_card_has_the_figures_and_the_commands(released: Path) -> None
     assert "non-commercial" in card
 
 
-def test_another_bilm_than_the_classifiers_is_refused(
+def test_what_cannot_be_released(
     pretrained: Path,
     classified: Path,
+    cache_dir: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    other = tmp_path / "other"
-    other.mkdir()
-    source = latest_run(pretrained, "toy")
-    for name in ("metrics.json", "run.json"):
-        (other / name).write_bytes((source / name).read_bytes())
-    (other / "bilstm.pt").write_bytes((classified / "classifier.pt").read_bytes())
-    for bilm, words in ((other, "its biLM is another"), (tmp_path, "no metrics.json in it")):
-        line = error_line(
-            lambda: release(monkeypatch, bilm, classified, "-o", tmp_path / "out"),  # noqa: B023
-            capsys,
-        )
-        assert words in line
-    assert not (tmp_path / "out").exists()
+    out, bilm = tmp_path / "out", latest_run(pretrained, "toy")
+    there = ("-o", out, "--cache-dir", cache_dir)
+
+    def refused(run: Path, words: str) -> None:
+        assert words in error_line(lambda: release(monkeypatch, run, *there), capsys)
+
+    refused(tmp_path, "no bilstm.pt or classifier.pt in it")
+    refused(classified, "release the biLM into this folder first")
+    unfinished = tmp_path / "unfinished"
+    unfinished.mkdir()
+    shutil.copy(bilm / "bilstm.pt", unfinished)
+    refused(unfinished, "no metrics.json in it")
+    assert not out.exists()
+    release(monkeypatch, bilm, *there)
+    capsys.readouterr()
+    card = (out / "README.md").read_text()
+    assert "load_bilm" in card
+    assert "classifier" not in card
+    refused(bilm, "exists already")
+    refused(classified, f"train one with bilm_path={out / 'train_lm'}")
+    assert sorted(file.name for file in out.iterdir()) == ["README.md", "train_lm"]
 
 
 @pytest.fixture
