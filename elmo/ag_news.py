@@ -24,9 +24,12 @@ class AgNews(Corpus):
 
     Args:
         dir: folder with the original `train.csv` and `test.csv`; None downloads them once.
+        title: put the title before the description, as most of the literature does; then it is
+            another corpus by name, too.
     """
 
     name = "ag_news"
+    class_names = ("World", "Sports", "Business", "Sci/Tech")
     URL = "https://raw.githubusercontent.com/mhjabreel/CharCnn_Keras/master/data/ag_news_csv/"
     SHA256: ClassVar = {
         "train": "76a0a2d2f92b286371fe4d4044640910a04a803fdd2538e0f3f29a5c6f6b672e",
@@ -34,9 +37,12 @@ class AgNews(Corpus):
     }
     ROWS: ClassVar = {"train": 120_000, "test": 7_600}
 
-    def __init__(self, dir: str | None, **arguments: Any) -> None:
+    def __init__(self, dir: str | None, title: bool = False, **arguments: Any) -> None:
         super().__init__(**arguments)
         self.dir = Path(dir).expanduser() if dir else None
+        self.title = title
+        if title:
+            self.name = f"{self.name}_titles"
 
     @cached_property
     def files(self) -> dict[str, Path]:
@@ -74,7 +80,7 @@ class AgNews(Corpus):
         file, expected = self.files[split], self.ROWS[split]
         count = 0
         try:
-            for row in read_ag_news_csv(file):
+            for row in read_ag_news_csv(file, self.title):
                 count += 1
                 yield row
         except DataError as error:
@@ -95,8 +101,10 @@ WAYS_TO_AG_NEWS = (
 )
 
 
-def read_ag_news_csv(file: Path) -> Iterator[RawRow]:
+def read_ag_news_csv(file: Path, title: bool = False) -> Iterator[RawRow]:
     """Rows of `class index (1..4), title, description`, without header, every field quoted.
+
+    The text is the description, with `title` after the title and a space.
 
     Raises:
         DataError: names the file and the line of the first row that is not like that.
@@ -127,7 +135,7 @@ def read_ag_news_csv(file: Path) -> Iterator[RawRow]:
                 )
             if fields[0] not in ("1", "2", "3", "4"):
                 raise DataError(f"{place}: class index {fields[0][:40]!r}, expected 1, 2, 3 or 4")
-            yield RawRow(row, fields[2], int(fields[0]) - 1)
+            yield RawRow(row, " ".join(fields[1 if title else 2 :]), int(fields[0]) - 1)
     except csv.Error as error:
         raise DataError(f"{file}, line {start}: {error}; expected quoted CSV fields") from error
     if row < 0:

@@ -29,7 +29,7 @@ from elmo import toy_news
 from elmo.cache import cached
 from elmo.errors import ConfigError
 from elmo.splitting import digests, divide
-from elmo.text import CLEANING_RULES, TOKEN_PATTERN, WordTokenizer, clean
+from elmo.text import CLEANING_RULES, WordTokenizer, clean, pattern_of
 
 log = logging.getLogger(__name__)
 
@@ -55,31 +55,56 @@ class Corpus(ABC):
     Args:
         split_seed: draws the validation rows; apart from the run's seed, so that the rows that
             select the classifier never stood in the biLM's train split.
-        validation_size: rows taken from the train split for validation.
+        validation_size: rows taken from the train split for validation; below 1 their share.
         min_count: words seen less often in the train split are unknown.
         max_vocabulary: V at most; None for no limit.
+        lowercase: whether "Apple" and "apple" are one word.
+        pre_tokenizer: what a word is, a name in `elmo.text.PATTERNS`.
         cache_dir: where prepared data lies.
     """
 
     name: str
-    class_names = ("World", "Sports", "Business", "Sci/Tech")
     redistributable = False  # whether its text may stand in what a run shows
 
     def __init__(
         self,
         split_seed: int,
-        validation_size: int,
+        validation_size: float,
         min_count: int,
         max_vocabulary: int | None,
         cache_dir: str,
+        lowercase: bool = True,
+        pre_tokenizer: str = "words",
     ) -> None:
-        if validation_size < 1:
-            raise ConfigError(f"data.validation_size is {validation_size}; expected 1 or more")
+        if validation_size <= 0 or (validation_size >= 1 and validation_size % 1):
+            raise ConfigError(
+                f"data.validation_size is {validation_size}; expected a number of rows, 1 or more, "
+                "or a share of them between 0 and 1"
+            )
+        pattern_of(pre_tokenizer)
         self.split_seed = split_seed
         self.validation_size = validation_size
         self.min_count = min_count
         self.max_vocabulary = max_vocabulary
+        self.lowercase = lowercase
+        self.pre_tokenizer = pre_tokenizer
         self.cache_dir = Path(cache_dir)
+
+    @property
+    @abstractmethod
+    def class_names(self) -> tuple[str, ...]:
+        """In the order of the labels; one where the corpus has no classes."""
+
+    def check_classes(self) -> None:
+        """
+        Raises:
+            ConfigError: there are no classes to tell apart.
+        """
+        if len(self.class_names) < 2:
+            raise ConfigError(
+                f"data={self.name} has one class, {self.class_names[0]!r}; a classifier needs two "
+                "or more: name a column with classes, data=table data.label_column=COLUMN"
+            )
 
     @abstractmethod
     def source_fingerprint(self) -> str:
@@ -122,13 +147,14 @@ class Corpus(ABC):
     @cached_property
     def tokenizer(self) -> WordTokenizer:
         """The tokenizer of the train split; a pretrained biLM brings its own instead."""
-        rules = [self.fingerprint, TOKEN_PATTERN, self.min_count, self.max_vocabulary]
-        key = hashlib.sha256(json.dumps(rules).encode()).hexdigest()[:16]
+        rules = (self.min_count, self.max_vocabulary, self.lowercase, self.pre_tokenizer)
+        content = [self.fingerprint, pattern_of(self.pre_tokenizer), *rules]
+        key = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
         folder = self.cache_dir / "tokenizers" / f"{self.name}-{key}"
 
         def build(path: Path) -> None:
             texts = texts_of(self.splits["train"])
-            tokenizer = WordTokenizer.train(texts, self.min_count, self.max_vocabulary)
+            tokenizer = WordTokenizer.train(texts, *rules)
             (path / "tokenizer.json").write_text(tokenizer.json)
 
         return WordTokenizer((cached(folder, build) / "tokenizer.json").read_text())
@@ -143,11 +169,13 @@ class Corpus(ABC):
         with tempfile.TemporaryDirectory(dir=folder) as temporary:
             test, in_test = self._cleaned("test", Path(temporary), facts)
             train, in_train = self._cleaned("train", Path(temporary), facts)
-            division = divide(
-                in_train, column(train, "label"), in_test, self.validation_size, self.split_seed
-            )
+            share = self.validation_size < 1
+            wanted = self.validation_size * len(train) if share else self.validation_size
+            wanted = max(1, round(wanted))
+            labels = column(train, "label")
+            division = divide(in_train, labels, in_test, wanted, self.split_seed)
             kept, drawn = len(division.train), len(division.validation)
-            if not kept or not len(test) or drawn < self.validation_size:
+            if not kept or not len(test) or drawn < wanted:
                 raise ConfigError(
                     f"data.validation_size is {self.validation_size}, but data={self.name} has "
                     f"{drawn + kept} usable train rows and {len(test)} test rows; "

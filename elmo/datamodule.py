@@ -230,6 +230,7 @@ class ClassificationData(TokenData):
     def __init__(self, label_share: float = 1.0, **arguments: Any) -> None:
         check_share(label_share)
         super().__init__(**arguments)
+        self.corpus.check_classes()
         self.label_share = label_share
 
     @cached_property

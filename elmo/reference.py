@@ -11,7 +11,7 @@ import numpy as np
 
 from elmo.ag_news import AgNews, read_ag_news_csv
 from elmo.corpora import RawRow
-from elmo.errors import DataError
+from elmo.errors import ConfigError, DataError
 from elmo.runs import sha256_of
 
 CHECKOUT = Path(__file__).parent.parent
@@ -48,6 +48,11 @@ class ReleasedAgNews(AgNews):
 
     def __init__(self, rows: str, **arguments: Any) -> None:
         super().__init__(**arguments)
+        if self.title:
+            raise ConfigError(
+                "data.title is true, but the rows of data=ag_news_57k are of descriptions alone; "
+                "take data=ag_news_titles for titles and descriptions"
+            )
         self.rows = CHECKOUT / rows
 
     def source_fingerprint(self) -> str:

@@ -52,8 +52,9 @@ class TfidfClassifier:
         """Train on the train split: counts, weights and classifier see no other.
 
         Raises:
-            ConfigError: settings that scikit-learn refuses.
+            ConfigError: settings that scikit-learn refuses, or a corpus without classes.
         """
+        corpus.check_classes()
         rows = corpus.splits["train"]
         labels = column(rows, "label")
         chosen = self.labelled_rows(corpus)

@@ -34,6 +34,14 @@ def test_ag_news_from_a_folder(source: Path, tmp_path: Path) -> None:
     assert corpus.splits["test"].features["label"].names == list(corpus.class_names)
 
 
+def test_titles_before_descriptions(source: Path, tmp_path: Path) -> None:
+    plain, titled = ag_news(source, tmp_path), ag_news(source, tmp_path, title=True)
+    row = titled.splits["train"][0]
+    assert row["text"] == f"title {row['row']} train story {row['row']}"
+    assert titled.fingerprint != plain.fingerprint
+    assert (plain.name, titled.name) == ("ag_news", "ag_news_titles")
+
+
 def test_another_number_of_train_rows_is_one_warning(
     source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

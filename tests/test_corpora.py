@@ -22,6 +22,7 @@ class Given(Corpus):
     """A corpus of the rows that a test names."""
 
     name = "given"
+    class_names = ("World", "Sports", "Business", "Sci/Tech")
 
     def __init__(self, train: list[Row], test: list[Row], **arguments: Any) -> None:
         defaults = {"split_seed": 0, "min_count": 1, "max_vocabulary": None}
@@ -46,6 +47,24 @@ def test_empty_descriptions_are_skipped_and_counted(tmp_path: Path) -> None:
     assert len(corpus.splits["train"]) + len(corpus.splits["validation"]) == 10
     # Rows keep the number that they have in the file.
     assert min(*corpus.splits["train"]["row"], *corpus.splits["validation"]["row"]) == 3
+
+
+def test_validation_rows_by_share(tmp_path: Path) -> None:
+    corpus = Given(news(60), news(3, "test"), validation_size=0.1, cache_dir=str(tmp_path))
+    assert len(corpus.splits["validation"]) == 6
+    for size in (1.5, -0.1):
+        with pytest.raises(ConfigError, match=rf"validation_size is {size}; .* between 0 and 1"):
+            Given(news(60), news(3, "test"), validation_size=size, cache_dir=str(tmp_path))
+
+
+def test_rules_of_the_tokenizer_are_the_corpus_s(tmp_path: Path) -> None:
+    rows = [(f"The-Bank {text}", label) for text, label in news(9)]
+    rules = {"validation_size": 2, "cache_dir": str(tmp_path)}
+    by_default = Given(rows, news(3, "test"), **rules)
+    others = Given(rows, news(3, "test"), lowercase=False, pre_tokenizer="white_space", **rules)
+    assert by_default.fingerprint == others.fingerprint  # the same rows and splits
+    assert "bank" in by_default.tokenizer.words
+    assert "The-Bank" in others.tokenizer.words
 
 
 def test_train_rows_that_stand_in_test_are_dropped_and_counted(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import os
 import tracemalloc
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from elmo.documents import read_documents
+from elmo.documents import Column, read_documents, read_table
 from elmo.errors import ConfigError, DataError
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
@@ -205,3 +206,74 @@ def test_parquet_of_other_values(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(DataError, match="not a Parquet file, or a damaged one"):
         list(read_documents(path, "text"))
+
+
+def compressed(path: Path) -> Path:
+    """`path` packed beside itself, by both ways, the second half as a second member."""
+    content = path.read_bytes()
+    half = len(content) // 2
+    packed = path.with_name(f"{path.name}.gz")
+    packed.write_bytes(gzip.compress(content[:half]) + gzip.compress(content[half:]))
+    codec = pa.Codec("zstd")
+    frames = (codec.compress(part, asbytes=True) for part in (content[:half], content[half:]))
+    path.with_name(f"{path.name}.zst").write_bytes(b"".join(frames))
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".csv", ".tsv", ".jsonl"])
+@pytest.mark.parametrize("packing", [".gz", ".zst", ".GZ"])
+def test_packed_files_are_what_they_hold(suffix: str, packing: str, tmp_path: Path) -> None:
+    texts = [f"number {number}, \u00e4" for number in range(500)]
+    path = tmp_path / f"news{suffix}"
+    if suffix == ".txt":
+        path.write_text("\n".join(texts) + "\n", encoding="utf-8")
+    else:
+        write_table(path, texts)
+    packed = tmp_path / f"{compressed(path).name}{packing.lower()}"
+    packed = packed.rename(tmp_path / f"packed{suffix}{packing}")
+    assert list(read_documents(packed, None if suffix == ".txt" else "text")) == texts
+
+
+@pytest.mark.parametrize("packing", [".gz", ".zst"])
+def test_a_damaged_packed_file_is_named(packing: str, tmp_path: Path) -> None:
+    plain = file_of(tmp_path, "news.txt", "\n".join(map(str, range(10_000))))
+    packed = tmp_path / f"{compressed(plain).name}{packing}"
+    packed.write_bytes(packed.read_bytes()[:-20])
+    with pytest.raises(DataError, match=rf"news.txt{packing}: cannot be read"):
+        list(read_documents(packed, None))
+    packed.write_bytes(b"no packed file at all")
+    with pytest.raises(DataError, match=rf"news.txt{packing}: cannot be read"):
+        list(read_documents(packed, None))
+
+
+LABEL = [Column("text"), Column("label", "data.label_column", is_label=True)]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("labels", [["a", "b"], [2, 10], [True, False]])
+def test_labels_are_strings_of_whatever_they_are(
+    suffix: str, labels: list[str] | list[int], tmp_path: Path
+) -> None:
+    path = tmp_path / f"rows{suffix}"
+    rows = [{"label": label, "text": f"text {label}"} for label in labels]
+    if suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    elif suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        sign = "\t" if suffix == ".tsv" else ","
+        lines = [f"label{sign}text", *(f"{row['label']}{sign}{row['text']}" for row in rows)]
+        path.write_text("\n".join(lines))
+    assert list(read_table(path, LABEL)) == [(f"text {label}", str(label)) for label in labels]
+
+
+def test_what_is_no_label_is_refused(tmp_path: Path) -> None:
+    path = file_of(tmp_path, "a.jsonl", '{"text": "a", "label": 0.5}\n')
+    with pytest.raises(DataError, match="'label' is of type float, expected a string or a whole"):
+        list(read_table(path, LABEL))
+    pq.write_table(pa.table({"text": ["a"], "label": [0.5]}), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match="type double, expected strings or whole numbers"):
+        list(read_table(tmp_path / "a.parquet", LABEL))
+    path = file_of(tmp_path, "a.csv", "text,class\na,b\n")
+    with pytest.raises(ConfigError, match=r"no column 'label'; say data.label_column with one of"):
+        list(read_table(path, LABEL))

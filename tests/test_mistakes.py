@@ -36,7 +36,7 @@ def test_a_failing_job_does_not_take_the_sweep_down(script: Script, pretrained: 
         (["trainer.max_epochs=-1"], "trainer.max_epochs is -1"),
         (["trainer.max_epochs=0"], "trainer.max_epochs is 0"),
         (["trainer.limit_val_batches=0.0001"], "trainer: "),
-        (["data.validation_size=many"], "data.validation_size is 'many'; expected int"),
+        (["data.validation_size=many"], "data.validation_size is 'many'; expected float"),
         (["+mixer.num_layers=5"], "mixer.num_layers follows from the data"),
         (["head.hidden_dim=-1"], "head.hidden_dim is -1"),
         (["trainer.devices=7"], "make 7 processes"),

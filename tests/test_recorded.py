@@ -83,7 +83,7 @@ def test_a_folder_that_was_not_recorded_is_that_of_the_environment(
         ({"_target_": "elmo.ag_news.AgNews"}, "no such setting"),
         ({"cache_dir": "here"}, "no such setting"),
         ({"rows": "many"}, "rows is 'many'; expected a value like the recorded one, 60"),
-        ({"validation_size": 0}, "validation_size is 0; expected 1 or more"),
+        ({"validation_size": 0}, "validation_size is 0; expected a number of rows, 1 or more"),
         ({"validation_size": None}, r"cannot be built with \{'validation_size': None\}"),
     ],
 )

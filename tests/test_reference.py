@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from elmo.ag_news import read_ag_news_csv
 from elmo.corpora import RawRow
-from elmo.errors import DataError
+from elmo.errors import ConfigError, DataError
 from elmo.reference import CHECKOUT, ReleasedAgNews, row_hashes
 from small_corpora import TEST_CSV, ag_news, csv_of, news
 
@@ -28,7 +29,7 @@ def test_hashes_see_letters_digits_and_the_class_alone() -> None:
     assert len({one, other, elsewhere}) == 3
 
 
-def released(source: Path, rows: Path, cache_dir: Path) -> ReleasedAgNews:
+def released(source: Path, rows: Path, cache_dir: Path, **changes: Any) -> ReleasedAgNews:
     return ReleasedAgNews(
         rows=str(rows),
         dir=str(source),
@@ -37,7 +38,13 @@ def released(source: Path, rows: Path, cache_dir: Path) -> ReleasedAgNews:
         min_count=1,
         max_vocabulary=None,
         cache_dir=str(cache_dir),
+        **changes,
     )
+
+
+def test_titles_are_another_corpus(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"take data=ag_news_titles"):
+        released(source, tmp_path / "rows.bin", tmp_path, title=True)
 
 
 def test_the_rows_come_out_of_a_larger_file_in_their_order(source: Path, tmp_path: Path) -> None:

@@ -143,6 +143,25 @@ def test_token_pattern() -> None:
     assert "|".join(document.words) == expected
 
 
+def test_case_is_kept_where_asked_for() -> None:
+    texts = ["The U.S. bank 's U.S. Bank"]
+    tokenizer = WordTokenizer.train(texts, min_count=1, max_size=None, lowercase=False)
+    assert {"Bank", "bank", "U.S.", "The", "'s"} <= set(tokenizer.words)
+    assert "the" not in tokenizer.words
+    assert WordTokenizer(tokenizer.json).words == tokenizer.words
+
+
+def test_white_space_alone_parts_words_that_others_tokenised() -> None:
+    texts = ["do n't @-@ <eos> U.S. ."]
+    tokenizer = WordTokenizer.train(texts, 1, None, pre_tokenizer="white_space")
+    (document,) = tokenizer.encode(texts)
+    assert document.words == texts[0].split()
+    assert UNK not in document.ids
+    assert WordTokenizer(tokenizer.json).words == tokenizer.words
+    with pytest.raises(ConfigError, match=r"pre_tokenizer is 'bpe'; expected one of words, white"):
+        WordTokenizer.train(texts, 1, None, pre_tokenizer="bpe")
+
+
 @pytest.mark.parametrize("arguments", [(0, None), (1, 4)])
 def test_impossible_sizes_are_refused(arguments: tuple[int, int | None]) -> None:
     with pytest.raises(ConfigError, match=r"data\.m"):

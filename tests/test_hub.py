@@ -1,0 +1,96 @@
+"""Data sets of the hub: here a folder like one, because tests have no network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from datasets import ClassLabel, Dataset, Features, Value
+
+from elmo.errors import ConfigError, DataError
+from elmo.hub import HubCorpus
+from small_corpora import texts
+
+ROWS = [{"text": f"text number {n}", "topic": n % 3, "kind": "ab"[n % 2]} for n in range(150)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Train and test split as JSON lines, as a repository on the hub may hold them."""
+    folder = tmp_path / "owner" / "news"
+    folder.mkdir(parents=True)
+    for split, rows in (("train", ROWS[:120]), ("test", ROWS[120:])):
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def hub(folder: Path | None, **arguments: Any) -> HubCorpus:
+    rules = {
+        "name": str(folder) if folder else None,
+        "config": None,
+        "revision": None,
+        "text_column": "text",
+        "label_column": "kind",
+        "train_split": "train",
+        "test_split": None,
+        "test_share": 0.1,
+        "split_seed": 0,
+        "validation_size": 0.1,
+        "min_count": 1,
+        "max_vocabulary": None,
+        "cache_dir": str(folder.parent.parent / "cache") if folder else "cache",
+    }
+    return HubCorpus(**{**rules, **arguments})
+
+
+def test_splits_and_classes_of_a_data_set(folder: Path) -> None:
+    corpus = hub(folder)
+    assert corpus.class_names == ("a", "b")
+    assert texts(corpus, "test") == [str(row["text"]) for row in ROWS[120:]]
+    assert len(corpus.splits["train"]) == 108
+    assert corpus.name.endswith("owner-news")
+    assert hub(folder, label_column="topic").class_names == ("0", "1", "2")
+    joined = hub(folder, text_column=["kind", "text"])
+    assert texts(joined, "test")[0] == "a text number 120"
+    assert joined.fingerprint != corpus.fingerprint
+    assert hub(folder).fingerprint == corpus.fingerprint
+
+
+def test_declared_classes_keep_their_order(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    features = Features(text=Value("string"), label=ClassLabel(names=["zebra", "ape"]))
+    rows = Dataset.from_dict({"text": ["one", "two"] * 40, "label": [0, 1] * 40}, features)
+    corpus = hub(folder, label_column="label")
+    corpus.__dict__["source"] = {"train": rows}
+    assert corpus.class_names == ("zebra", "ape")
+    assert not corpus.has_test_split
+    assert {(row.text, row.label) for row in corpus.read("train")} <= {("one", 0), ("two", 1)}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"text_column": "body"}, r"data.text_column: .* no column 'body'; expected one of text,"),
+        ({"label_column": "class"}, "data.label_column: .* no column 'class'"),
+        ({"train_split": "training"}, "data.train_split: .* no split 'training'; expected one of"),
+        ({"name": None}, "data.name is not set"),
+    ],
+)
+def test_mistakes_are_named(folder: Path, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        _ = hub(folder, **arguments).splits
+
+
+def test_what_cannot_be_had_says_the_ways_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(DataError, match=r"cannot be loaded .*data=text"):
+        _ = hub(tmp_path / "nothing" / "there").splits
+
+
+def test_a_row_without_text_is_named(folder: Path) -> None:
+    with (folder / "train.jsonl").open("a") as handle:
+        handle.write(json.dumps({"text": None, "topic": 1, "kind": "a"}) + "\n")
+    with pytest.raises(DataError, match="row 120 of train"):
+        _ = hub(folder).splits
