@@ -120,10 +120,10 @@ class ResumableLoader(DataLoader[Batch]):
         super().__init__(
             rows,
             batch_sampler=batches,
-            collate_fn=_as_it_is,
+            collate_fn=as_it_is,
             num_workers=num_workers,
             persistent_workers=num_workers > 0,
-            worker_init_fn=_ignore_interrupts,
+            worker_init_fn=ignore_interrupts,
             # Of its own, so that loading draws nothing from the random numbers of the training.
             generator=torch.Generator(),
         )
@@ -144,12 +144,12 @@ class ResumableLoader(DataLoader[Batch]):
         self._start = state["batches"] % len(self)  # of a whole epoch nothing is left to skip
 
 
-def _as_it_is(batch: Any) -> Any:
+def as_it_is(batch: Any) -> Any:
     """The data set makes whole batches; a function by name, because workers have to pickle it."""
     return batch
 
 
-def _ignore_interrupts(worker: int) -> None:
+def ignore_interrupts(worker: int) -> None:
     """A terminal and a scheduler send them to all processes; the training ends its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -17,6 +17,7 @@ from elmo.cache import cached
 from elmo.corpora import Corpus, column, texts_of
 from elmo.errors import ConfigError
 from elmo.splitting import check_share, labelled
+from elmo.streaming import Stream, StreamLoader
 from elmo.text import WordTokenizer
 from elmo.tokenized import Selected, TokenizedSplit
 
@@ -182,17 +183,40 @@ class LanguageModelData(TokenData):
         evaluation_rows: train rows in the sample.
         train_rows: pretrain on so many rows, drawn by `seed`, as a search does; None for all. The
             vocabulary is that of all train rows.
+        epoch_batches: of a corpus that is streamed: how many batches are called an epoch.
+        buffer_documents: of a stream: read, shuffled and sorted by length at a time.
     """
 
     def __init__(
-        self, evaluation_rows: int, train_rows: int | None = None, **arguments: Any
+        self,
+        evaluation_rows: int,
+        train_rows: int | None = None,
+        epoch_batches: int | None = None,
+        buffer_documents: int = 10_000,
+        **arguments: Any,
     ) -> None:
-        for name, value in (("evaluation_rows", evaluation_rows), ("train_rows", train_rows)):
+        for name, value in (
+            ("evaluation_rows", evaluation_rows),
+            ("train_rows", train_rows),
+            ("epoch_batches", epoch_batches),
+            ("buffer_documents", buffer_documents),
+        ):
             if value is not None and value < 1:
                 raise ConfigError(f"datamodule.{name} is {value}; expected 1 or more")
         super().__init__(**arguments)
+        if self.corpus.streaming != (epoch_batches is not None):
+            raise ConfigError(
+                f"datamodule.epoch_batches is {epoch_batches}; expected the number of batches to "
+                "call an epoch with data.streaming=true, which has no end, and null without"
+            )
+        if self.corpus.streaming and train_rows is not None:
+            raise ConfigError(
+                f"datamodule.train_rows is {train_rows}; expected null with data.streaming=true"
+            )
         self.evaluation_rows = evaluation_rows
         self.train_rows = train_rows
+        self.epoch_batches = epoch_batches
+        self.buffer_documents = buffer_documents
 
     @cached_property
     def pretraining_rows(self) -> np.ndarray:
@@ -204,10 +228,22 @@ class LanguageModelData(TokenData):
 
     @property
     def facts(self) -> dict[str, Any]:
+        if self.epoch_batches is not None:  # the other facts are of the sample
+            return {**super().facts, "streamed_batches_an_epoch": self.epoch_batches}
         return {**super().facts, "pretraining_rows": len(self.pretraining_rows)}
 
     def train_dataloader(self) -> DataLoader:
-        return self._selected("train", self.pretraining_rows, self.seed)
+        if self.epoch_batches is None:
+            return self._selected("train", self.pretraining_rows, self.seed)
+        stream = Stream(
+            self.corpus,
+            self.tokenizer,
+            self.token_budget,
+            self.max_tokens,
+            self.buffer_documents,
+            self.seed,
+        )
+        return StreamLoader(stream, self.epoch_batches, self.num_workers)
 
     def evaluation_loader(self, split: str) -> DataLoader:
         if split != "train":

@@ -5,11 +5,15 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from datasets import IterableDataset
 
 from elmo.corpora import Corpus, RawRow
 from elmo.documents import Column, is_table, read_documents, read_table
@@ -167,24 +171,66 @@ class FileCorpus(OwnCorpus, ABC):
 class TextFiles(FileCorpus):
     """Text for pretraining, without classes.
 
+    Streamed, its splits are drawn from a sample, the first documents of each file: vocabulary,
+    word vectors, validation and test come from there, and pretraining reads all other documents.
+
     Args:
         text_column: of tables; None where all files are plain text, a document a line.
+        streaming: read the files again and again instead of preparing all of them once.
+        sample_documents: in the sample, at most.
     """
 
     has_labels = False
 
-    def __init__(self, text_column: str | None, **arguments: Any) -> None:
+    def __init__(
+        self,
+        text_column: str | None,
+        streaming: bool = False,
+        sample_documents: int = 100_000,
+        **arguments: Any,
+    ) -> None:
         super().__init__(**arguments)
+        if sample_documents < 1:
+            raise ConfigError(f"data.sample_documents is {sample_documents}; expected 1 or more")
         self.text_column = text_column
+        self.streaming = streaming
+        self.sample_documents = sample_documents
 
     @property
     def columns(self) -> list[Column]:
         return [Column(self.text_column, "data.text_column")]
 
     def documents(self, split: str) -> Iterator[Labelled]:
-        for path in self.paths[split]:
-            for text in read_documents(path, self.text_column, "data.text_column"):
+        paths = self.paths[split]
+        most = math.ceil(self.sample_documents / len(paths)) if self.streaming else None
+        for path in paths:
+            for text in islice(read_documents(path, self.text_column, "data.text_column"), most):
                 yield Labelled(text, NO_CLASSES[0])
+
+    def stream(self, parts: list[int], of: int) -> IterableDataset:
+        shares = [
+            (str(path), self.text_column, part, of)
+            for path in self.paths["train"]
+            for part in parts
+        ]
+        return IterableDataset.from_generator(every_so_many, gen_kwargs={"shares": shares})
+
+    def source_fingerprint(self) -> str:
+        """Of a stream: the sizes of its files and their first megabyte, because it may be long."""
+        if not self.streaming:
+            return super().source_fingerprint()
+        content = hashlib.sha256(f"{self.sample_documents} {self.test_share}".encode())
+        for path in (path for paths in self.paths.values() for path in paths):
+            with path.open("rb") as handle:
+                content.update(f"{path.stat().st_size} ".encode() + handle.read(2**20))
+        return content.hexdigest()
+
+
+def every_so_many(shares: list[tuple[str, str | None, int, int]]) -> Iterator[dict[str, str]]:
+    """Of each file, by its name and column, the documents of one of so many parts."""
+    for file, column, part, of in shares:
+        for text in islice(read_documents(Path(file), column, "data.text_column"), part, None, of):
+            yield {"text": text}
 
 
 class TableFiles(FileCorpus):

@@ -31,6 +31,7 @@ for message in (
     "Found .* module.* in eval mode.*",  # the frozen encoder
     ".*smaller than the logging interval.*",  # with few labels
     ".*LeafSpec.*is deprecated.*",  # inside Lightning
+    ".*`IterableDataset` has `__len__`.*",  # of a stream's loader, which keeps to it
 ):
     warnings.filterwarnings("ignore", message)
 

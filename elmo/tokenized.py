@@ -46,15 +46,13 @@ class TokenizedSplit(Dataset[Batch]):
         cut = 0
         lengths = [np.zeros(1, dtype=np.int64)]
 
-        def shortened() -> Iterator[np.ndarray]:
+        def count_cut() -> Iterator[np.ndarray]:
             nonlocal cut
             for ids in tokenizer.encode_ids(texts):
-                if len(ids) > max_tokens:
-                    cut += 1
-                    ids = np.append(ids[: max_tokens - 1], np.int32(EOS))
+                cut += len(ids) > max_tokens
                 yield ids
 
-        documents = shortened()
+        documents = shortened(count_cut(), max_tokens)
         with (folder / "tokens.npy").open("wb") as file:
             _write_header(file, 0)
             while block := list(islice(documents, BLOCK)):
@@ -88,6 +86,12 @@ class TokenizedSplit(Dataset[Batch]):
     def unknown_rate(self) -> float:
         """The share of `<unk>` among the words, `<s>` and `</s>` not counted."""
         return float((self.tokens == UNK).sum() / max(1, len(self.tokens) - 2 * len(self)))
+
+
+def shortened(documents: Iterator[np.ndarray], max_tokens: int) -> Iterator[np.ndarray]:
+    """Ids (T,) of which those of long documents keep their start, and end as all do."""
+    for ids in documents:
+        yield ids if len(ids) <= max_tokens else np.append(ids[: max_tokens - 1], np.int32(EOS))
 
 
 def _write_header(file: IO[bytes], count: int) -> None:
