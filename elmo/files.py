@@ -118,6 +118,30 @@ def list_of(names: str | Sequence[str] | None) -> list[str]:
     return [names] if isinstance(names, str) else list(names or ())
 
 
+class StreamedCorpus(OwnCorpus, ABC):
+    """A corpus that can be streamed.
+
+    Then its splits are drawn from a sample, the first documents of each file: vocabulary, word
+    vectors, validation and test come from there, and pretraining reads all other documents.
+
+    Args:
+        streaming: read the source again and again instead of preparing all of it once.
+        sample_documents: in the sample, at most.
+    """
+
+    def __init__(
+        self, streaming: bool = False, sample_documents: int = 100_000, **arguments: Any
+    ) -> None:
+        super().__init__(**arguments)
+        if sample_documents < 1:
+            raise ConfigError(f"data.sample_documents is {sample_documents}; expected 1 or more")
+        self.streaming = streaming
+        self.sample_documents = sample_documents
+
+    @abstractmethod
+    def stream(self, parts: list[int], of: int) -> IterableDataset: ...
+
+
 class FileCorpus(OwnCorpus, ABC):
     """What corpora in files share.
 
@@ -168,33 +192,18 @@ class FileCorpus(OwnCorpus, ABC):
         return hashlib.sha256(json.dumps(key).encode()).hexdigest()
 
 
-class TextFiles(FileCorpus):
+class TextFiles(StreamedCorpus, FileCorpus):
     """Text for pretraining, without classes.
-
-    Streamed, its splits are drawn from a sample, the first documents of each file: vocabulary,
-    word vectors, validation and test come from there, and pretraining reads all other documents.
 
     Args:
         text_column: of tables; None where all files are plain text, a document a line.
-        streaming: read the files again and again instead of preparing all of them once.
-        sample_documents: in the sample, at most.
     """
 
     has_labels = False
 
-    def __init__(
-        self,
-        text_column: str | None,
-        streaming: bool = False,
-        sample_documents: int = 100_000,
-        **arguments: Any,
-    ) -> None:
+    def __init__(self, text_column: str | None, **arguments: Any) -> None:
         super().__init__(**arguments)
-        if sample_documents < 1:
-            raise ConfigError(f"data.sample_documents is {sample_documents}; expected 1 or more")
         self.text_column = text_column
-        self.streaming = streaming
-        self.sample_documents = sample_documents
 
     @property
     def columns(self) -> list[Column]:

@@ -7,13 +7,24 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
-from datasets import ClassLabel, Dataset, DatasetDict, disable_progress_bars, load_dataset
+from datasets import (
+    ClassLabel,
+    Dataset,
+    DatasetDict,
+    Features,
+    IterableDataset,
+    IterableDatasetDict,
+    disable_progress_bars,
+    load_dataset,
+)
+from datasets.distributed import split_dataset_by_node
 
 from elmo.corpora import BLOCK
 from elmo.errors import ConfigError, DataError
-from elmo.files import NO_CLASSES, Labelled, OwnCorpus, list_of
+from elmo.files import NO_CLASSES, Labelled, StreamedCorpus, list_of
 
 WAYS_OUT = (
     "check data.name, data.config and the network, or load files of your own with data=text or "
@@ -21,7 +32,7 @@ WAYS_OUT = (
 )
 
 
-class HubCorpus(OwnCorpus):
+class HubCorpus(StreamedCorpus):
     """A data set by its name on the hub, downloaded once into `cache_dir`.
 
     Args:
@@ -56,7 +67,7 @@ class HubCorpus(OwnCorpus):
         self.test_split = test_split
 
     @cached_property
-    def source(self) -> DatasetDict:
+    def source(self) -> DatasetDict | IterableDatasetDict:
         """
         Raises:
             ConfigError: none is named, or it has no such split.
@@ -71,6 +82,7 @@ class HubCorpus(OwnCorpus):
                 self.config,
                 revision=self.revision,
                 cache_dir=str(self.cache_dir / "hub"),
+                streaming=self.streaming,
             )
         except Exception as error:  # whatever the layers below raise
             reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
@@ -97,49 +109,90 @@ class HubCorpus(OwnCorpus):
     def class_names(self) -> tuple[str, ...]:
         """Those that the data set declares, else the labels that stand in its train split."""
         if self.label_column is not None:
-            feature = self._rows("train").features[self.label_column]
+            feature = self._features("train")[self.label_column]
             if isinstance(feature, ClassLabel):
                 return tuple(feature.names)
         return self.labels_found()
 
-    def _rows(self, split: str) -> Dataset:
+    def _whole(self, split: str) -> Dataset | IterableDataset:
+        return self.source[{"train": self.train_split, "test": self.test_split or "test"}[split]]
+
+    @property
+    def _columns(self) -> dict[str, str]:
+        """Which are read, and the key that names each."""
+        columns = dict.fromkeys(list_of(self.text_column), "text_column")
+        return columns | ({self.label_column: "label_column"} if self.label_column else {})
+
+    def _features(self, split: str) -> Features:
         """
         Raises:
             ConfigError: it has no such columns.
         """
-        names = {"train": self.train_split, "test": self.test_split or "test"}
-        rows = self.source[names[split]]
-        columns = [("text_column", name) for name in list_of(self.text_column)]
-        if self.label_column is not None:
-            columns.append(("label_column", self.label_column))
-        for key, name in columns:
-            if name not in rows.column_names:
+        rows = self._whole(split)
+        if rows.features is None:  # of a stream they are known once its first rows are read
+            rows = rows._resolve_features()
+        for name, key in self._columns.items():
+            if name not in rows.features:
                 raise ConfigError(
                     f"data.{key}: {self.hub_name} has no column {name!r}; expected one of "
-                    f"{', '.join(rows.column_names)}"
+                    f"{', '.join(rows.features)}"
                 )
-        return rows.select_columns([name for _, name in columns])
+        return rows.features
+
+    def _rows(self, split: str) -> Dataset | IterableDataset:
+        _ = self._features(split)
+        return self._whole(split).select_columns(list(self._columns))
 
     def documents(self, split: str) -> Iterator[Labelled]:
-        rows = self._rows(split)
-        label = self.label_column
-        declared = rows.features[label] if label is not None else None
-        number = 0
-        for block in rows.iter(BLOCK):
-            texts = zip(*(block[name] for name in list_of(self.text_column)), strict=True)
-            labels = block[label] if label is not None else [NO_CLASSES[0]] * BLOCK
-            for parts, value in zip(texts, labels, strict=label is not None):
-                if not all(isinstance(part, str) for part in parts) or value is None:
-                    raise DataError(
-                        f"data.name={self.hub_name}, row {number} of {split}: {parts!r:.60} with "
-                        f"the label {value!r}; expected texts and a label"
-                    )
-                name = declared.int2str(value) if isinstance(declared, ClassLabel) else str(value)
-                yield Labelled(" ".join(parts), name)
-                number += 1
+        most = self.sample_documents if self.streaming else None
+        declared = self._features(split)[self.label_column] if self.has_labels else None
+        for number, row in enumerate(islice(self._each(split), most)):
+            label = row[self.label_column] if self.label_column is not None else NO_CLASSES[0]
+            if label is None:
+                raise DataError(
+                    f"data.name={self.hub_name}, row {number} of {split}: "
+                    f"{self.label_column!r} is null, expected a class"
+                )
+            name = declared.int2str(label) if isinstance(declared, ClassLabel) else str(label)
+            yield Labelled(self._text(row, number), name)
+
+    def _each(self, split: str) -> Iterator[dict[str, Any]]:
+        for block in self._rows(split).iter(BLOCK):
+            yield from (
+                dict(zip(block, values, strict=True))
+                for values in zip(*block.values(), strict=True)
+            )
+
+    def _text(self, row: dict[str, Any], number: int) -> str:
+        parts = [row[name] for name in list_of(self.text_column)]
+        for name, part in zip(list_of(self.text_column), parts, strict=True):
+            if not isinstance(part, str):
+                raise DataError(
+                    f"data.name={self.hub_name}, row {number}: {name!r} is {part!r:.40}, expected "
+                    "a string"
+                )
+        return " ".join(parts)
+
+    def stream(self, parts: list[int], of: int) -> IterableDataset:
+        """
+        Raises:
+            ConfigError: there are several loading processes, of which `datasets` gives some nothing.
+        """
+        if len(parts) > 1:
+            raise ConfigError(
+                f"datamodule.num_workers is {len(parts)}; expected 0 or 1 with data=hub "
+                "data.streaming=true"
+            )
+        rows = split_dataset_by_node(self._rows("train"), parts[0], of)
+        return rows.map(
+            lambda row, number: {"text": self._text(row, number)},
+            with_indices=True,
+            remove_columns=[name for name in self._columns if name != "text"],
+        )
 
     def source_fingerprint(self) -> str:
-        content = hashlib.blake2b(json.dumps(self.test_share).encode())
+        """Of the documents; of a stream of the sample."""
+        content = hashlib.blake2b(json.dumps([self.test_share, self.streaming]).encode())
         for split in ("train", "test") if self.has_test_split else ("train",):
             for document in self.documents(split):
                 content.update(json.dumps(document).encode())

@@ -9,9 +9,13 @@ from typing import Any
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
+from elmo.datamodule import LanguageModelData
 from elmo.errors import ConfigError, DataError
 from elmo.hub import HubCorpus
+from elmo.streaming import StreamLoader
+from elmo.text import UNK
 from small_corpora import texts
+from test_streaming import same, take
 
 ROWS = [{"text": f"text number {n}", "topic": n % 3, "kind": "ab"[n % 2]} for n in range(150)]
 
@@ -92,5 +96,33 @@ def test_what_cannot_be_had_says_the_ways_out(
 def test_a_row_without_text_is_named(folder: Path) -> None:
     with (folder / "train.jsonl").open("a") as handle:
         handle.write(json.dumps({"text": None, "topic": 1, "kind": "a"}) + "\n")
-    with pytest.raises(DataError, match="row 120 of train"):
+    with pytest.raises(DataError, match="row 120: 'text' is None, expected a string"):
         _ = hub(folder).splits
+
+
+def test_a_stream_gives_each_document_once_a_round(folder: Path) -> None:
+    corpus = hub(folder, streaming=True, sample_documents=60)
+    assert len(corpus.splits["train"]) == 54
+    data = LanguageModelData(
+        corpus=corpus,
+        token_budget=64,
+        num_workers=0,
+        seed=0,
+        evaluation_rows=10,
+        epoch_batches=9,
+        buffer_documents=30,
+    )
+    loader = data.train_dataloader()
+    assert isinstance(loader, StreamLoader)
+    seen = [row for batch in take(loader, 30) for row in map(tuple, batch.tokens.tolist())]
+    unheard_of = {row for row in seen if row[3] == UNK}  # numbers that the sample does not have
+    assert len(set(seen) - unheard_of) == 54
+    again = data.train_dataloader()
+    assert isinstance(again, StreamLoader)
+    take(again, 12)
+    rest = data.train_dataloader()
+    assert isinstance(rest, StreamLoader)
+    rest.load_state_dict(again.state_dict())
+    assert same(take(rest, 10), take(again, 10))
+    with pytest.raises(ConfigError, match="num_workers is 2; expected 0 or 1 with data=hub"):
+        corpus.stream([0, 1], 2)
