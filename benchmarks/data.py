@@ -48,10 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parts: list[harness.Row] = []
     for count in args.documents:
         with tempfile.TemporaryDirectory() as folder:
-            _apart(write_source, folder, count)
+            apart(write_source, folder, count)
             for start in STARTS:
                 began = time.perf_counter()
-                cost, part = _apart(prepare, folder, count)
+                cost, part = apart(prepare, folder, count)
                 costs[count, start] = {**cost, "process (s)": time.perf_counter() - began}
                 parts.append({"documents": count, "start": start, **part})
     tables: dict[str, list[harness.Row]] = {
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     harness.report("data", args.output, source, tables)
 
 
-def _apart(function: Callable[..., Any], *args: Any) -> Any:
+def apart(function: Callable[..., Any], *args: Any) -> Any:
     """Call `function` in a new process, which counts no memory but its own.
 
     Linux hands the peak of a parent on to its children, so this process imports nothing large.
@@ -86,7 +86,7 @@ def write_source(folder: str, count: int) -> None:
 
     documents: Iterator[tuple[int, str]]
     if real := os.environ.get("AG_NEWS_DIR"):
-        documents = _ag_news_and_more(Path(real).expanduser() / "train.csv")
+        documents = ag_news_and_more(Path(real).expanduser() / "train.csv")
         shutil.copy(Path(real).expanduser() / "test.csv", folder)
     else:
         texts, labels = toy_news.generate(count + AgNews.ROWS["test"], seed=0)
@@ -95,7 +95,7 @@ def write_source(folder: str, count: int) -> None:
     _write_csv(Path(folder) / "train.csv", islice(documents, count))
 
 
-def _ag_news_and_more(file: Path) -> Iterator[tuple[int, str]]:
+def ag_news_and_more(file: Path) -> Iterator[tuple[int, str]]:
     """The rows of `file`, then endlessly the first half of one joined to the second of another."""
     from elmo.ag_news import read_ag_news_csv
 

@@ -176,7 +176,7 @@ class HubCorpus(StreamedCorpus):
     def stream(self, parts: list[int], of: int) -> IterableDataset:
         """
         Raises:
-            ConfigError: there are several loading processes, of which `datasets` gives some nothing.
+            ConfigError: there are several loading processes, and `datasets` would leave some idle.
         """
         if len(parts) > 1:
             raise ConfigError(

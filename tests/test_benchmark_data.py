@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import data
+from benchmarks import data, streaming
 from conftest import ROOT
 from elmo.ag_news import read_ag_news_csv
 from test_ag_news import csv_of
@@ -47,12 +47,29 @@ def test_each_size_is_prepared_cold_and_warm(
         finally:
             logging.disable(logging.NOTSET)
 
-    monkeypatch.setattr(data, "_apart", here)
+    monkeypatch.setattr(data, "apart", here)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     data.main(["--documents", "300", "600", "-o", str(tmp_path / "data.json")])
     check(tmp_path / "data.json", [300, 600])
     assert "600 / 300" in capsys.readouterr().out
     assert [path.name for path in tmp_path.iterdir()] == ["data.json"]
+
+
+def test_a_stream_of_any_size_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def here(function: Any, *args: Any) -> Any:
+        try:
+            return function(*args)
+        finally:
+            logging.disable(logging.NOTSET)
+
+    monkeypatch.setattr(streaming, "apart", here)
+    file = tmp_path / "streaming.json"
+    streaming.main(["--documents", "300", "12000", "--sample", "200", "-o", str(file)])
+    small, large = json.loads(file.read_text())["tables"]["reading a stream"]
+    assert small["V"] == large["V"]  # the sample is the same
+    assert small["read"] >= 300
+    assert 12_000 <= large["read"] < 12_300
+    assert small["peak (MiB)"] > 0
 
 
 @pytest.mark.slow
