@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,9 +43,10 @@ def train(cfg: DictConfig, run: Run) -> float:
     trainer = make(cfg.trainer)(
         callbacks=callbacks, logger=logger, plugins=[AtomicCheckpoints(run)]
     )
-    check_training(optimizer, cfg.warmup, trainer)
+    check_training(optimizer, cfg.warmup, trainer, in_multirun())
 
-    encoder = make(cfg.encoder)(corpus=corpus)
+    with run.prepares():
+        encoder = make(cfg.encoder)(corpus=corpus)
     data = make(cfg.datamodule)(corpus=corpus, tokenizer=encoder.tokenizer)
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     with torch.device("meta"):
@@ -66,6 +68,8 @@ def train(cfg: DictConfig, run: Run) -> float:
     task.seconds["frozen_pass"] = make(cfg.store).attach(encoder, data, device, cfg.evaluate_test)
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)  # the same dropout for all
     trainer.fit(task, data, ckpt_path=run.checkpoint, weights_only=True)
+    if not run.leads:
+        return math.nan
     metrics = task.evaluate(trainer, data, test=cfg.evaluate_test)
 
     model.save(run.artifact, {"data": data.facts, "metrics": metrics})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,15 +52,18 @@ def train(cfg: DictConfig, run: Run) -> float:
     trainer = make(cfg.trainer)(
         callbacks=callbacks, logger=logger, plugins=[AtomicCheckpoints(run)]
     )
-    check_training(optimizer, cfg.warmup, trainer)
+    check_training(optimizer, cfg.warmup, trainer, in_multirun())
 
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
-    data.prepare_data()
-    tokenizer = data.tokenizer
-    model = language_model(cfg, start.dim, len(tokenizer))
-    embedding = start.apply(model.bilm.embedding, corpus, tokenizer)
+    with run.prepares():
+        data.prepare_data()
+        tokenizer = data.tokenizer
+        model = language_model(cfg, start.dim, len(tokenizer))
+        embedding = start.apply(model.bilm.embedding, corpus, tokenizer)
     task = LanguageModelTask(model, optimizer=optimizer, warmup=cfg.warmup)
     trainer.fit(task, data, ckpt_path=run.checkpoint, weights_only=True)
+    if not run.leads:
+        return math.nan
     metrics = task.evaluate(trainer, data, test=cfg.evaluate_test)
 
     model.save(run.artifact, tokenizer, {"data": data.facts, "metrics": metrics})

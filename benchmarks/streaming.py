@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             apart(write_text, folder, number)
             rows.append({"documents": number, **apart(read, folder, number, args.sample)})
     first = rows[0]
-    ratios = [
+    ratios: list[harness.Row] = [
         {
             "documents": f"{row['documents']:,} / {first['documents']:,}",
             "peak": row["peak (MiB)"] / first["peak (MiB)"],
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for row in rows[1:]
     ]
     source = {"data": "ag_news" if os.environ.get("AG_NEWS_DIR") else "toy"}
-    tables = {"reading a stream": rows, "ratios": ratios}
+    tables: dict[str, list[harness.Row]] = {"reading a stream": rows, "ratios": ratios}
     harness.report("streaming", args.output, source, tables)
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from elmo.errors import ConfigError
 from elmo.text import PAD
 
 
@@ -74,20 +75,38 @@ class TokenBudgetBatches(Sampler[list[int]]):
     """Batches of documents of like length whose padded size B x T stays within `token_budget`.
 
     A document longer than the budget is a batch of its own. Shuffled where the order is.
+
+    Where several processes train together, each gets its rows of every batch, of like length, too,
+    and at least one: all take the same number of steps, and no row is given twice.
+
+    Args:
+        order: of the rows.
+        token_budget: of the whole batch.
+        rank, ranks: which part of the rows of each batch to give, of how many.
+
+    Raises:
+        ConfigError: there are fewer rows than ranks.
     """
 
-    def __init__(self, order: EpochOrder, token_budget: int) -> None:
+    def __init__(self, order: EpochOrder, token_budget: int, rank: int = 0, ranks: int = 1) -> None:
+        if len(order) < ranks:
+            raise ConfigError(f"{len(order)} rows for {ranks} processes; expected one for each")
         self.sampler = order
+        self.rank = rank
+        self.ranks = ranks
         self.start = 0  # the batch that the next iteration begins with
-        self.cuts = self._cut(np.sort(order.lengths), token_budget)
+        self.cuts = self._cut(np.sort(order.lengths), token_budget, ranks)
 
     @staticmethod
-    def _cut(lengths: np.ndarray, token_budget: int) -> list[int]:
+    def _cut(lengths: np.ndarray, token_budget: int, least: int) -> list[int]:
         """Where batches begin and end among the sorted lengths; the last in one is its longest."""
         cuts = [0]
         for index, length in enumerate(lengths.tolist()):
-            if index > cuts[-1] and (index + 1 - cuts[-1]) * length > token_budget:
+            rows = index - cuts[-1]
+            if rows >= least and (rows + 1) * length > token_budget:
                 cuts.append(index)
+        if len(cuts) > 1 and len(lengths) - cuts[-1] < least:
+            cuts.pop()
         return [*cuts, len(lengths)]
 
     def __len__(self) -> int:
@@ -100,7 +119,7 @@ class TokenBudgetBatches(Sampler[list[int]]):
             generator.shuffle(batches)
         start, self.start = self.start, 0
         for batch in batches[start:]:
-            yield rows[self.cuts[batch] : self.cuts[batch + 1]]
+            yield rows[self.cuts[batch] + self.rank : self.cuts[batch + 1] : self.ranks]
 
 
 class ResumableLoader(DataLoader[Batch]):

@@ -36,7 +36,8 @@ class Throughput(Callback):
         self._tokens = batch.lengths.sum() + self._tokens  # on the device: nothing waits for it
         if trainer.global_step % trainer.log_every_n_steps == 0:
             now = time.monotonic()
-            task.log("tokens_per_second", self._tokens.item() / (now - self._mark))
+            tokens = self._tokens.item() * trainer.world_size  # their batches are of like size
+            task.log("tokens_per_second", tokens / (now - self._mark))
             self._mark, self._tokens = now, torch.tensor(0)
 
 
@@ -115,6 +116,8 @@ class Samples(Callback):
         self.max_words = max_words
 
     def on_validation_end(self, trainer: lightning.Trainer, task: Any) -> None:
+        if not trainer.is_global_zero:
+            return
         tokenizer = trainer.datamodule.tokenizer  # type: ignore[attr-defined]
         lines = ["| prompt | forward | backward |", "|---|---|---|"]
         for prompt in self.prompts:

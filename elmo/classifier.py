@@ -179,7 +179,7 @@ class ClassificationTask(Task):
         self.finetune_lr = finetune_lr
         self.layer_decay = layer_decay
         classes = len(model.class_names)
-        self.train_loss = TokenMean()
+        self.train_loss, self.val_loss = TokenMean(), TokenMean()
         self.train_metrics = classification_metrics(classes).clone(prefix="train/")
         for metric in (self.train_loss, self.train_metrics):
             metric.persistent(True)  # a resumed epoch goes on with the sums of its start
@@ -205,6 +205,7 @@ class ClassificationTask(Task):
         return [(parameters, share) for parameters, share in found if parameters]
 
     def on_fit_start(self) -> None:
+        super().on_fit_start()
         self.encoder_checksum = state_checksum(self.model.encoder.state_dict())
 
     def on_fit_end(self) -> None:
@@ -218,8 +219,7 @@ class ClassificationTask(Task):
         losses = functional.cross_entropy(
             logits, batch.label, reduction="none", label_smoothing=self.label_smoothing
         )
-        loss = self.finite(losses.mean(), index)
-        self.log("train/batch_loss", loss, prog_bar=True, batch_size=len(losses))
+        loss = self.of_all_ranks(losses, index)
         self.train_loss.update(losses.detach())
         self.train_metrics.update(logits.detach(), batch.label)
         return loss
@@ -239,11 +239,12 @@ class ClassificationTask(Task):
 
     def validation_step(self, batch: Batch, index: int) -> None:
         logits = self.model(batch)
-        loss = functional.cross_entropy(logits, batch.label)
-        self.log("val/loss", loss, batch_size=len(batch.label))
+        self.val_loss.update(functional.cross_entropy(logits, batch.label, reduction="none"))
         self.val_metrics.update(logits, batch.label)
 
     def on_validation_epoch_end(self) -> None:
+        self.log("val/loss", self.val_loss.compute())
+        self.val_loss.reset()
         for name, value in self.val_metrics.compute().items():
             self.log(name, value, prog_bar=name == "val/accuracy")
         self.val_metrics.reset()

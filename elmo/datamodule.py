@@ -16,6 +16,7 @@ from elmo.batches import Batch, EpochOrder, ResumableLoader, TokenBudgetBatches
 from elmo.cache import cached
 from elmo.corpora import Corpus, column, texts_of
 from elmo.errors import ConfigError
+from elmo.ranks import rank_and_ranks
 from elmo.splitting import check_share, labelled
 from elmo.streaming import Stream, StreamLoader
 from elmo.text import WordTokenizer
@@ -155,7 +156,8 @@ class TokenData(lightning.LightningDataModule):
             )
 
     def loader(self, rows: Dataset[Batch], lengths: np.ndarray, seed: int | None) -> DataLoader:
-        batches = TokenBudgetBatches(EpochOrder(lengths, seed), self.token_budget)
+        order = EpochOrder(lengths, seed)
+        batches = TokenBudgetBatches(order, self.token_budget, *rank_and_ranks())
         return ResumableLoader(rows, batches, self.num_workers)
 
     def train_dataloader(self) -> DataLoader:

@@ -24,6 +24,7 @@ from elmo.identity import FINISHED, identity
 from elmo.interrupts import Interrupted, interrupts
 from elmo.memory import keep_freed_memory
 from elmo.mistakes import fills_the_disk, mistake_of, report_of_a_thread
+from elmo.ranks import rank
 from elmo.resume import CHANGEABLE, RUN_FILE, quoted
 
 if TYPE_CHECKING:
@@ -56,16 +57,22 @@ def run_job(job: Callable[[DictConfig, Run], float], cfg: DictConfig, artifact: 
     from elmo.settings import check_settings
 
     cache_libraries(Path(cfg.cache_dir))
-    (run_dir / FAILURE).unlink(missing_ok=True)
+    if rank():
+        logging.getLogger().setLevel(logging.ERROR)  # the first says all for all
+    else:
+        (run_dir / FAILURE).unlink(missing_ok=True)
     try:
         check_settings(settings_of(cfg))
         may_continue = in_multirun() or cfg.resume is not None
-        with interrupts, Run(run_dir, artifact, _start(cfg), may_continue) as run:
-            threads = run.threads if _on_cpu(cfg) else 0
+        processes = _processes(cfg)
+        with interrupts, Run(run_dir, artifact, _start(cfg), may_continue, processes) as run:
+            threads = run.threads * processes if _on_cpu(cfg) and run.leads else 0
             with hold_cores(Path(cfg.cache_dir), threads):
                 run.begins()
                 return job(cfg, run)
     except Interrupted as signal:
+        if rank():
+            raise SystemExit(0) from None
         log.warning("%s; go on with: %s", signal, _command_to_go_on(run_dir))
         raise SystemExit(signal.code) from None
     except Exception as error:
@@ -86,6 +93,12 @@ def run_job(job: Callable[[DictConfig, Run], float], cfg: DictConfig, artifact: 
         reason = (mistake or f"{type(error).__name__}: {error}").splitlines()[0]
         write_json(run_dir / FAILURE, {"reason": reason})
         return math.nan
+
+
+def _processes(cfg: DictConfig) -> int:
+    """That train on this machine."""
+    devices = cfg.trainer.devices if "trainer" in cfg else 1
+    return devices if isinstance(devices, int) and devices > 1 else 1
 
 
 def _on_cpu(cfg: DictConfig) -> bool:

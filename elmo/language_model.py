@@ -130,9 +130,8 @@ class LanguageModelTask(Task):
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         nll = self.model(batch.tokens, batch.lengths)  # (2, N)
-        loss = self.finite(nll.mean(), index)
+        loss = self.of_all_ranks(nll, index)
         _update(self.train_metrics, nll.detach())
-        self.log("train/batch_loss", loss, prog_bar=True)
         return loss
 
     def on_train_epoch_end(self) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import shutil
+import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +16,12 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from torchmetrics import Metric
 
 from elmo.checkpoint import read_plain, write_plain
 from elmo.errors import ArtifactError
-from elmo.interrupts import interrupts
+from elmo.interrupts import Interrupted, interrupts
+from elmo.ranks import any_rank, of_every_rank, rank, rank_and_ranks
 from elmo.runs import FINAL_EVENTS, Run
 from elmo.task import CHECKPOINT_VERSION
 
@@ -53,6 +58,8 @@ def tensorboard(run: Run) -> TensorBoardLogger:
     resumed run draws them again. Final figures are of an earlier step: their files go. The seconds
     before the checkpoint count, too.
     """
+    if rank():  # it writes nothing
+        return TensorBoardLogger(run.run_dir, name="", version="", default_hp_metric=False)
     shutil.rmtree(run.run_dir / "final", ignore_errors=True)
     for file in run.run_dir.glob(f"events.*{FINAL_EVENTS}"):
         file.unlink()
@@ -120,10 +127,10 @@ class LastCheckpoint(Callback):
         self._loader: dict[str, Any] | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        return {"random": random_states(), "stopped": self._stopped}
+        return {"random": of_every_rank(random_states()), "stopped": self._stopped}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._random = state["random"]
+        self._random = state["random"][rank()]
         self._stopped = state["stopped"]
 
     def on_load_checkpoint(self, trainer: Any, task: Any, checkpoint: dict[str, Any]) -> None:
@@ -149,6 +156,9 @@ class LastCheckpoint(Callback):
     def on_train_start(self, trainer: Any, task: Any) -> None:
         interrupts.take()
         interrupts.patient = True
+        if rank() and self._random is not None:  # the sums of all are with the first
+            for metric in running_metrics(task):
+                metric.reset()
         # Lightning hands the loader its state only where the loader is made after the checkpoint
         # is read; a schedule that asks for the number of steps makes it before.
         if self._loader:
@@ -169,13 +179,17 @@ class LastCheckpoint(Callback):
     ) -> None:
         if trainer.is_last_batch:
             return
-        self._due |= time.monotonic() - self._saved >= 60 * self.minutes
+        # One clock for all, and a signal to one process is meant for all.
+        self._due |= any_rank(time.monotonic() - self._saved >= 60 * self.minutes)
+        told = any_rank(interrupts.pending is not None)
         # What this step has for the logger gets there only after it; to save now would lose it.
         every = trainer.log_every_n_steps
         logs = every > 1 and trainer.global_step % every == 0
-        if (interrupts.pending or self._due) and not logs:
+        if (told or self._due) and not logs:
             self._save(trainer, task)
             interrupts.check()
+            if told:
+                raise Interrupted(signal.SIGTERM)
 
     def on_train_end(self, trainer: Any, task: Any) -> None:
         self._stopped = trainer.should_stop
@@ -191,8 +205,26 @@ class LastCheckpoint(Callback):
             return  # diverged: the next loss shows it, and the checkpoint before is the last good
         for logger in trainer.loggers:
             logger.experiment.flush()
-        trainer.save_checkpoint(self.path)
+        with sums_of_all_ranks(task):
+            trainer.save_checkpoint(self.path)
         self._saved, self._due = time.monotonic(), False
+
+
+def running_metrics(task: torch.nn.Module) -> list[Metric]:
+    """Those whose sums a checkpoint keeps."""
+    metrics = [module for module in task.modules() if isinstance(module, Metric)]
+    return [metric for metric in metrics if any(metric._persistent.values())]
+
+
+@contextlib.contextmanager
+def sums_of_all_ranks(task: torch.nn.Module) -> Iterator[None]:
+    """Inside, the metrics of each process hold the sums of all."""
+    metrics = running_metrics(task) if rank_and_ranks()[1] > 1 else []
+    for metric in metrics:
+        metric.sync()
+    yield
+    for metric in metrics:
+        metric.unsync()
 
 
 def random_states() -> dict[str, Any]:

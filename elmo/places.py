@@ -10,6 +10,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from elmo.errors import ConfigError
+from elmo.ranks import rank
 from elmo.resume import refuse_used
 
 
@@ -20,7 +21,7 @@ class Places(Callback):
     """
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        if config.resume is None:
+        if config.resume is None and not rank():
             try:
                 refuse_used(Path(config.hydra.run.dir))
             except ConfigError as error:

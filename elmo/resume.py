@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from elmo.errors import ArtifactError, ConfigError, ElmoError
+from elmo.ranks import is_child
 
 # What may differ from the settings that the run was started with: how long, where, what is shown.
 CHANGEABLE = (
@@ -41,6 +42,8 @@ def continue_run() -> None:
 
     A mistake ends the program with one line.
     """
+    if is_child():  # it got the arguments of the first process as they are by now
+        return
     try:
         sys.argv[1:] = command_line(Path(sys.argv[0]).stem, sys.argv[1:])
     except ElmoError as error:

@@ -20,6 +20,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from elmo.errors import ConfigError
+from elmo.ranks import first_rank_first, rank
 from elmo.resume import CHANGEABLE, RUN_FILE, refuse_used
 
 log = logging.getLogger(__name__)
@@ -115,23 +116,38 @@ class Run:
         artifact: the file that the run will leave, `bilstm.pt` or `classifier.pt`.
         start: what it is started with, for `run.json`: script, overrides, settings, choices.
         may_continue: go on where an earlier start of the same run ended.
+        processes: that train on this machine.
 
     Raises:
         ConfigError: the folder holds another run, or a finished one, or one that is going on.
     """
 
     def __init__(
-        self, run_dir: Path, artifact: str, start: Mapping[str, Any], may_continue: bool
+        self,
+        run_dir: Path,
+        artifact: str,
+        start: Mapping[str, Any],
+        may_continue: bool,
+        processes: int = 1,
     ) -> None:
         self.run_dir = run_dir
         self.artifact = run_dir / artifact
         self.start = start
         self.may_continue = may_continue
-        self.threads = start["settings"]["threads"] or DEFAULT_THREADS
+        self.processes = processes
+        self.threads = start["settings"]["threads"] or max(1, DEFAULT_THREADS // processes)
         self.begins()
         self._lock = FileLock(run_dir / ".lock")
 
+    @property
+    def leads(self) -> bool:
+        """Whether this is the first of the processes of the run, which alone writes."""
+        return rank() == 0
+
     def __enter__(self) -> Run:
+        if not self.leads:
+            self._take_threads()
+            return self
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
@@ -148,6 +164,10 @@ class Run:
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()
+
+    def prepares(self) -> contextlib.AbstractContextManager[None]:
+        """What stands inside, the first process does first, and the others find it in the cache."""
+        return first_rank_first(self.run_dir / ".prepared")
 
     def begins(self) -> None:
         """From now on the seconds of the run are counted."""
@@ -169,9 +189,14 @@ class Run:
             record = json.loads(file.read_text())
             self._compare(record["settings"])
             self.threads = record["threads"]
-        torch.set_num_threads(self.threads)
+        self._take_threads()
         for left in self.run_dir.glob("**/.*-????????"):  # of writes that were cut short
             left.unlink(missing_ok=True)
+
+    def _take_threads(self) -> None:
+        torch.set_num_threads(self.threads)
+        if self.processes > 1:  # else Lightning takes a number of its own
+            os.environ["OMP_NUM_THREADS"] = str(self.threads)
 
     def _compare(self, before: Mapping[str, Any]) -> None:
         """

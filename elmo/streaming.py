@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import distributed
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from elmo.batches import Batch, EpochOrder, TokenBudgetBatches, as_it_is, ignore_interrupts, pad
 from elmo.errors import ConfigError
+from elmo.ranks import of_every_rank, rank_and_ranks
 from elmo.splitting import digests
 from elmo.text import WordTokenizer, clean
 from elmo.tokenized import shortened
@@ -155,12 +155,6 @@ class Documents:
         self._start, self._iterator = None, None
 
 
-def rank_and_ranks() -> tuple[int, int]:
-    if distributed.is_available() and distributed.is_initialized():
-        return distributed.get_rank(), distributed.get_world_size()
-    return 0, 1
-
-
 class StreamLoader(DataLoader[Item]):
     """`epoch_batches` batches of a stream an epoch; each epoch goes on where the last one ended.
 
@@ -203,7 +197,7 @@ class StreamLoader(DataLoader[Item]):
         return {
             "given": self._given,
             "parts": [max(1, self.num_workers), rank_and_ranks()[1]],
-            "positions": dict(self._positions),
+            "positions": of_every_rank(dict(self._positions)),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -219,4 +213,4 @@ class StreamLoader(DataLoader[Item]):
                 "stream goes on with the same numbers alone"
             )
         self._given = state["given"]
-        self._positions = dict(state["positions"])
+        self._positions = dict(state["positions"][rank_and_ranks()[0]])

@@ -13,6 +13,7 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch.plugins.precision import Precision
+from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import GradClipAlgorithmType
 from torch import Tensor
@@ -23,6 +24,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from elmo.datamodule import TokenData
 from elmo.errors import ConfigError, DivergedError
+from elmo.ranks import is_launched_apart, part_company, sum_over_ranks
 
 # Lightning announces itself in every fit and test; what a run found is said by the run.
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -36,22 +38,32 @@ for message in (
     warnings.filterwarnings("ignore", message)
 
 MakeOptimizer = Callable[[Sequence[Parameter | dict[str, Any]]], Optimizer]
-CHECKPOINT_VERSION = 1
+CHECKPOINT_VERSION = 2
 PREFIX = {"train": "train", "validation": "val", "test": "test"}
 
 
 def check_training(
-    optimizer: MakeOptimizer, warmup: float, trainer: lightning.Trainer | None = None
+    optimizer: MakeOptimizer,
+    warmup: float,
+    trainer: lightning.Trainer | None = None,
+    in_multirun: bool = False,
 ) -> None:
     """
     Raises:
         ConfigError: settings that no training can have.
     """
     if trainer and trainer.world_size > 1:
-        raise ConfigError(
-            f"trainer.devices and num_nodes make {trainer.world_size} processes, which would all "
-            "train on the same batches; expected 1"
-        )
+        if not isinstance(trainer.strategy, DDPStrategy):
+            raise ConfigError(
+                f"trainer.devices and num_nodes make {trainer.world_size} processes under "
+                f"{type(trainer.strategy).__name__}; expected trainer=ddp"
+            )
+        if in_multirun and not is_launched_apart():
+            raise ConfigError(
+                f"trainer.devices is {trainer.num_devices} in a multirun: the other processes "
+                "would be started with the command line of the whole sweep; start the jobs one by "
+                "one, or let hydra/launcher=submitit_slurm start the processes of each"
+            )
     if trainer and (trainer.gradient_clip_val or 0) < 0:
         raise ConfigError(
             f"trainer.gradient_clip_val is {trainer.gradient_clip_val}; expected 0 or more, or null"
@@ -156,6 +168,28 @@ class Task(lightning.LightningModule, ABC):
             )
         return loss
 
+    def of_all_ranks(self, losses: Tensor, index: int) -> Tensor:
+        """The loss of this process's rows whose gradients, averaged over the processes, are those
+        of the mean over all rows of the batch.
+
+        Logs that mean.
+
+        Args:
+            losses: of each row or token, of any shape.
+            index: of the batch in its epoch.
+
+        Raises:
+            DivergedError: see `finite`.
+        """
+        count = losses.new_tensor(losses.numel())
+        total, number = sum_over_ranks(torch.stack([losses.detach().sum(), count]))
+        self.log("train/batch_loss", self.finite(total / number, index), prog_bar=True)
+        return losses.sum() * (self.trainer.world_size / number)
+
+    def on_fit_start(self) -> None:
+        if self.global_rank:  # the same weights, but other dropout
+            torch.manual_seed(torch.initial_seed() + self.global_rank)
+
     def on_train_start(self) -> None:
         self._began, self._before = time.monotonic() - self._before, 0.0
 
@@ -242,12 +276,26 @@ class Task(lightning.LightningModule, ABC):
                 f"there is no best checkpoint to evaluate: trainer.max_epochs is "
                 f"{trainer.max_epochs}, expected 1 or more, and callbacks.checkpoint is needed"
             )
+        best = trainer.checkpoint_callback.best_model_path  # type: ignore[union-attr]
         results: dict[str, float] = {}
         began = time.monotonic()
+        if trainer.world_size > 1:
+            part_company()
+            trainer = lightning.Trainer(
+                accelerator=trainer.accelerator.name(),
+                devices=1,
+                precision=trainer.precision,
+                logger=False,
+                enable_checkpointing=False,
+                enable_model_summary=False,
+                enable_progress_bar=False,
+                plugins=[trainer.strategy.checkpoint_io],
+                limit_test_batches=trainer.limit_test_batches,
+            )
         for split in ("train", "validation", "test") if test else ("train", "validation"):
             self.split = split
             loader = data.evaluation_loader(split)
-            trainer.test(self, loader, ckpt_path="best", verbose=False, weights_only=True)
+            trainer.test(self, loader, ckpt_path=best, verbose=False, weights_only=True)
             results |= {f"{PREFIX[split]}/{name}": v for name, v in self.figures.items()}
         self.seconds["evaluation"] = time.monotonic() - began
         return results

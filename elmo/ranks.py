@@ -1,0 +1,110 @@
+"""Which of several processes of one training this is: on one machine, or on many."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from elmo.errors import ConfigError
+
+if TYPE_CHECKING:  # the commands know their rank before they import it
+    from torch import Tensor
+
+LAUNCHED = "hydra.job.name=train_ddp_process_"  # how Lightning types the command for its children
+PATIENCE = 3600.0  # seconds that the first process may take to prepare the data
+
+
+def rank() -> int:
+    """Of this process among all, as whoever started it says: before they have met."""
+    for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"):
+        if name in os.environ:
+            return int(os.environ[name])
+    return 0
+
+
+def is_child() -> bool:
+    """Whether Lightning started this process from the first one, with its command line."""
+    return any(argument.startswith(LAUNCHED) for argument in sys.argv)
+
+
+def is_launched_apart() -> bool:
+    """Whether torchrun or Slurm starts all processes."""
+    return "TORCHELASTIC_RUN_ID" in os.environ or int(os.environ.get("SLURM_NTASKS", 1)) > 1
+
+
+def rank_and_ranks() -> tuple[int, int]:
+    """Of this process among those that train together by now: alone it is 0 of 1."""
+    from torch import distributed
+
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank(), distributed.get_world_size()
+    return 0, 1
+
+
+def sum_over_ranks(values: Tensor) -> Tensor:
+    """`values`, in their place; all processes have to ask."""
+    if rank_and_ranks()[1] > 1:
+        from torch import distributed
+
+        distributed.all_reduce(values)
+    return values
+
+
+def of_every_rank(value: Any) -> list[Any]:
+    """What each process gives for plain data; all have to ask."""
+    ranks = rank_and_ranks()[1]
+    if ranks == 1:
+        return [value]
+    from torch import distributed
+
+    values: list[Any] = [None] * ranks
+    distributed.all_gather_object(values, value)
+    return values
+
+
+def any_rank(condition: bool) -> bool:
+    """Whether it holds in any process; all have to ask."""
+    if rank_and_ranks()[1] == 1:
+        return condition
+    import torch
+
+    return bool(sum_over_ranks(torch.tensor(float(condition))) > 0)
+
+
+def part_company() -> None:
+    """From here on this process is alone."""
+    from torch import distributed
+
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
+@contextlib.contextmanager
+def first_rank_first(marker: Path) -> Iterator[None]:
+    """The first process does what stands inside, then the others, who find it in the cache.
+
+    Args:
+        marker: a file that the first leaves when it is done.
+
+    Raises:
+        ConfigError: the first did not get there in time.
+    """
+    if rank():
+        deadline = time.monotonic() + PATIENCE
+        while not marker.is_file():
+            if time.monotonic() > deadline:
+                raise ConfigError(
+                    f"{marker}: the first process did not finish preparing the data; its log says "
+                    "why, and all processes have to see the same folders"
+                )
+            time.sleep(0.2)
+        yield
+        return
+    marker.unlink(missing_ok=True)
+    yield
+    marker.touch()
