@@ -24,7 +24,7 @@ from elmo.identity import FINISHED, identity
 from elmo.interrupts import Interrupted, interrupts
 from elmo.memory import keep_freed_memory
 from elmo.mistakes import fills_the_disk, mistake_of, report_of_a_thread
-from elmo.ranks import rank
+from elmo.ranks import is_launched_apart, rank
 from elmo.resume import CHANGEABLE, RUN_FILE, quoted
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ def run_job(job: Callable[[DictConfig, Run], float], cfg: DictConfig, artifact: 
     Args:
         artifact: the file that the job leaves, `bilstm.pt` or `classifier.pt`.
     """
+    if _processes(cfg) > 1:  # the reducer's hint that all parameters of one batch were used
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     keep_freed_memory()
     threading.excepthook = report_of_a_thread
     hydra = HydraConfig.get()
@@ -57,6 +59,7 @@ def run_job(job: Callable[[DictConfig, Run], float], cfg: DictConfig, artifact: 
     from elmo.settings import check_settings
 
     cache_libraries(Path(cfg.cache_dir))
+    processes = _processes(cfg)
     if rank():
         logging.getLogger().setLevel(logging.ERROR)  # the first says all for all
     else:
@@ -64,7 +67,7 @@ def run_job(job: Callable[[DictConfig, Run], float], cfg: DictConfig, artifact: 
     try:
         check_settings(settings_of(cfg))
         may_continue = in_multirun() or cfg.resume is not None
-        processes = _processes(cfg)
+        _check_folder()
         with interrupts, Run(run_dir, artifact, _start(cfg), may_continue, processes) as run:
             threads = run.threads * processes if _on_cpu(cfg) and run.leads else 0
             with hold_cores(Path(cfg.cache_dir), threads):
@@ -93,6 +96,19 @@ def run_job(job: Callable[[DictConfig, Run], float], cfg: DictConfig, artifact: 
         reason = (mistake or f"{type(error).__name__}: {error}").splitlines()[0]
         write_json(run_dir / FAILURE, {"reason": reason})
         return math.nan
+
+
+def _check_folder() -> None:
+    """
+    Raises:
+        ConfigError: each of several processes would name a folder of its own by its clock.
+    """
+    named = any(item.startswith("hydra.run.dir=") for item in HydraConfig.get().overrides.hydra)
+    if is_launched_apart() and not in_multirun() and not named:
+        raise ConfigError(
+            "torchrun or Slurm starts several processes, each of which would name the run "
+            "folder by its own clock; name one for all with hydra.run.dir=FOLDER"
+        )
 
 
 def _processes(cfg: DictConfig) -> int:

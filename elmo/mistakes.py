@@ -10,6 +10,15 @@ from hydra.errors import InstantiationException
 from elmo.errors import ElmoError
 
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory")  # as PyTorch says it, on any device
+LOST = (  # as gloo and NCCL say it
+    "Connection closed by peer",
+    "Connection reset by peer",
+    "Broken pipe",
+    "Timed out waiting",
+    "NCCL",
+    "Socket Timeout",
+    "timed out after",
+)
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 DISK_ERRORS = (*FULL, errno.EACCES, errno.EFBIG)
 
@@ -35,6 +44,12 @@ def mistake_of(error: BaseException) -> str | None:
             return (
                 f"{link}; make room, or choose another output_dir or cache_dir; what was finished "
                 "before is whole"
+            )
+        if isinstance(link, RuntimeError) and any(sign in str(link) for sign in LOST):
+            return (
+                f"another process of this training has ended or does not answer "
+                f"({_first_line(link)}); what it said before tells why; resume=RUN_FOLDER goes on "
+                "from the last checkpoint"
             )
         if isinstance(link, RuntimeError) and "conditioned on metric" in str(link):
             return f"monitor: {link}"

@@ -21,10 +21,11 @@ PATIENCE = 3600.0  # seconds that the first process may take to prepare the data
 
 def rank() -> int:
     """Of this process among all, as whoever started it says: before they have met."""
-    for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"):
-        if name in os.environ:
-            return int(os.environ[name])
-    return 0
+    if is_child():
+        return int(os.environ["LOCAL_RANK"])
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        return int(os.environ["RANK"])
+    return int(os.environ["SLURM_PROCID"]) if is_launched_apart() else 0
 
 
 def is_child() -> bool:

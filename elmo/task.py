@@ -28,11 +28,14 @@ from elmo.ranks import is_launched_apart, part_company, sum_over_ranks
 
 # Lightning announces itself in every fit and test; what a run found is said by the run.
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+logging.getLogger("lightning.fabric.utilities.distributed").setLevel(logging.WARNING)
 for message in (
     ".*does not have many workers.*",  # batches are slices of a memory map, workers rarely pay
     "Found .* module.* in eval mode.*",  # the frozen encoder
     ".*smaller than the logging interval.*",  # with few labels
     ".*LeafSpec.*is deprecated.*",  # inside Lightning
+    ".*recommended to use .*sync_dist=True.*",  # the metrics are summed over ranks before
+    ".*callbacks used to create the checkpoint need to be provided.*",  # final figures need none
     ".*`IterableDataset` has `__len__`.*",  # of a stream's loader, which keeps to it
 ):
     warnings.filterwarnings("ignore", message)
