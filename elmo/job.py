@@ -67,7 +67,7 @@ def run_job(job: Callable[[DictConfig, Run], float], cfg: DictConfig, artifact: 
     try:
         check_settings(settings_of(cfg))
         may_continue = in_multirun() or cfg.resume is not None
-        _check_folder()
+        _check_processes(cfg)
         with interrupts, Run(run_dir, artifact, _start(cfg), may_continue, processes) as run:
             threads = run.threads * processes if _on_cpu(cfg) and run.leads else 0
             with hold_cores(Path(cfg.cache_dir), threads):
@@ -98,11 +98,16 @@ def run_job(job: Callable[[DictConfig, Run], float], cfg: DictConfig, artifact: 
         return math.nan
 
 
-def _check_folder() -> None:
+def _check_processes(cfg: DictConfig) -> None:
     """
     Raises:
-        ConfigError: each of several processes would name a folder of its own by its clock.
+        ConfigError: several processes that would not train together, or in different folders.
     """
+    if _processes(cfg) > 1 and not cfg.trainer.get("strategy"):
+        raise ConfigError(
+            f"trainer.devices is {cfg.trainer.devices}: for several processes that train together "
+            "say trainer=ddp, too"
+        )
     named = any(item.startswith("hydra.run.dir=") for item in HydraConfig.get().overrides.hydra)
     if is_launched_apart() and not in_multirun() and not named:
         raise ConfigError(

@@ -19,7 +19,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torchmetrics import Metric
 
 from elmo.checkpoint import read_plain, write_plain
-from elmo.errors import ArtifactError
+from elmo.errors import ArtifactError, ConfigError
 from elmo.interrupts import Interrupted, interrupts
 from elmo.ranks import any_rank, of_every_rank, rank, rank_and_ranks
 from elmo.runs import FINAL_EVENTS, Run
@@ -130,7 +130,13 @@ class LastCheckpoint(Callback):
         return {"random": of_every_rank(random_states()), "stopped": self._stopped}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._random = state["random"][rank()]
+        own, ranks = rank_and_ranks()
+        if len(state["random"]) != ranks:
+            raise ConfigError(
+                f"the run was started with {len(state['random'])} processes, now there are "
+                f"{ranks}; it goes on with the same number: mind trainer.devices and trainer.num_nodes"
+            )
+        self._random = state["random"][own]
         self._stopped = state["stopped"]
 
     def on_load_checkpoint(self, trainer: Any, task: Any, checkpoint: dict[str, Any]) -> None:

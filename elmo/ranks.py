@@ -73,8 +73,10 @@ def any_rank(condition: bool) -> bool:
     if rank_and_ranks()[1] == 1:
         return condition
     import torch
+    from torch import distributed
 
-    return bool(sum_over_ranks(torch.tensor(float(condition))) > 0)
+    device = "cuda" if distributed.get_backend() == "nccl" else "cpu"
+    return bool(sum_over_ranks(torch.tensor(float(condition), device=device)) > 0)
 
 
 def part_company() -> None:

@@ -39,7 +39,7 @@ def test_a_failing_job_does_not_take_the_sweep_down(script: Script, pretrained: 
         (["data.validation_size=many"], "data.validation_size is 'many'; expected float"),
         (["+mixer.num_layers=5"], "mixer.num_layers follows from the data"),
         (["head.hidden_dim=-1"], "head.hidden_dim is -1"),
-        (["trainer.devices=7"], "make 7 processes"),
+        (["trainer.devices=7"], "trainer.devices is 7: for several processes"),
         (["trainer.gradient_clip_val=-1"], "trainer.gradient_clip_val is -1"),
         (["monitor=val/unheard_of"], "conditioned on metric `val/unheard_of`"),
         (["+mixer.unheard_of=1"], "unexpected keyword argument 'unheard_of'"),
