@@ -134,7 +134,7 @@ class LastCheckpoint(Callback):
         if len(state["random"]) != ranks:
             raise ConfigError(
                 f"the run was started with {len(state['random'])} processes, now there are "
-                f"{ranks}; it goes on with the same number: mind trainer.devices and trainer.num_nodes"
+                f"{ranks}; it goes on with as many: mind trainer.devices and trainer.num_nodes"
             )
         self._random = state["random"][own]
         self._stopped = state["stopped"]

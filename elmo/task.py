@@ -24,7 +24,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from elmo.datamodule import TokenData
 from elmo.errors import ConfigError, DivergedError
-from elmo.ranks import is_launched_apart, part_company, sum_over_ranks
+from elmo.ranks import is_launched_apart, part_company, rank_and_ranks, sum_over_ranks
 
 # Lightning announces itself in every fit and test; what a run found is said by the run.
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -187,7 +187,7 @@ class Task(lightning.LightningModule, ABC):
         count = losses.new_tensor(losses.numel())
         total, number = sum_over_ranks(torch.stack([losses.detach().sum(), count]))
         self.log("train/batch_loss", self.finite(total / number, index), prog_bar=True)
-        return losses.sum() * (self.trainer.world_size / number)
+        return losses.sum() * (rank_and_ranks()[1] / number)
 
     def on_fit_start(self) -> None:
         if self.global_rank:  # the same weights, but other dropout
