@@ -24,7 +24,7 @@ from datasets.distributed import split_dataset_by_node
 
 from elmo.corpora import BLOCK
 from elmo.errors import ConfigError, DataError
-from elmo.files import NO_CLASSES, Labelled, StreamedCorpus, list_of
+from elmo.own_corpora import NO_CLASSES, Labelled, StreamedCorpus, list_of
 
 WAYS_OUT = (
     "check data.name, data.config and the network, or load files of your own with data=text or "

@@ -21,6 +21,14 @@ def toy_news(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AG_NEWS_DIR", raising=False)
 
 
+def here(function: Any, *args: Any) -> Any:
+    """In the place of a process apart."""
+    try:
+        return function(*args)
+    finally:
+        logging.disable(logging.NOTSET)
+
+
 def check(file: Path, sizes: list[int]) -> None:
     report = json.loads(file.read_text())
     cases = [(size, start) for size in sizes for start in ("cold", "warm")]
@@ -41,12 +49,6 @@ def check(file: Path, sizes: list[int]) -> None:
 def test_each_size_is_prepared_cold_and_warm(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def here(function: Any, *args: Any) -> Any:
-        try:
-            return function(*args)
-        finally:
-            logging.disable(logging.NOTSET)
-
     monkeypatch.setattr(data, "apart", here)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     data.main(["--documents", "300", "600", "-o", str(tmp_path / "data.json")])
@@ -56,12 +58,6 @@ def test_each_size_is_prepared_cold_and_warm(
 
 
 def test_a_stream_of_any_size_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def here(function: Any, *args: Any) -> Any:
-        try:
-            return function(*args)
-        finally:
-            logging.disable(logging.NOTSET)
-
     monkeypatch.setattr(streaming, "apart", here)
     file = tmp_path / "streaming.json"
     streaming.main(["--documents", "300", "12000", "--sample", "200", "-o", str(file)])
