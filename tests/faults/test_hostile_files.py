@@ -133,4 +133,4 @@ def test_a_checkpoint_names_no_file_elsewhere(tmp_path: Path) -> None:
 def test_a_checkpoint_of_a_newer_format(checkpoint: Path) -> None:
     content = torch.load(checkpoint, weights_only=True)
     torch.save({**content, "elmo_version": 99}, checkpoint)
-    refuses(read_checkpoint, checkpoint, "format version 2, this code reads 1")
+    refuses(read_checkpoint, checkpoint, "format version 99, this code reads")
