@@ -159,7 +159,9 @@ def word2vec_encoder(
         skip_gram: a word predicts those around it; otherwise they predict the word (CBOW).
     """
     check_settings("encoder", dim=dim, window=window, epochs=epochs)
-    encoder = StaticEncoder(corpus.tokenizer, dim)
+    with torch.random.fork_rng(devices=[]):  # words without a vector keep what is drawn here
+        torch.manual_seed(seed)
+        encoder = StaticEncoder(corpus.tokenizer, dim)
     vectors = train_word2vec(corpus, corpus.tokenizer, dim, window, epochs, seed, skip_gram)
     fill_from(vectors, encoder.embedding.table.weight.data, corpus.tokenizer)
     return encoder

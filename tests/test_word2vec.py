@@ -15,7 +15,7 @@ from elmo.batches import Batch, pad
 from elmo.corpora import ToyNews
 from elmo.embedding import TokenEmbedding
 from elmo.errors import ConfigError, DataError
-from elmo.text import PAD, WordTokenizer
+from elmo.text import PAD, UNK, WordTokenizer
 from elmo.word2vec import Word2VecStart, train_word2vec, word2vec_encoder
 from elmo.word_vectors import read_vectors
 from small_corpora import toy_news
@@ -298,3 +298,13 @@ def test_the_static_encoder_is_frozen(small: ToyNews) -> None:
     encoder = word2vec_encoder(small, dim=DIM, window=3, epochs=2, seed=0).train()
     assert not encoder.training
     assert not any(weight.requires_grad for weight in encoder.parameters())
+
+
+def test_words_without_a_vector_are_drawn_by_the_seed(small: ToyNews) -> None:
+    tables = []
+    for seed, before in ((0, 1), (0, 2), (1, 1)):
+        torch.manual_seed(before)
+        encoder = word2vec_encoder(small, dim=DIM, window=2, epochs=1, seed=seed)
+        tables.append(encoder.embedding.table.weight)
+    assert torch.equal(tables[0], tables[1])
+    assert not torch.equal(tables[0][UNK], tables[2][UNK])
