@@ -14,6 +14,7 @@ LOST = (  # as gloo and NCCL say it
     "Connection closed by peer",
     "Connection reset by peer",
     "Broken pipe",
+    "Application timeout",
     "Timed out waiting",
     "NCCL",
     "Socket Timeout",
