@@ -20,7 +20,6 @@ from datasets import (
     Dataset,
     DatasetDict,
     Features,
-    IterableDataset,
     Value,
     disable_progress_bars,
     load_from_disk,
@@ -66,7 +65,7 @@ class Corpus(ABC):
 
     name: str
     redistributable = False  # whether its text may stand in what a run shows
-    streaming = False  # whether pretraining reads it by `stream`, its splits being of a sample
+    streaming = False  # whether its splits are of a sample, see `StreamedCorpus`
 
     def __init__(
         self,
@@ -115,15 +114,6 @@ class Corpus(ABC):
     @abstractmethod
     def read(self, split: str) -> Iterator[RawRow]:
         """The rows of the source's `train` or `test` split."""
-
-    def stream(self, parts: list[int], of: int) -> IterableDataset:
-        """The documents for pretraining, in a column `text`, where `streaming` is true.
-
-        Args:
-            parts: of the documents, one for each process that loads them.
-            of: how many parts there are in all.
-        """
-        raise NotImplementedError(f"{type(self).__name__} is not streamed")
 
     @cached_property
     def fingerprint(self) -> str:

@@ -16,6 +16,7 @@ from elmo.batches import Batch, EpochOrder, ResumableLoader, TokenBudgetBatches
 from elmo.cache import cached
 from elmo.corpora import Corpus, column, texts_of
 from elmo.errors import ConfigError
+from elmo.own_corpora import StreamedCorpus
 from elmo.ranks import rank_and_ranks
 from elmo.splitting import check_share, labelled
 from elmo.streaming import Stream, StreamLoader
@@ -237,6 +238,7 @@ class LanguageModelData(TokenData):
     def train_dataloader(self) -> DataLoader:
         if self.epoch_batches is None:
             return self._selected("train", self.pretraining_rows, self.seed)
+        assert isinstance(self.corpus, StreamedCorpus)  # no other says that it is streaming
         stream = Stream(
             self.corpus,
             self.tokenizer,

@@ -133,4 +133,10 @@ class StreamedCorpus(OwnCorpus, ABC):
         self.sample_documents = sample_documents
 
     @abstractmethod
-    def stream(self, parts: list[int], of: int) -> IterableDataset: ...
+    def stream(self, parts: list[int], of: int) -> IterableDataset:
+        """The documents for pretraining, in a column `text`.
+
+        Args:
+            parts: of the documents, one for each process that loads them.
+            of: how many parts there are in all.
+        """

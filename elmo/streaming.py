@@ -18,7 +18,7 @@ from elmo.text import WordTokenizer, clean
 from elmo.tokenized import shortened
 
 if TYPE_CHECKING:
-    from elmo.corpora import Corpus
+    from elmo.own_corpora import StreamedCorpus
 
 Position = dict[str, Any]  # plain data, because a checkpoint keeps it
 Item = tuple[Batch, int, Position]  # a batch, whose part it is, where that part goes on
@@ -45,7 +45,7 @@ class Stream(IterableDataset[Item]):
 
     def __init__(
         self,
-        corpus: Corpus,
+        corpus: StreamedCorpus,
         tokenizer: WordTokenizer,
         token_budget: int,
         max_tokens: int,
@@ -129,7 +129,9 @@ class Documents:
         position: where to begin.
     """
 
-    def __init__(self, corpus: Corpus, parts: list[int], of: int, position: Position) -> None:
+    def __init__(
+        self, corpus: StreamedCorpus, parts: list[int], of: int, position: Position
+    ) -> None:
         self.corpus = corpus
         self.parts = parts
         self.of = of
