@@ -9,6 +9,7 @@ import os
 import shlex
 import sys
 import threading
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -18,7 +19,7 @@ from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from elmo.cores import hold_cores
+from elmo.cores import hold_cores, usable_cores
 from elmo.errors import ConfigError
 from elmo.identity import FINISHED, identity
 from elmo.interrupts import Interrupted, interrupts
@@ -29,6 +30,9 @@ from elmo.resume import CHANGEABLE, RUN_FILE, quoted
 
 if TYPE_CHECKING:
     from elmo.runs import Run
+
+# conf/hydra/launcher/ has files of the plugins' names on purpose: that these stay a schema is fine.
+warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore")
 
 log = logging.getLogger(__name__)
 
@@ -68,9 +72,11 @@ def run_job(job: Callable[[DictConfig, Run], float], cfg: DictConfig, artifact: 
         check_settings(settings_of(cfg))
         may_continue = in_multirun() or cfg.resume is not None
         _check_processes(cfg)
-        with interrupts, Run(run_dir, artifact, _start(cfg), may_continue, processes) as run:
-            threads = run.threads * processes if _on_cpu(cfg) and run.leads else 0
-            with hold_cores(Path(cfg.cache_dir), threads):
+        threads = threads_of_a_job(hydra.launcher) if in_multirun() else None
+        start = _start(cfg)
+        with interrupts, Run(run_dir, artifact, start, may_continue, processes, threads) as run:
+            held = run.threads * processes if _on_cpu(cfg) and run.leads else 0
+            with hold_cores(Path(cfg.cache_dir), held):
                 run.begins()
                 return job(cfg, run)
     except Interrupted as signal:
@@ -120,6 +126,16 @@ def _processes(cfg: DictConfig) -> int:
     """That train on this machine."""
     devices = cfg.trainer.devices if "trainer" in cfg else 1
     return devices if isinstance(devices, int) and devices > 1 else 1
+
+
+def threads_of_a_job(launcher: DictConfig) -> int | None:
+    """What a launcher that runs jobs side by side leaves to each; None: all that there are."""
+    if "n_jobs" in launcher:  # joblib's; -1 is one for each core, -2 one less
+        cores = len(usable_cores())
+        jobs = launcher.n_jobs if launcher.n_jobs > 0 else cores + 1 + launcher.n_jobs
+        return max(1, cores // max(1, jobs))
+    cores = launcher.get("cpus_per_task") or OmegaConf.select(launcher, "ray.remote.num_cpus")
+    return int(cores) if cores else None
 
 
 def _on_cpu(cfg: DictConfig) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,22 @@ class Places(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         check_places(config.hydra.sweep.dir, config.cache_dir)
+        check_launcher(config.hydra.launcher._target_)
+
+
+def check_launcher(target: str) -> None:
+    """
+    Raises:
+        SystemExit: the package of the launcher is not installed.
+    """
+    package = ".".join(target.split(".")[:2])
+    try:
+        import_module(package)
+    except ModuleNotFoundError as error:
+        raise SystemExit(
+            f"error: hydra/launcher: {error}; it comes with "
+            "pip install -r requirements-cluster.txt -c constraints.txt"
+        ) from error
 
 
 ROOM = 2**20  # bytes: no run gets far with less

@@ -117,6 +117,7 @@ class Run:
         start: what it is started with, for `run.json`: script, overrides, settings, choices.
         may_continue: go on where an earlier start of the same run ended.
         processes: that train on this machine.
+        threads: of each process where the settings name no number; None shares all cores.
 
     Raises:
         ConfigError: the folder holds another run, or a finished one, or one that is going on.
@@ -129,13 +130,15 @@ class Run:
         start: Mapping[str, Any],
         may_continue: bool,
         processes: int = 1,
+        threads: int | None = None,
     ) -> None:
         self.run_dir = run_dir
         self.artifact = run_dir / artifact
         self.start = start
         self.may_continue = may_continue
         self.processes = processes
-        self.threads = start["settings"]["threads"] or max(1, DEFAULT_THREADS // processes)
+        share = max(1, DEFAULT_THREADS // processes)
+        self.threads = start["settings"]["threads"] or threads or share
         self.begins()
         self._lock = FileLock(run_dir / ".lock")
 
