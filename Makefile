@@ -2,17 +2,22 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
+CLUSTER := .venv/installed-cluster
 
-.PHONY: help demo test slow lint clean
+.PHONY: help demo test slow lint cluster clean
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-6s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-7s %s\n", $$1, $$2}'
 
 $(STAMP): requirements.txt requirements-dev.txt constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"Python {v[0]}.{v[1]} found, 3.11 to 3.13 needed: make $(MAKECMDGOALS) PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet -r requirements-dev.txt -c constraints.txt
+	@touch $@
+
+$(CLUSTER): $(STAMP) requirements-cluster.txt
+	$(BIN)/python -m pip install --quiet -r requirements-cluster.txt -c constraints.txt
 	@touch $@
 
 demo: $(STAMP) ## pretrain, sweep three mixers, compare: toy corpus, offline, 3 minutes
@@ -32,13 +37,15 @@ demo: $(STAMP) ## pretrain, sweep three mixers, compare: toy corpus, offline, 3 
 test: $(STAMP) ## the fast tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-slow: $(STAMP) ## the slow tests
+slow: $(CLUSTER) ## the slow tests
 	$(BIN)/python -m pytest -m slow
 
 lint: $(STAMP) ## ruff and mypy
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+cluster: $(CLUSTER) ## the launchers for sweeps over joblib, Slurm and Ray
 
 clean: ## remove the environment and the caches; runs under outputs/ stay
 	rm -rf .venv .cache .pytest_cache .ruff_cache .mypy_cache .hypothesis

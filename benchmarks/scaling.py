@@ -6,9 +6,13 @@ import resource
 import sys
 from collections.abc import Sequence
 from statistics import median
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmarks import harness
+
+if TYPE_CHECKING:
+    from elmo.batches import Batch
+    from elmo.language_model import LanguageModel
 
 DESCRIPTION = """\
 Times training steps of language models in turn, each in a process of its own: forward, backward,
@@ -127,9 +131,21 @@ def train(turn: harness.Turn, case: Case) -> None:
         result = {
             "step": median(1000 * sum(taken.values()) for taken in steps),
             **{name: median(1000 * taken[name] for taken in steps) for name in PARTS},
+            "tokens": median(int(batch.lengths.sum()) for batch in chosen),
+            **counted(model, chosen),
             "M weights": sum(parameter.numel() for parameter in model.parameters()) / 1e6,
             "MiB": (peak_memory() - imported) / MEBIBYTE,
         }
+
+
+def counted(model: LanguageModel, batches: list[Batch]) -> dict[str, float]:
+    """The matrix products of a step, which are not counted of a full softmax."""
+    from benchmarks.models import model_flops
+    from elmo.softmax import AdaptiveSoftmax
+
+    if not isinstance(model.softmax, AdaptiveSoftmax):
+        return {}
+    return {"GFLOP": median(model_flops(model, batch) for batch in batches) / 1e9}
 
 
 def peak_memory() -> int:

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 JOB = "20001"
@@ -15,7 +16,7 @@ def install(folder: Path) -> None:
     folder.mkdir()
     for command in ("sbatch", "srun", "sacct"):
         file = folder / command
-        file.write_text(f"#!/bin/sh\nexec {sys.executable} {__file__} {command} {folder} \"$@\"\n")
+        file.write_text(f'#!/bin/sh\nexec {sys.executable} {__file__} {command} {folder} "$@"\n')
         file.chmod(0o755)
 
 
@@ -67,5 +68,7 @@ def sacct(folder: Path, *arguments: str) -> None:
     print("JobID|State|NodeList")
 
 
+COMMANDS: dict[str, Callable[..., None]] = {"sbatch": sbatch, "srun": srun, "sacct": sacct}
+
 if __name__ == "__main__":
-    {"sbatch": sbatch, "srun": srun, "sacct": sacct}[sys.argv[1]](Path(sys.argv[2]), *sys.argv[3:])
+    COMMANDS[sys.argv[1]](Path(sys.argv[2]), *sys.argv[3:])

@@ -16,13 +16,14 @@ import torch
 from torch.nn.utils import clip_grad_norm_
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import checkpoint, embedding, harness, scaling, startup
+from benchmarks import checkpoint, cost, embedding, harness, scaling, startup
 from benchmarks.models import pack
 from benchmarks.steps import BEND, PARTS, Zipf, step
 from conftest import TINY_LM, Script
 from elmo.batches import Batch, pad
 from elmo.bilm import BiLM
 from elmo.encoders import ElmoEncoder
+from elmo.errors import ArtifactError
 from elmo.language_model import LanguageModel
 from elmo.softmax import FullSoftmax
 from elmo.text import BOS, EOS, PAD, UNK
@@ -255,3 +256,42 @@ def test_a_checkpoint_holds_weights_and_both_moments(tmp_path: Path) -> None:
     assert row["width"] == 8
     assert row["MB"] > 3 * 4 * row["M weights"] > 0
     assert 0 < row["share of the time"] < 1
+
+
+def scaling_file(folder: Path, rows: list[dict[str, Any]]) -> Path:
+    file = folder / "scaling.json"
+    file.write_text(json.dumps({"tables": {"vocabulary": rows, "length": [{"length": 8}]}}))
+    return file
+
+
+def test_cost_finds_the_rates_of_steps_made_by_them(tmp_path: Path) -> None:
+    sizes = [(100.0, 5.0), (300.0, 9.0), (120.0, 80.0)]
+    rows = [
+        {"V": n, "GFLOP": work, "M weights": weights, "MiB": 1.0, "tokens": 2000}
+        | {"step": 1000 * (work / 200 + weights * 0.003)}
+        for n, (work, weights) in enumerate(sizes)
+    ]
+    file = tmp_path / "cost.json"
+    cost.main(["--scaling", str(scaling_file(tmp_path, rows)), "--gpu", "2", "-o", str(file)])
+    facts = json.loads(file.read_text())
+    assert facts["GFLOP/s of the cores"] == pytest.approx(200)
+    assert facts["ms of a million weights"] == pytest.approx(3)
+    checked, hours, network = tables(file)
+    for row in checked:
+        assert row["predicted"] == pytest.approx(row["measured"])
+    first = hours[0]
+    assert first["words"] == 5_000_000
+    assert first["these cores"] == pytest.approx(10 * 5e6 / 2000 * rows[0]["step"] / 1000 / 3600)
+    assert first["one GPU"] == pytest.approx(10 * 5e6 / 2000 * 100 / 2000 / 3600)
+    assert network[0]["MB sent a step"] == pytest.approx(2 * 7 / 8 * 4 * 5)
+    budget = network[0]["tokens, 10 Gbit/s"]  # sending is a fifth, computing the rest
+    computing = budget * 100 / 2000 / 2000 / 8
+    assert 0.035 / 1.25 / (0.035 / 1.25 + computing) == pytest.approx(0.2, abs=1e-3)
+
+
+@pytest.mark.parametrize("rows", [[], [{"GFLOP": 1.0}]])
+def test_cost_needs_what_scaling_measured(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
+    with pytest.raises(ArtifactError, match=r"expected 3 or more"):
+        cost.main(["--scaling", str(scaling_file(tmp_path, rows))])
+    with pytest.raises(ArtifactError, match=r"python -m benchmarks\.scaling"):
+        cost.main(["--scaling", str(tmp_path / "none.json")])

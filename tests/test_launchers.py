@@ -155,9 +155,7 @@ def test_slurm_gets_one_array(
 
 
 @pytest.mark.slow
-def test_slurm_starts_the_processes_of_a_job(
-    command: Command, slurm: Path, tmp_path: Path
-) -> None:
+def test_slurm_starts_the_processes_of_a_job(command: Command, slurm: Path, tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins", reason="pip install -r requirements-cluster.txt")
     settings = ["head.dropout=0", "mixer=learned"]
     alone = [*command, *settings, f"hydra.run.dir={tmp_path / 'alone'}"]

@@ -1,0 +1,92 @@
+"""The three-mixer sweep through each launcher, against one job after another."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+from benchmarks import harness
+from benchmarks.corpus import first_rows
+from benchmarks.sweep import MIXERS, run
+
+DESCRIPTION = """\
+Runs the sweep of train_cls.py over three mixers and some seeds, through each launcher in turn, one
+round after the other, on a biLM of the default size that is hardly trained:
+
+  basic           one job after another, each with all cores
+  basic, 1 thread one job after another, each with one
+  joblib, submitit_local, ray    a job for each core
+
+Each with an empty store, which its first job fills. Whole processes, imports among them."""
+
+LAUNCHERS = {
+    "basic": (),
+    "basic, 1 thread": ("threads=1",),
+    "joblib": ("hydra/launcher=joblib",),
+    "submitit_local": ("hydra/launcher=submitit_local",),
+    "ray": ("hydra/launcher=ray",),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = harness.arguments("launchers", DESCRIPTION)
+    parser.add_argument("--rows", type=int, default=5_000, metavar="N", help="first train rows")
+    parser.add_argument("--seeds", type=int, default=2, metavar="N", help="of each mixer")
+    parser.add_argument("--rounds", type=int, default=2, metavar="N", help="all of them count")
+    args = parser.parse_args(arguments)
+    seconds: dict[str, list[float]] = {name: [] for name in LAUNCHERS}
+    figures: dict[str, dict[str, float]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        common = (
+            *first_rows(args.rows, Path(folder)),
+            f"data.validation_size={args.rows // 10}",
+            f"output_dir={folder}/outputs",
+            f"cache_dir={folder}/cache",
+            "trainer.enable_progress_bar=false",
+            "evaluate_test=false",
+        )
+        one_batch = [f"trainer.limit_{split}_batches=1" for split in ("train", "val", "test")]
+        run("train_lm", *common, *one_batch, "trainer.max_epochs=1")
+        for turn in range(args.rounds):
+            for name, settings in LAUNCHERS.items():
+                sweep = Path(folder) / f"{name}-{turn}".replace(", ", "-").replace(" ", "-")
+                taken = run(
+                    "train_cls",
+                    *common,
+                    *settings,
+                    f"store.folder={sweep}-layers",
+                    f"seed={','.join(map(str, range(args.seeds)))}",
+                    f"mixer={','.join(MIXERS)}",
+                    f"hydra.sweep.dir={sweep}",
+                    "-m",
+                )
+                seconds[name].append(taken)
+                figures[name] = accuracies(sweep)
+    if any(figures[name] != figures["joblib"] for name in LAUNCHERS if name != "basic"):
+        sys.exit(f"the launchers do not agree: {figures}")
+    rows = [
+        {
+            "launcher": name,
+            "seconds": median(taken),
+            "speed-up": median(seconds["basic"]) / median(taken),
+        }
+        for name, taken in seconds.items()
+    ]
+    facts = {"rows": args.rows, "jobs": len(MIXERS) * args.seeds, "rounds": args.rounds}
+    harness.report("launchers", args.output, facts, {"sweeps": rows})
+
+
+def accuracies(sweep: Path) -> dict[str, float]:
+    """By the number of the job."""
+    return {
+        file.parent.name.partition("_")[0]: json.loads(file.read_text())["metrics"]["val/accuracy"]
+        for file in sweep.glob("*/metrics.json")
+    }
+
+
+if __name__ == "__main__":
+    main()

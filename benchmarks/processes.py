@@ -1,0 +1,77 @@
+"""Pretraining in several processes, against one with as many threads."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+from benchmarks import harness
+from benchmarks.corpus import first_rows
+from benchmarks.sweep import run
+
+DESCRIPTION = """\
+Runs train_lm.py on the first rows in turn, one round after the other: in one process with one
+thread and with two, and in two processes under trainer=ddp with a thread each. All have the same
+batches. Tokens per second are the median over the steps of the last epoch."""
+
+PEERS = {
+    "1 process, 1 thread": ("threads=1",),
+    "1 process, 2 threads": ("threads=2",),
+    "2 processes, 1 thread each": ("threads=1", "trainer=ddp", "trainer.accelerator=cpu"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = harness.arguments("processes", DESCRIPTION)
+    parser.add_argument("--rows", type=int, default=5_000, metavar="N", help="first train rows")
+    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="all of them count")
+    parser.add_argument("--widths", type=int, nargs="+", default=[256, 512], metavar="N")
+    args = parser.parse_args(arguments)
+    rows: list[harness.Row] = []
+    with tempfile.TemporaryDirectory() as folder:
+        common = (
+            *first_rows(args.rows, Path(folder)),
+            f"data.validation_size={args.rows // 10}",
+            f"output_dir={folder}/outputs",
+            f"cache_dir={folder}/cache",
+            "trainer.enable_progress_bar=false",
+            "trainer.max_epochs=2",
+            "trainer.log_every_n_steps=1",
+            "trainer.limit_val_batches=1",
+            "trainer.limit_test_batches=1",
+            "evaluate_test=false",
+        )
+        for width in args.widths:
+            speeds: dict[str, list[float]] = {name: [] for name in PEERS}
+            widths = (f"bilm.hidden_dim={width}", f"embedding.dim={width}")
+            for turn in range(args.rounds):
+                for number, (name, settings) in enumerate(PEERS.items()):
+                    place = Path(folder) / f"{width}-{turn}-{number}"
+                    run("train_lm", *common, *widths, *settings, f"hydra.run.dir={place}")
+                    speeds[name].append(speed(place))
+            whole = median(speeds["1 process, 2 threads"])
+            rows += [
+                {
+                    "width": width,
+                    "peer": name,
+                    "tokens/s": median(found),
+                    "of 2 threads": median(found) / whole,
+                }
+                for name, found in speeds.items()
+            ]
+    harness.report("processes", args.output, {"rows": args.rows, "rounds": args.rounds}, {"": rows})
+
+
+def speed(run_dir: Path) -> float:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run_dir))
+    events.Reload()
+    values = [event.value for event in events.Scalars("tokens_per_second")]
+    return median(values[len(values) // 2 :])
+
+
+if __name__ == "__main__":
+    main()
