@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face hub, or of a folder like one."""
+"""Data sets of the Hugging Face hub, of a folder like one, or of files by their addresses."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from elmo.errors import ConfigError, DataError
 from elmo.own_corpora import NO_CLASSES, Labelled, StreamedCorpus, list_of
 
 WAYS_OUT = (
-    "check data.name, data.config and the network, or load files of your own with data=text or "
-    "data=table, data.files=..."
+    "check data.name, data.config, data.files and the network, or load files of your own with "
+    "data=text or data=table, data.files=..."
 )
 
 
@@ -37,6 +37,8 @@ class HubCorpus(StreamedCorpus):
 
     Args:
         name: such as `dbpedia_14` or `owner/name`; a folder with data files is read as well.
+        files: with the name `json`, `csv`, `parquet` or `text`: addresses or paths, which are read
+            as such files and are the train split.
         config: where the data set has several.
         revision: a commit; None takes the latest.
         text_column: the column with the text; several are joined with a space.
@@ -48,6 +50,7 @@ class HubCorpus(StreamedCorpus):
     def __init__(
         self,
         name: str | None,
+        files: str | Sequence[str] | None,
         config: str | None,
         revision: str | None,
         text_column: str | Sequence[str],
@@ -59,6 +62,7 @@ class HubCorpus(StreamedCorpus):
         plain = re.sub(r"\W+", "-", f"hub {name or ''} {config or ''}").strip("-")
         super().__init__(name=plain, **arguments)
         self.hub_name = name
+        self.files = list_of(files)
         self.config = config
         self.revision = revision
         self.text_column = text_column
@@ -80,6 +84,7 @@ class HubCorpus(StreamedCorpus):
             found = load_dataset(
                 self.hub_name,
                 self.config,
+                data_files=self.files or None,
                 revision=self.revision,
                 cache_dir=str(self.cache_dir / "hub"),
                 streaming=self.streaming,

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -33,6 +38,7 @@ def folder(tmp_path: Path) -> Path:
 def hub(folder: Path | None, **arguments: Any) -> HubCorpus:
     rules = {
         "name": str(folder) if folder else None,
+        "files": None,
         "config": None,
         "revision": None,
         "text_column": "text",
@@ -126,3 +132,30 @@ def test_a_stream_gives_each_document_once_a_round(folder: Path) -> None:
     assert same(take(rest, 10), take(again, 10))
     with pytest.raises(ConfigError, match="num_workers is 2; expected 0 or 1 with data=hub"):
         corpus.stream([0, 1], 2)
+
+
+@pytest.fixture
+def address(folder: Path) -> Iterator[str]:
+    """Of a server that gives the folder's files, and one of them compressed."""
+    (folder / "train.jsonl.gz").write_bytes(gzip.compress((folder / "train.jsonl").read_bytes()))
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("file", ["train.jsonl", "train.jsonl.gz"])
+@pytest.mark.parametrize("streaming", [True, False])
+def test_files_by_their_addresses(folder: Path, address: str, file: str, streaming: bool) -> None:
+    corpus = hub(folder, name="json", files=f"{address}/{file}", streaming=streaming)
+    found = [text for split in ("train", "validation", "test") for text in texts(corpus, split)]
+    assert sorted(found) == sorted(str(row["text"]) for row in ROWS[:120])
+    if streaming:
+        read = [row["text"] for row in corpus.stream([0], 1)]
+        assert read == [row["text"] for row in ROWS[:120]]
+
+
+def test_an_address_with_nothing_there(folder: Path, address: str) -> None:
+    with pytest.raises(DataError, match=r"data\.name=json: cannot be loaded .*data\.files"):
+        _ = hub(folder, name="json", files=f"{address}/none.jsonl").splits

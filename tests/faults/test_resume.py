@@ -96,6 +96,23 @@ def test_killed_pretraining(step: int, pretraining: Job, tmp_path: Path) -> None
     assert pretraining.result(run_dir) == pretraining.result(pretraining.undisturbed)
 
 
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=slow)])
+def test_killed_pretraining_from_a_stream(workers: int, cache_dir: Path, tmp_path: Path) -> None:
+    file = tmp_path / "news.txt"
+    file.write_text("".join(f"word{n % 90} {'x ' * (n % 7)}\n" for n in range(700)))
+    small = [item for item in TINY_LM if not item.startswith("data=") and "data." not in item]
+    data = ["data=text", f"data.files={file}", "data.min_count=1", "data.streaming=true"]
+    data += ["data.sample_documents=300", "datamodule.buffer_documents=100"]
+    data += ["datamodule.epoch_batches=15", "datamodule.token_budget=64", "softmax=full"]
+    data.append(f"datamodule.num_workers={workers}")
+    places = (f"output_dir={tmp_path}/outputs", f"cache_dir={cache_dir}")
+    job = Job("train_lm", "bilstm.pt", (*small, *data, *places), tmp_path)
+    run_dir = tmp_path / "run"
+    assert job.begin(run_dir, AtStep(26)) == -signal.SIGKILL  # in the second epoch and buffer
+    assert job.resume(run_dir) == 0, job.log.read_text()
+    assert job.result(run_dir) == job.result(job.undisturbed)
+
+
 @pytest.mark.parametrize("step", [10, pytest.param(40, marks=slow)])
 def test_killed_classifier(step: int, classifying: Job, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
