@@ -21,3 +21,14 @@ def first_rows(rows: int, folder: Path) -> tuple[str, ...]:
     ):
         csv.writer(part, quoting=csv.QUOTE_ALL).writerows(islice(csv.reader(whole), rows))
     return ("data=ag_news", f"data.dir={folder}")
+
+
+def small_jobs(rows: int, folder: Path) -> tuple[str, ...]:
+    """Overrides for jobs on those rows that keep to `folder` and print no progress."""
+    return (
+        *first_rows(rows, folder),
+        f"data.validation_size={rows // 10}",
+        f"output_dir={folder}/outputs",
+        f"cache_dir={folder}/cache",
+        "trainer.enable_progress_bar=false",
+    )

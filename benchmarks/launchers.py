@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks import harness
-from benchmarks.corpus import first_rows
+from benchmarks.corpus import small_jobs
 from benchmarks.sweep import MIXERS, run
 
 DESCRIPTION = """\
@@ -42,11 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     figures: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         common = (
-            *first_rows(args.rows, Path(folder)),
-            f"data.validation_size={args.rows // 10}",
-            f"output_dir={folder}/outputs",
-            f"cache_dir={folder}/cache",
-            "trainer.enable_progress_bar=false",
+            *small_jobs(args.rows, Path(folder)),
             "evaluate_test=false",
         )
         one_batch = [f"trainer.limit_{split}_batches=1" for split in ("train", "val", "test")]

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks import harness
-from benchmarks.corpus import first_rows
+from benchmarks.corpus import small_jobs
 from benchmarks.sweep import run
 
 DESCRIPTION = """\
@@ -32,11 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows: list[harness.Row] = []
     with tempfile.TemporaryDirectory() as folder:
         common = (
-            *first_rows(args.rows, Path(folder)),
-            f"data.validation_size={args.rows // 10}",
-            f"output_dir={folder}/outputs",
-            f"cache_dir={folder}/cache",
-            "trainer.enable_progress_bar=false",
+            *small_jobs(args.rows, Path(folder)),
             "trainer.max_epochs=2",
             "trainer.log_every_n_steps=1",
             "trainer.limit_val_batches=1",

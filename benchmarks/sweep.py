@@ -13,7 +13,7 @@ from statistics import mean
 from typing import Any
 
 from benchmarks import harness
-from benchmarks.corpus import first_rows
+from benchmarks.corpus import small_jobs
 
 DESCRIPTION = """\
 Runs two sweeps of train_cls.py on a biLM of the default size, and their jobs one by one:
@@ -36,13 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        common = (
-            *first_rows(args.rows, Path(folder)),
-            f"data.validation_size={args.rows // 10}",
-            f"output_dir={folder}/outputs",
-            f"cache_dir={folder}/cache",
-            "trainer.enable_progress_bar=false",
-        )
+        common = small_jobs(args.rows, Path(folder))
         one_batch = [f"trainer.limit_{split}_batches=1" for split in ("train", "val", "test")]
         run("train_lm", *common, *one_batch, "trainer.max_epochs=1", "evaluate_test=false")
         seeds = ",".join(map(str, range(args.seeds)))
