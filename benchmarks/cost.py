@@ -18,8 +18,8 @@ DESCRIPTION = """\
 Reads what `python -m benchmarks.scaling` wrote and predicts whole pretrainings from it. Trains
 nothing.
 
-  step     seconds = a x GFLOP of its matrix products + b x million weights, a and b by least
-           squares of the relative errors; each row is then predicted from all others
+  step     seconds = a x GFLOP of its matrix products + b x million weights + c, by least squares of
+           the relative errors; each row is then predicted from all others
   hours    of 10 epochs on corpora of several sizes, on the cores of the benchmark, and on GPUs that
            sustain --gpu TFLOP/s each
   network  bytes that each process sends in a step of DDP, 2 (n - 1) / n of the gradients, and how
@@ -60,8 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ],
         "DDP": [network(row, args) for row in rows],
     }
-    a, b = coefficients
+    a, b, c = coefficients
     facts = {"GFLOP/s of the cores": 1 / a, "ms of a million weights": 1000 * b}
+    facts |= {"ms of any step": 1000 * c}
     facts |= {"TFLOP/s of a GPU": args.gpu}
     harness.report("cost", args.output, facts, tables)
 
@@ -76,21 +77,25 @@ def measured(file: Path) -> list[dict[str, Any]]:
         raise ArtifactError(
             f"{file}: {error}; expected what `python -m benchmarks.scaling` writes"
         ) from error
-    if len(rows) < 3:
-        raise ArtifactError(f"{file}: {len(rows)} rows of the adaptive softmax; expected 3 or more")
+    if len(rows) < 4:
+        raise ArtifactError(f"{file}: {len(rows)} rows of the adaptive softmax; expected 4 or more")
     return rows
 
 
 def fit(rows: Sequence[dict[str, Any]]) -> np.ndarray:
-    """Seconds of a GFLOP and of a million weights, by least squares of the relative errors."""
+    """Seconds of a GFLOP, of a million weights and of any step, by least squares of the errors."""
     seconds = np.array([row["step"] / 1000 for row in rows])
-    parts = np.array([[row["GFLOP"], row["M weights"]] for row in rows])
+    parts = np.array([_parts(row) for row in rows])
     return np.linalg.lstsq(parts / seconds[:, None], np.ones(len(rows)), rcond=None)[0]
 
 
 def predicted(row: dict[str, Any], coefficients: np.ndarray) -> float:
     """Seconds of a step."""
-    return float(np.array([row["GFLOP"], row["M weights"]]) @ coefficients)
+    return float(np.array(_parts(row)) @ coefficients)
+
+
+def _parts(row: dict[str, Any]) -> list[float]:
+    return [row["GFLOP"], row["M weights"], 1.0]
 
 
 def name(row: dict[str, Any]) -> dict[str, Any]:

@@ -265,10 +265,10 @@ def scaling_file(folder: Path, rows: list[dict[str, Any]]) -> Path:
 
 
 def test_cost_finds_the_rates_of_steps_made_by_them(tmp_path: Path) -> None:
-    sizes = [(100.0, 5.0), (300.0, 9.0), (120.0, 80.0)]
+    sizes = [(100.0, 5.0), (300.0, 9.0), (120.0, 80.0), (30.0, 4.0)]
     rows = [
         {"V": n, "GFLOP": work, "M weights": weights, "MiB": 1.0, "tokens": 2000}
-        | {"step": 1000 * (work / 200 + weights * 0.003)}
+        | {"step": 1000 * (work / 200 + weights * 0.003 + 0.02)}
         for n, (work, weights) in enumerate(sizes)
     ]
     file = tmp_path / "cost.json"
@@ -276,6 +276,7 @@ def test_cost_finds_the_rates_of_steps_made_by_them(tmp_path: Path) -> None:
     facts = json.loads(file.read_text())
     assert facts["GFLOP/s of the cores"] == pytest.approx(200)
     assert facts["ms of a million weights"] == pytest.approx(3)
+    assert facts["ms of any step"] == pytest.approx(20)
     checked, hours, network = tables(file)
     for row in checked:
         assert row["predicted"] == pytest.approx(row["measured"])
@@ -291,7 +292,7 @@ def test_cost_finds_the_rates_of_steps_made_by_them(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("rows", [[], [{"GFLOP": 1.0}]])
 def test_cost_needs_what_scaling_measured(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
-    with pytest.raises(ArtifactError, match=r"expected 3 or more"):
+    with pytest.raises(ArtifactError, match=r"expected 4 or more"):
         cost.main(["--scaling", str(scaling_file(tmp_path, rows))])
     with pytest.raises(ArtifactError, match=r"python -m benchmarks\.scaling"):
         cost.main(["--scaling", str(tmp_path / "none.json")])
