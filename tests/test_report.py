@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from conftest import ROOT, error_line
-from elmo.report import figures
+from elmo.report import appendix, figures
 from elmo.report.__main__ import main
 from elmo.report.collect import collect
 from elmo.report.paper import write
@@ -354,3 +354,9 @@ def test_the_report_in_docs_is_that_of_the_runs_beside_it(monkeypatch: pytest.Mo
     results = ROOT / "docs/results"
     paper = write(collect([results / "runs"]), "report_figures", str(ROOT / "docs/discussion.md"))
     assert paper.text == (results / "report.md").read_text()
+
+
+def test_the_command_of_a_released_run_stands_in_its_record(tmp_path: Path) -> None:
+    record = {"settings": {"seed": 0}, "command": ["train_lm", "experiment=ag_news", "seed=0"]}
+    assert appendix._command([tmp_path], [record]) == "`python train_lm.py experiment=ag_news`"
+    assert appendix._command([tmp_path], [{"settings": {"seed": 0}}]) == ""

@@ -131,10 +131,14 @@ def _command(folders: Sequence[Path], records: Sequence[dict[str, Any]]) -> str:
     typed: dict[str, dict[str, None]] = {}
     script = ""
     for folder, record in zip(folders, records, strict=True):
+        overrides: list[str] = []
         if (folder / RUN_FILE).is_file():
             start = json.loads((folder / RUN_FILE).read_text())
-            script = start["script"]
-            for override in [*start["overrides"], f"seed={record['settings']['seed']}"]:
+            script, overrides = start["script"], start["overrides"]
+        elif "command" in record:  # of a released run
+            script, *overrides = record["command"]
+        if script:
+            for override in [*overrides, f"seed={record['settings']['seed']}"]:
                 if not is_place(override) and override not in STUDIES:
                     key, _, value = override.partition("=")
                     typed.setdefault(key, {})[value] = None
