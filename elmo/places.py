@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from importlib import import_module
 from pathlib import Path
@@ -37,7 +38,7 @@ class Places(Callback):
 def check_launcher(target: str) -> None:
     """
     Raises:
-        SystemExit: the package of the launcher is not installed.
+        SystemExit: the package of the launcher is not installed, or there is no Slurm.
     """
     package = ".".join(target.split(".")[:2])
     try:
@@ -47,6 +48,11 @@ def check_launcher(target: str) -> None:
             f"error: hydra/launcher: {error}; it comes with "
             "pip install -r requirements-cluster.txt -c constraints.txt"
         ) from error
+    if target.endswith(".SlurmLauncher") and shutil.which("srun") is None:
+        raise SystemExit(
+            "error: hydra/launcher=submitit_slurm: this machine has no srun; start the sweep on a "
+            "machine of the cluster, or try it with hydra/launcher=submitit_local"
+        )
 
 
 ROOM = 2**20  # bytes: no run gets far with less

@@ -48,6 +48,12 @@ def test_a_launcher_that_is_not_installed() -> None:
         places.check_launcher("hydra_plugins.hydra_no_launcher.launcher.Launcher")
 
 
+def test_slurm_is_somewhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(SystemExit, match=r"no srun; .* hydra/launcher=submitit_local"):
+        places.check_launcher("elmo.places.SlurmLauncher")
+
+
 def test_pins_are_those_of_the_constraints() -> None:
     constraints = (ROOT / "constraints.txt").read_text().splitlines()
     pins = (ROOT / "requirements-cluster.txt").read_text().splitlines()
