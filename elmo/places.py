@@ -32,14 +32,15 @@ class Places(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         check_places(config.hydra.sweep.dir, config.cache_dir)
-        check_launcher(config.hydra.launcher._target_)
+        check_launcher(config.hydra.launcher)
 
 
-def check_launcher(target: str) -> None:
+def check_launcher(launcher: DictConfig) -> None:
     """
     Raises:
-        SystemExit: the package of the launcher is not installed, or there is no Slurm.
+        SystemExit: its package is not installed, there is no Slurm, or it would run no job.
     """
+    target = launcher._target_
     package = ".".join(target.split(".")[:2])
     try:
         import_module(package)
@@ -52,6 +53,11 @@ def check_launcher(target: str) -> None:
         raise SystemExit(
             "error: hydra/launcher=submitit_slurm: this machine has no srun; start the sweep on a "
             "machine of the cluster, or try it with hydra/launcher=submitit_local"
+        )
+    if launcher.get("n_jobs") == 0:
+        raise SystemExit(
+            "error: hydra.launcher.n_jobs is 0; expected how many jobs run at a time, or -1 for "
+            "one a core"
         )
 
 

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 import fake_slurm
 from conftest import MIXERS, ROOT, TINY_CLS, job
@@ -43,15 +43,24 @@ def test_jobs_share_the_cores(
     assert threads_of_a_job(OmegaConf.create(launcher)) == threads
 
 
+def launcher_of(target: str, **settings: int) -> DictConfig:
+    return OmegaConf.create({"_target_": target, **settings})
+
+
 def test_a_launcher_that_is_not_installed() -> None:
     with pytest.raises(SystemExit, match=r"pip install -r requirements-cluster\.txt"):
-        places.check_launcher("hydra_plugins.hydra_no_launcher.launcher.Launcher")
+        places.check_launcher(launcher_of("hydra_plugins.hydra_no_launcher.launcher.Launcher"))
 
 
 def test_slurm_is_somewhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(SystemExit, match=r"no srun; .* hydra/launcher=submitit_local"):
-        places.check_launcher("elmo.places.SlurmLauncher")
+        places.check_launcher(launcher_of("elmo.places.SlurmLauncher"))
+
+
+def test_no_job_at_a_time() -> None:
+    with pytest.raises(SystemExit, match=r"n_jobs is 0; expected how many"):
+        places.check_launcher(launcher_of("elmo.places.Launcher", n_jobs=0))
 
 
 def test_pins_are_those_of_the_constraints() -> None:
