@@ -57,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 }
                 for name, found in speeds.items()
             ]
-    harness.report("processes", args.output, {"rows": args.rows, "rounds": args.rounds}, {"": rows})
+    facts = {"rows": args.rows, "rounds": args.rounds}
+    harness.report("processes", args.output, facts, {"pretraining": rows})
 
 
 def speed(run_dir: Path) -> float:

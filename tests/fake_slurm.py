@@ -1,4 +1,4 @@
-"""Slurm as submitit knows it, on one machine: `sbatch`, `srun` and `sacct` in a folder for PATH."""
+"""Slurm as submitit knows it, on one machine: its commands in a folder for PATH."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ JOB = "20001"
 
 def install(folder: Path) -> None:
     folder.mkdir()
-    for command in ("sbatch", "srun", "sacct"):
+    for command in COMMANDS:
         file = folder / command
         file.write_text(f'#!/bin/sh\nexec {sys.executable} {__file__} {command} {folder} "$@"\n')
         file.chmod(0o755)
@@ -58,17 +58,30 @@ def srun(folder: Path, *arguments: str) -> None:
     for rank in map(str, range(int(os.environ["SLURM_NTASKS"]))):
         ranked = {"SLURM_PROCID": rank, "SLURM_LOCALID": rank, "SLURM_NODEID": "0"}
         with (folder / f"{job}_{rank}.log").open("w") as log:
-            tasks.append(
-                subprocess.Popen(command, env={**os.environ, **ranked}, stdout=log, stderr=log)
-            )
+            task = subprocess.Popen(command, env={**os.environ, **ranked}, stdout=log, stderr=log)
+        (folder / f"{job}_{rank}.pid").write_text(str(task.pid))
+        tasks.append(task)
     sys.exit(max(task.wait() for task in tasks))
+
+
+def scontrol(folder: Path, action: str, job: str) -> None:
+    """Starts the job that asks for it once more."""
+    assert action == "requeue"
+    with (folder / "requeued").open("a") as log:
+        log.write(f"{job}\n")
+    subprocess.Popen(["bash", folder / "batch.sh"])
 
 
 def sacct(folder: Path, *arguments: str) -> None:
     print("JobID|State|NodeList")
 
 
-COMMANDS: dict[str, Callable[..., None]] = {"sbatch": sbatch, "srun": srun, "sacct": sacct}
+COMMANDS: dict[str, Callable[..., None]] = {
+    "sbatch": sbatch,
+    "srun": srun,
+    "scontrol": scontrol,
+    "sacct": sacct,
+}
 
 if __name__ == "__main__":
     COMMANDS[sys.argv[1]](Path(sys.argv[2]), *sys.argv[3:])

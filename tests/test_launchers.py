@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from omegaconf import DictConfig, OmegaConf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import fake_slurm
 from conftest import MIXERS, ROOT, TINY_CLS, job
@@ -84,9 +88,13 @@ def command(pretrained: Path, cache_dir: Path, tmp_path: Path) -> Command:
 
 
 def swept(command: Command, launcher: str, *overrides: str) -> str:
+    """What the three-mixer sweep says, where nothing but the launcher tells jobs their threads."""
     pytest.importorskip("hydra_plugins", reason="pip install -r requirements-cluster.txt")
     whole = [*command, f"mixer={','.join(MIXERS)}", f"hydra/launcher={launcher}", *overrides, "-m"]
-    result = subprocess.run(whole, capture_output=True, text=True, timeout=280, check=False)
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    result = subprocess.run(
+        whole, env=environment, capture_output=True, text=True, timeout=280, check=False
+    )
     assert result.returncode == 0, result.stdout + result.stderr
     assert "validated against ConfigStore" not in result.stderr
     return result.stdout
@@ -113,9 +121,8 @@ def same_figures(one: Path, other: Path) -> None:
 def test_a_sweep_finds_the_same_and_resumes(
     command: Command, sweep: tuple[Path, str], tmp_path: Path, launcher: str
 ) -> None:
-    threads = {"joblib": "hydra.launcher.n_jobs=2"}.get(launcher, "threads=null")
     folder = tmp_path / "sweep"
-    said = swept(command, launcher, threads)
+    said = swept(command, launcher)
     same_figures(folder, sweep[0])
     said += "".join(file.read_text() for file in folder.glob(".submitit/*/*.out"))
     assert said.count("computing the frozen layers of train once") == 1
@@ -123,7 +130,7 @@ def test_a_sweep_finds_the_same_and_resumes(
     (job(folder, "frozen") / "metrics.json").unlink()  # as if it had been killed
     finished = {mixer: (job(folder, mixer) / "metrics.json") for mixer in ("trainable", "learned")}
     before = {mixer: file.stat().st_mtime_ns for mixer, file in finished.items()}
-    swept(command, launcher, threads)
+    swept(command, launcher)
     same_figures(folder, sweep[0])
     assert {mixer: file.stat().st_mtime_ns for mixer, file in finished.items()} == before
 
@@ -182,3 +189,34 @@ def test_slurm_starts_the_processes_of_a_job(command: Command, slurm: Path, tmp_
     assert record["metrics"] == pytest.approx(
         json.loads((tmp_path / "alone/metrics.json").read_text())["metrics"], rel=1e-4
     )
+
+
+@pytest.mark.slow
+def test_a_job_out_of_time_is_queued_again_and_goes_on(
+    command: Command, slurm: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("hydra_plugins", reason="pip install -r requirements-cluster.txt")
+    settings = ["mixer=learned", "trainer.max_epochs=20", "callbacks.last_checkpoint.minutes=0"]
+    alone = [*command, *settings, f"hydra.run.dir={tmp_path / 'alone'}"]
+    subprocess.run(alone, check=True, timeout=280)
+    launcher = ["hydra/launcher=submitit_slurm", "hydra.launcher.cpus_per_task=1"]
+    sweep = subprocess.Popen([*command, *settings, *launcher, "hydra.launcher.timeout_min=5", "-m"])
+    deadline = time.monotonic() + 200
+    while not list((tmp_path / "sweep").glob("*/checkpoints/best.ckpt")):  # after an epoch
+        assert sweep.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    (pid,) = slurm.glob("*.pid")
+    os.kill(int(pid.read_text()), signal.SIGUSR2)  # what Slurm sends before the time is over
+    assert sweep.wait(timeout=280) == 0
+    assert (slurm / "requeued").read_text() == f"{fake_slurm.JOB}\n"
+    folder = job(tmp_path / "sweep", "learned")
+    assert read_record(folder)["metrics"] == read_record(tmp_path / "alone")["metrics"]
+    first, second = sorted(folder.glob("events.*.0"))
+    assert steps(first)[0] < steps(first)[-1] < steps(second)[0] + 3  # which logs every third
+
+
+def steps(events_file: Path) -> list[int]:
+    events = EventAccumulator(str(events_file))
+    events.Reload()
+    return [event.step for event in events.Scalars("train/batch_loss")]
