@@ -45,7 +45,7 @@ class TfidfClassifier:
         self.label_share = label_share
         self.seed = seed
         self.features = TfidfVectorizer(
-            ngram_range=(1, longest), min_df=min_count, sublinear_tf=True, dtype=np.float32
+            ngram_range=(1, longest), min_df=min_count, sublinear_tf=True
         )
 
     def fit(self, corpus: Corpus) -> None:
