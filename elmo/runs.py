@@ -49,6 +49,7 @@ NOT_COMPARED = {
     *("trainer.use_distributed_sampler", "datamodule.evaluation_rows"),
     *("datamodule.label_share", "features.label_share"),  # `label_share` stands at the top
 }
+FINETUNING = ("finetune_lr", "layer_decay")  # read with `encoder.finetune=true` alone
 
 
 @contextlib.contextmanager
@@ -250,10 +251,11 @@ def is_place(override: str) -> bool:
 
 
 def compared(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Settings as `group.key: value`, without what names a class and `NOT_COMPARED`."""
+    """Settings as `group.key: value`, without what names a class, is not read or `NOT_COMPARED`."""
     flat: dict[str, Any] = {}
+    frozen = not prefix and not settings.get("encoder", {}).get("finetune")
     for key, value in settings.items():
-        if key.startswith("_") or prefix + key in NOT_COMPARED:
+        if key.startswith("_") or prefix + key in NOT_COMPARED or (frozen and key in FINETUNING):
             continue
         if isinstance(value, dict):
             flat |= compared(value, f"{prefix}{key}.")

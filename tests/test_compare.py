@@ -92,6 +92,20 @@ def test_classifiers_on_another_bilm_are_another_setting(runs: Path) -> None:
     assert names == {"bilm=00000000", "bilm=ffffffff"}
 
 
+@pytest.mark.parametrize("finetune", [False, True])
+def test_rates_of_fine_tuning_tell_apart_what_is_fine_tuned_alone(
+    tmp_path: Path, finetune: bool
+) -> None:
+    for seed, rate in enumerate([0.1, 0.3]):
+        folder = tmp_path / f"run-{seed}"
+        write_run(folder, 0.6, seed)
+        record = json.loads((folder / "metrics.json").read_text())
+        record["settings"] |= {"encoder": {"finetune": finetune}, "finetune_lr": rate}
+        (folder / "metrics.json").write_text(json.dumps(record))
+    names = {setting.name for setting in gather([tmp_path])}
+    assert names == ({"finetune_lr=0.1", "finetune_lr=0.3"} if finetune else {"all"})
+
+
 def test_the_command_names_the_better_one(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     compare.main([str(runs / "sweep"), "--format", "json"])
     found = json.loads(capsys.readouterr().out)
