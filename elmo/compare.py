@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         tables: dict[str, Any] = {
             "data": data,
             "split": args.split,
-            "settings": {name: summaries[name]._asdict() for name in names},
+            "settings": {name: _figures(summaries[name]) for name in names},
             "comparisons": [
                 {**pair._asdict(), "one": names[pair.one], "other": names[pair.other]}
                 for pair in pairs
@@ -85,6 +85,12 @@ def _parser() -> argparse.ArgumentParser:
 SETTINGS = ("setting", "seeds", "accuracy", "± over seeds", "95 % interval", "seeds together")
 TESTS = "McNemar's exact test, p corrected for the number of pairs (Holm)"
 PAIRS = ("one", "other", "difference", "seeds", "rows only one / other has right", "p")
+
+
+def _figures(summary: Summary) -> dict[str, Any]:
+    """JSON has no word for the deviation of one seed but null."""
+    deviation = summary.deviation if summary.seeds > 1 else None
+    return {**summary._asdict(), "deviation": deviation}
 
 
 def _setting(name: str, summary: Summary) -> list[str]:

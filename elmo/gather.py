@@ -151,7 +151,7 @@ def settings_of(runs: Sequence[FinishedRun]) -> list[Setting]:
     for run in runs:
         settings = run.record["settings"]
         settings["bilm"] = _bilm_of(run.folder)
-        key = json.dumps([_choices(run.record), _plain(settings)], sort_keys=True)
+        key = json.dumps([choices_of(run.record), _plain(settings)], sort_keys=True)
         group = groups.setdefault(key, {})
         seeds = json.dumps(compared(settings), sort_keys=True)
         if seeds not in group or run.is_tested or not group[seeds].is_tested:
@@ -170,7 +170,8 @@ def _seeds(run: FinishedRun) -> list[tuple[str, Any]]:
     return sorted((key, settings[key]) for key in settings if is_seed(key))
 
 
-def _choices(record: dict[str, Any]) -> dict[str, str]:
+def choices_of(record: dict[str, Any]) -> dict[str, str]:
+    """Which file of each config group a run took, but for those that no figure depends on."""
     return {group: name for group, name in record["choices"].items() if group not in NOT_COMPARED}
 
 
@@ -189,7 +190,7 @@ def _plain(settings: dict[str, Any]) -> dict[str, Any]:
 
 def _names(records: Sequence[dict[str, Any]]) -> list[str]:
     """What tells each from the others: choices that vary, then settings that vary among equals."""
-    choices = [_choices(record) for record in records]
+    choices = [choices_of(record) for record in records]
     groups = sorted({group for chosen in choices for group in chosen})
     varying = [g for g in groups if len({c[g] for c in choices if g in c}) > 1]
     some = [g for g in groups if any(g not in chosen for chosen in choices)]  # of one job alone
@@ -197,13 +198,19 @@ def _names(records: Sequence[dict[str, Any]]) -> list[str]:
     for chosen in choices:
         told = [chosen[group] for group in varying if group in chosen]
         titles.append(" ".join(told or [chosen[group] for group in some if group in chosen]))
-    return [title or "all" for title in told_apart(titles, [r["settings"] for r in records])]
+    return [
+        title or "all" for title in told_apart(titles, [compared(r["settings"]) for r in records])
+    ]
 
 
 def told_apart(titles: Sequence[str], settings: Sequence[dict[str, Any]]) -> list[str]:
-    """Titles, those that several have followed by the settings in which these differ."""
+    """Titles, those that several have followed by the settings in which these differ.
+
+    Args:
+        settings: of each, with dotted keys; a seed tells nothing apart.
+    """
     told = list(titles)
-    plain = [_plain(one) for one in settings]
+    plain = [{key: value for key, value in one.items() if not is_seed(key)} for one in settings]
     for title in set(titles):
         alike = [index for index, other in enumerate(titles) if other == title]
         if len(alike) > 1:
@@ -212,7 +219,7 @@ def told_apart(titles: Sequence[str], settings: Sequence[dict[str, Any]]) -> lis
                 key for key in keys if len({str(plain[index].get(key)) for index in alike}) > 1
             ]
             for index in alike:
-                values = [f"{key}={plain[index].get(key)}" for key in differ]
+                values = [f"{key}={plain[index][key]}" for key in differ if key in plain[index]]
                 told[index] = " ".join([title, *values]).strip()
     return told
 

@@ -106,6 +106,22 @@ def test_rates_of_fine_tuning_tell_apart_what_is_fine_tuned_alone(
     assert names == ({"finetune_lr=0.1", "finetune_lr=0.3"} if finetune else {"all"})
 
 
+def test_a_name_tells_no_setting_that_a_run_has_not(runs: Path) -> None:
+    write_run(runs / "wide/other", 0.6, 1, layer_norm=False, projection_dim=8)
+    names = {setting.name for setting in gather([runs / "wide"])}
+    assert names == {"all", "mixer.projection_dim=8"}
+
+
+def test_json_is_strict(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    compare.main([str(runs / "wide"), "--format", "json"])
+
+    def refuse(word: str) -> None:
+        raise ValueError(word)
+
+    found = json.loads(capsys.readouterr().out, parse_constant=refuse)
+    assert found["settings"]["all"]["deviation"] is None
+
+
 def test_the_command_names_the_better_one(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     compare.main([str(runs / "sweep"), "--format", "json"])
     found = json.loads(capsys.readouterr().out)

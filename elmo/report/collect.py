@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from elmo.errors import ArtifactError, DataError
-from elmo.gather import Setting, finished_runs, of_one_data, settings_of, told_apart
+from elmo.gather import Setting, choices_of, finished_runs, of_one_data, settings_of, told_apart
 from elmo.report.material import Classifier, Material, value_of
 from elmo.runs import compared
 from elmo.significance import summarise
@@ -74,7 +74,7 @@ def titles(settings: Sequence[Setting]) -> list[str]:
     """
     found = [_title(setting.records[0]) for setting in settings]
     records = [setting.records[0] for setting in settings]
-    told = told_apart(found, [{**compared(r["settings"]), **r["choices"]} for r in records])
+    told = told_apart(found, [{**compared(r["settings"]), **choices_of(r)} for r in records])
     names = [
         name if name == title else f"{title}, {name.removeprefix(title).strip()}"
         for title, name in zip(found, told, strict=True)
