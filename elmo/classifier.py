@@ -162,7 +162,7 @@ class ClassificationTask(Task):
         self,
         model: TextClassifier,
         label_smoothing: float = 0.0,
-        finetune_lr: float = 0.3,
+        finetune_lr: float = 1.0,
         layer_decay: float = 0.4,
         **arguments: Any,
     ) -> None:
