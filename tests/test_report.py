@@ -232,12 +232,14 @@ def test_draws_at_one_seed_are_all_kept(tmp_path: Path) -> None:
             if name == "metrics":
                 content["settings"]["mixer"]["seed"] = draw
             else:
-                content["overrides"].append(f"mixer.seed={draw}")
+                spelt = "true" if draw else "True"
+                content["overrides"] += [f"mixer.layer_norm={spelt}", f"mixer.seed={draw}"]
             file.write_text(json.dumps(content))
     kept = tmp_path / "kept"
     text = report(tmp_path / "runs", out=tmp_path / "report.pdf", options=("--keep", str(kept)))
     assert len(list(kept.rglob("test.parquet"))) == 3
-    assert "`python train_cls.py encoder=elmo mixer=frozen mixer.seed=0,1,2 -m`" in text
+    command = "train_cls.py encoder=elmo mixer=frozen mixer.layer_norm=true mixer.seed=0,1,2 -m"
+    assert f"`python {command}`" in text
 
 
 def test_odd_figures_leave_cells_empty(runs: Path, tmp_path: Path) -> None:

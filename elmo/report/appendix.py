@@ -14,7 +14,7 @@ from elmo.report.findings import percent
 from elmo.report.material import Classifier, Material
 from elmo.report.writing import Manuscript
 from elmo.resume import RUN_FILE
-from elmo.runs import is_place
+from elmo.runs import is_place, is_seed
 
 # Sweeps by themselves; what they vary stands among the overrides of every job.
 STUDIES = ("experiment=lambda_study", "experiment=learning_curve")
@@ -141,7 +141,10 @@ def _command(folders: Sequence[Path], records: Sequence[dict[str, Any]]) -> str:
             for override in [*overrides, f"seed={record['settings']['seed']}"]:
                 if not is_place(override) and override not in STUDIES:
                     key, _, value = override.partition("=")
-                    typed.setdefault(key, {})[value] = None
+                    if is_seed(key):  # all else is alike, and only spelt as `true` or `True`
+                        typed.setdefault(key, {})[value] = None
+                    else:
+                        typed[key] = {value: None}
     if not script:
         return ""
     words = [f"{key}={','.join(values)}" for key, values in typed.items()]

@@ -185,7 +185,7 @@ def by_group(panels: Mapping[str, tuple[Sequence[str], Mapping[str, Sequence[flo
             axes.set(xlabel=axis)
         axes_list[0].set_ylabel("test accuracy")
         figure.legend(
-            *axes_list[0].get_legend_handles_labels(), loc="outside upper center", ncols=3
+            *axes_list[0].get_legend_handles_labels(), loc="outside upper center", ncols=2
         )
         return _svg(figure)
 
