@@ -66,7 +66,9 @@ def test_without_a_model_one_line_says_what_to_do(name: str, tmp_path: Path) -> 
     assert re.match(r"error: .*latest: no \w+ was trained yet; run `python train_\w+\.py`", line)
 
 
-@pytest.mark.parametrize("arguments", [["--format", "csv"], ["--format", "table"]])
+@pytest.mark.parametrize(
+    "arguments", [["--format", "csv"], pytest.param(["--format", "table"], marks=pytest.mark.slow)]
+)
 def test_a_full_disk_is_one_line(classified: Path, arguments: list[str]) -> None:
     command = [sys.executable, "-m", "elmo.predict", "the bank", "--model", str(classified)]
     with open("/dev/full", "w") as full:

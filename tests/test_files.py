@@ -151,6 +151,7 @@ def test_text_has_no_classes_to_tell_apart(tmp_path: Path) -> None:
 SMALL = [item for item in TINY if not item.startswith("data")]
 
 
+@pytest.mark.slow
 def test_pretraining_on_the_news_that_come_with_gensim(script: Script, tmp_path: Path) -> None:
     data = ["data=text", "data.name=lee", f"data.files={LEE}", "data.min_count=2"]
     tiny = ["embedding.dim=16", "bilm.hidden_dim=16", "softmax=full"]

@@ -74,6 +74,7 @@ def alone(script: Script, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return latest_run(folder, "toy")
 
 
+@pytest.mark.slow
 def test_two_processes_pretrain_as_one(script: Script, alone: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     script("train_lm", *LM, *DDP, f"hydra.run.dir={run}", output_dir=tmp_path, apart=True)

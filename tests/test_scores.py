@@ -161,6 +161,7 @@ def test_memory_grows_with_the_vocabulary_and_not_with_its_square() -> None:
     assert size < 49 * 200_000 + 100_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["FullSoftmax", "AdaptiveSoftmax"])
 def test_an_evaluation_pass_is_bounded_at_a_vocabulary_of_200_000(kind: str) -> None:
     """600 targets would make 480 MB of logits, and several copies of them, if held at once."""

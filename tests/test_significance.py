@@ -91,6 +91,7 @@ def test_holm_by_hand() -> None:
         assert pair.corrected == pytest.approx(highest)
 
 
+@pytest.mark.slow
 def test_chance_alone_is_rarely_significant() -> None:
     """Three settings that are equal in truth: in a trial of twenty, any of their pairs differs."""
     found = 0

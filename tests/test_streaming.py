@@ -108,7 +108,7 @@ def test_epochs_go_on_and_differ_from_round_to_round(files: list[str], tmp_path:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("count", [1, 19, 20, 75, 263])
+@pytest.mark.parametrize("count", [1, 19, 20, 75, pytest.param(263, marks=pytest.mark.slow)])
 def test_it_goes_on_where_it_was(
     files: list[str], tmp_path: Path, workers: int, count: int
 ) -> None:

@@ -193,6 +193,7 @@ class FileSizeLimit:
         resource.setrlimit(resource.RLIMIT_FSIZE, (self.size, self.size))
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_cannot_grow(cache_dir: Path, tmp_path: Path) -> None:
     log, run_dir = tmp_path / "log.txt", tmp_path / "run"
     wide = [item for item in TINY_LM if "embedding.dim" not in item] + ["embedding.dim=128"]

@@ -56,6 +56,7 @@ def checkout() -> dict[str, tuple[int, bytes]]:
     }
 
 
+@pytest.mark.slow
 def test_nothing_is_left_outside_and_nobody_is_called(folder: Path) -> None:
     elsewhere = Elsewhere(folder)
     for name in ("home", "temporary"):

@@ -24,6 +24,7 @@ def result(run_dir: Path) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_pretraining_repeats(pretrained: Path, tmp_path: Path) -> None:
     """With loading processes, and an empty cache."""
     log, again = tmp_path / "log.txt", tmp_path / "again"
@@ -32,6 +33,7 @@ def test_pretraining_repeats(pretrained: Path, tmp_path: Path) -> None:
     assert result(again) == result(latest_run(pretrained, "toy"))
 
 
+@pytest.mark.slow
 def test_another_seed_differs(pretrained: Path, cache_dir: Path, tmp_path: Path) -> None:
     log, other = tmp_path / "log.txt", tmp_path / "other"
     places = (f"output_dir={tmp_path}", f"cache_dir={cache_dir}", f"hydra.run.dir={other}")
@@ -42,7 +44,9 @@ def test_another_seed_differs(pretrained: Path, cache_dir: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     "circumstance",
     [
-        pytest.param(("datamodule.num_workers=2",), id="workers, store warm"),
+        pytest.param(
+            ("datamodule.num_workers=2",), id="workers, store warm", marks=pytest.mark.slow
+        ),
         pytest.param(("datamodule.num_workers=1", "store.folder={}/cold"), id="worker, store cold"),
     ],
 )
@@ -57,7 +61,8 @@ def test_a_classifier_repeats(
     assert result(again) == result(classified)
 
 
-@pytest.mark.parametrize("job", ["train_lm", pytest.param("train_cls", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("job", ["train_lm", "train_cls"])
 def test_four_at_once_share_an_empty_cache(
     job: str, pretrained: Path, classified: Path, tmp_path: Path
 ) -> None:

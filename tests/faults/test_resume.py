@@ -96,7 +96,8 @@ def test_killed_pretraining(step: int, pretraining: Job, tmp_path: Path) -> None
     assert pretraining.result(run_dir) == pretraining.result(pretraining.undisturbed)
 
 
-@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=slow)])
+@slow
+@pytest.mark.parametrize("workers", [0, 2])
 def test_killed_pretraining_from_a_stream(workers: int, cache_dir: Path, tmp_path: Path) -> None:
     file = tmp_path / "news.txt"
     file.write_text("".join(f"word{n % 90} {'x ' * (n % 7)}\n" for n in range(700)))
@@ -159,7 +160,7 @@ def test_killed_twice(pretraining: Job, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("signum", "code", "step"),  # 17 is one that is logged
-    [(signal.SIGINT, 130, 16), (signal.SIGTERM, 143, 17)],
+    [(signal.SIGINT, 130, 16), pytest.param(signal.SIGTERM, 143, 17, marks=slow)],
 )
 def test_a_signal_ends_the_step_and_saves(
     signum: signal.Signals, code: int, step: int, pretraining: Job, tmp_path: Path
@@ -192,6 +193,7 @@ def test_a_moved_run_goes_on(pretraining: Job, tmp_path: Path) -> None:
     assert not run_dir.exists()
 
 
+@slow
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_to_all_processes_saves(
     signum: signal.Signals, pretraining: Job, tmp_path: Path
