@@ -54,9 +54,9 @@ def train(turn: harness.Turn, width: int) -> None:
 
     from benchmarks.lm_training import settings
     from benchmarks.models import language_model, make
-    from elmo.last_checkpoint import AtomicCheckpoints, LastCheckpoint
-    from elmo.memory import keep_freed_memory
-    from elmo.runs import Run
+    from elmo.runs.folder import Run
+    from elmo.training.checkpoints import AtomicCheckpoints, LastCheckpoint
+    from elmo.utils.memory import keep_freed_memory
 
     keep_freed_memory()
     cfg = settings(width)
@@ -86,7 +86,7 @@ def train(turn: harness.Turn, width: int) -> None:
         path = Path(folder) / "last.ckpt"
         # With the state that it keeps, and never due by itself.
         last = LastCheckpoint(str(path), minutes=1e9)
-        run = Run(Path(folder), "bilstm.pt", {"settings": {"threads": None}}, may_continue=False)
+        run = Run(Path(folder), "bilstm.pt", {}, {"threads": None}, may_continue=False)
         trainer = make(cfg.trainer)(
             callbacks=[*filter(None, make(cfg.callbacks).values()), last, Turns()],
             logger=TensorBoardLogger(folder, name="", version=""),

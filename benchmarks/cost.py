@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import harness
-from elmo import cli
+from elmo.commands import base
 from elmo.errors import ArtifactError
 
 DESCRIPTION = """\
@@ -146,4 +146,4 @@ def network(row: dict[str, Any], args: argparse.Namespace) -> harness.Row:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    base.run(main)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import harness
-from elmo import cli
+from elmo.commands import base
 
 DESCRIPTION = """\
 Prepares corpora of several sizes as train_lm.py does: cleans the CSV files, drops what stands in
@@ -81,8 +81,8 @@ def apart(function: Callable[..., Any], *args: Any) -> Any:
 
 def write_source(folder: str, count: int) -> None:
     """`train.csv` of `count` documents and a `test.csv` of 7,600 in the format of AG News."""
-    from elmo import toy_news
-    from elmo.ag_news import AgNews
+    from elmo.data.corpora import toy_grammar as toy_news
+    from elmo.data.corpora.ag_news import AgNews
 
     documents: Iterator[tuple[int, str]]
     if real := os.environ.get("AG_NEWS_DIR"):
@@ -97,7 +97,7 @@ def write_source(folder: str, count: int) -> None:
 
 def ag_news_and_more(file: Path) -> Iterator[tuple[int, str]]:
     """The rows of `file`, then endlessly the first half of one joined to the second of another."""
-    from elmo.ag_news import read_ag_news_csv
+    from elmo.data.corpora.ag_news import read_ag_news_csv
 
     rows = [(row.label, row.text) for row in read_ag_news_csv(file)]
     yield from rows
@@ -123,8 +123,8 @@ def prepare(folder: str, count: int) -> tuple[dict[str, float], dict[str, float]
     """
     import logging
 
-    from elmo.ag_news import AgNews
-    from elmo.datamodule import LanguageModelData
+    from elmo.data.corpora.ag_news import AgNews
+    from elmo.data.datamodule import LanguageModelData
 
     logging.disable()
     times = [time.perf_counter()]
@@ -163,4 +163,4 @@ def prepare(folder: str, count: int) -> tuple[dict[str, float], dict[str, float]
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    base.run(main)

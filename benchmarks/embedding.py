@@ -13,8 +13,8 @@ from benchmarks import harness
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from elmo.bilm import BiLM
-    from elmo.encoders import ElmoEncoder, Embedding
+    from elmo.models.encoders import ElmoEncoder, Embedding
+    from elmo.modules.bilm import BiLM
 
 DESCRIPTION = """\
 Embeds the first train rows with an untrained biLM of the real vocabulary in turn, each way in a
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parts: list[harness.Row] = []
     for width in args.widths:
         peers: dict[str, tuple[harness.Peer, tuple]] = {
-            "elmo.embed": (elmo_embed, (width, args.texts)),
+            "elmo.commands.embed": (elmo_embed, (width, args.texts)),
             "from Python": (from_python, (width, args.texts)),
             "one by one": (one_by_one, (width, -(-args.texts // 8))),
             "packed": (packed, (width, -(-args.texts // 4))),
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     "share of mm rate": median(turn["share"] for turn in turns),
                 }
             )
-        turns = results["elmo.embed"]
+        turns = results["elmo.commands.embed"]
         names = turns[0]["parts"]
         parts.append(
             {"width": width}
@@ -86,8 +86,8 @@ def encoder_and_texts(width: int, count: int) -> tuple[ElmoEncoder, list[str]]:
     import torch
 
     from benchmarks.models import make
-    from elmo.bilm import BiLM
-    from elmo.encoders import ElmoEncoder
+    from elmo.models.encoders import ElmoEncoder
+    from elmo.modules.bilm import BiLM
 
     corpus = make(harness.settings("train_lm").data)
     torch.manual_seed(0)
@@ -110,8 +110,8 @@ def forward_flops(bilm: BiLM, tokens: int) -> float:
 
 
 def elmo_embed(turn: harness.Turn, width: int, count: int) -> None:
-    from elmo.encoders import TOKEN_BUDGET, text_batches
-    from elmo.memory import keep_freed_memory
+    from elmo.data.batches import TOKEN_BUDGET, text_batches
+    from elmo.utils.memory import keep_freed_memory
 
     keep_freed_memory()
     encoder, texts = encoder_and_texts(width, count)
@@ -161,7 +161,7 @@ def from_python(turn: harness.Turn, width: int, count: int) -> None:
 
 
 def one_by_one(turn: harness.Turn, width: int, count: int) -> None:
-    from elmo.memory import keep_freed_memory
+    from elmo.utils.memory import keep_freed_memory
 
     keep_freed_memory()
     encoder, texts = encoder_and_texts(width, count)
@@ -170,7 +170,7 @@ def one_by_one(turn: harness.Turn, width: int, count: int) -> None:
 
 def packed(turn: harness.Turn, width: int, count: int) -> None:
     from benchmarks.models import pack
-    from elmo.memory import keep_freed_memory
+    from elmo.utils.memory import keep_freed_memory
 
     keep_freed_memory()
     encoder, texts = encoder_and_texts(width, count)
@@ -188,9 +188,9 @@ def embed_packed(
     """As `encoder.embed`, one text at a time, with stacks that `benchmarks.models.pack` changed."""
     import torch
 
-    from elmo.batches import Batch, pad
-    from elmo.encoders import Embedding
-    from elmo.text import clean
+    from elmo.data.batches import Batch, pad
+    from elmo.data.text import clean
+    from elmo.models.encoders import Embedding
 
     for start in range(0, len(texts), PACKED_BATCH):
         chosen = texts[start : start + PACKED_BATCH]

@@ -8,7 +8,7 @@ from typing import Any
 
 import lightning
 
-from elmo.runs import write_json
+from elmo.utils.files import write_json
 
 
 class FirstStep(lightning.Callback):

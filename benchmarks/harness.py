@@ -44,7 +44,7 @@ def settings(job: str, *overrides: str) -> Any:
     """Settings of `train_lm` or `train_cls`: on AG News where `AG_NEWS_DIR` is set, else on toy."""
     from hydra import compose, initialize_config_dir
 
-    import elmo.identity  # noqa: F401  # its resolvers
+    import elmo.runs.identity  # noqa: F401  # its resolvers
 
     chosen = list(overrides)
     if not any(override.startswith("data=") for override in chosen):
@@ -57,7 +57,7 @@ def machine() -> dict[str, Any]:
     """Processor, cores, threads, memory and versions: what a figure means nothing without."""
     import torch
 
-    from elmo.runs import versions
+    from elmo.runs.record import versions
 
     return {
         "processor": _processor(),
@@ -154,7 +154,7 @@ def report(name: str, output: Path, facts: Row, tables: Mapping[str, Sequence[Ro
     from rich.table import Table
     from rich.text import Text
 
-    from elmo.runs import write_json
+    from elmo.utils.files import write_json
 
     facts = {**facts, "machine": machine()}
     console = Console(width=None if sys.stdout.isatty() else 160)

@@ -14,8 +14,8 @@ from benchmarks import harness
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
 
-    from elmo.batches import Batch
-    from elmo.language_model import LanguageModel
+    from elmo.data.batches import Batch
+    from elmo.models.language_model import LanguageModel
 
 DESCRIPTION = """\
 Trains language models of the same widths and vocabulary in turn, each in a process of its own:
@@ -115,7 +115,7 @@ def elmo(turn: harness.Turn, width: int, profiled: bool) -> None:
 
     from benchmarks.models import language_model, make
     from benchmarks.parts import REST, marked, recorded, shares_of_parts
-    from elmo.memory import keep_freed_memory
+    from elmo.utils.memory import keep_freed_memory
 
     keep_freed_memory()
     cfg = settings(width)
@@ -158,7 +158,7 @@ def bare_loop(turn: harness.Turn, width: int, packed: bool) -> None:
     from torch.nn.utils import clip_grad_norm_
 
     from benchmarks.models import language_model, make, pack
-    from elmo.memory import keep_freed_memory
+    from elmo.utils.memory import keep_freed_memory
 
     keep_freed_memory()
     cfg = settings(width)
@@ -192,7 +192,7 @@ def textbook(turn: harness.Turn, width: int, keep_memory: bool) -> None:
     import torch
 
     from benchmarks.models import Textbook, language_model, random_batches
-    from elmo.memory import keep_freed_memory
+    from elmo.utils.memory import keep_freed_memory
 
     if keep_memory:
         keep_freed_memory()

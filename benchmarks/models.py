@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from elmo.batches import Batch, pad
-from elmo.bilm import BiLM, LSTMStack
-from elmo.datamodule import LanguageModelData, TokenData
-from elmo.language_model import LanguageModel, LanguageModelTask
-from elmo.softmax import AdaptiveSoftmax
-from elmo.text import PAD
-from elmo.tokenized import TokenizedSplit
+from elmo.data.batches import Batch, pad
+from elmo.data.datamodule import LanguageModelData, TokenData
+from elmo.data.text import PAD
+from elmo.data.tokens import TokenizedSplit
+from elmo.models.language_model import LanguageModel
+from elmo.modules.bilm import BiLM, LSTMStack
+from elmo.modules.softmax import AdaptiveSoftmax
+from elmo.training.language_model_task import LanguageModelTask
 
 make = partial(instantiate, _convert_="all")
 

@@ -11,8 +11,8 @@ from torch import nn
 from torch.autograd.profiler import record_function
 from torch.autograd.profiler_util import EventList, FunctionEvent
 
-from elmo.dropout import Dropout
-from elmo.language_model import LanguageModel
+from elmo.models.language_model import LanguageModel
+from elmo.modules.dropout import Dropout
 
 MARK = "part: "
 REST = "loop and logging"

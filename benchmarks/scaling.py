@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from benchmarks import harness
 
 if TYPE_CHECKING:
-    from elmo.batches import Batch
-    from elmo.language_model import LanguageModel
+    from elmo.data.batches import Batch
+    from elmo.models.language_model import LanguageModel
 
 DESCRIPTION = """\
 Times training steps of language models in turn, each in a process of its own: forward, backward,
@@ -102,8 +102,8 @@ def train(turn: harness.Turn, case: Case) -> None:
     from benchmarks.lm_training import endless
     from benchmarks.models import make
     from benchmarks.steps import PARTS, Zipf, step
-    from elmo.language_model import LanguageModel
-    from elmo.memory import keep_freed_memory
+    from elmo.models.language_model import LanguageModel
+    from elmo.utils.memory import keep_freed_memory
 
     imported = peak_memory()
     keep_freed_memory()
@@ -141,7 +141,7 @@ def train(turn: harness.Turn, case: Case) -> None:
 def counted(model: LanguageModel, batches: list[Batch]) -> dict[str, float]:
     """The matrix products of a step, which are not counted of a full softmax."""
     from benchmarks.models import model_flops
-    from elmo.softmax import AdaptiveSoftmax
+    from elmo.modules.softmax import AdaptiveSoftmax
 
     if not isinstance(model.softmax, AdaptiveSoftmax):
         return {}

@@ -26,7 +26,7 @@ HELP = {
     "empty program": ["-c", "pass"],
     "train_lm.py": ["train_lm.py", "--help"],
     "train_cls.py": ["train_cls.py", "--help"],
-    "elmo.embed": ["-m", "elmo.embed", "--help"],
+    "elmo.commands.embed": ["-m", "elmo.commands.embed", "--help"],
 }
 HEAVY = ("torch", "lightning")
 # What train_lm.py and the modules of elmo that it uses import from other packages.

@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 from torch.optim import Optimizer
 
-from elmo.batches import Batch
-from elmo.language_model import LanguageModel
-from elmo.text import BOS, EOS, PAD, SPECIAL_TOKENS
+from elmo.data.batches import Batch
+from elmo.data.text import BOS, EOS, PAD, SPECIAL_TOKENS
+from elmo.models.language_model import LanguageModel
 
 PARTS = ("forward", "backward", "clipping", "optimizer")
 BEND = 5_000  # the rank from which words become rare faster
@@ -22,7 +22,7 @@ BEND = 5_000  # the rank from which words become rare faster
 def step(
     model: LanguageModel, optimizer: Optimizer, batch: Batch, limit: float
 ) -> dict[str, float]:
-    """A training step, clipped to `limit` as `elmo.task` does it; the seconds of its `PARTS`."""
+    """A training step, clipped to `limit` as `elmo.training.task` does it; the seconds of its `PARTS`."""
     times = [time.perf_counter()]
     optimizer.zero_grad()
     loss = model(batch.tokens, batch.lengths).mean()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks import harness
 from benchmarks.data import MEBIBYTE, ag_news_and_more, apart
-from elmo import cli
+from elmo.commands import base
 
 DESCRIPTION = """\
 Reads text files of several sizes once from end to end, as train_lm.py data=text data.streaming=true
@@ -59,7 +59,7 @@ def write_text(folder: str, number: int) -> None:
 
 
 def _texts() -> Iterator[str]:
-    from elmo import toy_news
+    from elmo.data.corpora import toy_grammar as toy_news
 
     if real := os.environ.get("AG_NEWS_DIR"):
         for _, text in ag_news_and_more(Path(real).expanduser() / "train.csv"):
@@ -72,10 +72,10 @@ def read(folder: str, number: int, sample: int) -> dict[str, float]:
     """So many documents of the stream; what they cost, and what came out of them."""
     import logging
 
-    from elmo.datamodule import LanguageModelData
-    from elmo.files import TextFiles
-    from elmo.memory import keep_freed_memory
-    from elmo.streaming import StreamLoader
+    from elmo.data.corpora.files import TextFiles
+    from elmo.data.datamodule import LanguageModelData
+    from elmo.data.streaming import StreamLoader
+    from elmo.utils.memory import keep_freed_memory
 
     logging.disable()
     keep_freed_memory()
@@ -124,4 +124,4 @@ def read(folder: str, number: int, sample: int) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    base.run(main)

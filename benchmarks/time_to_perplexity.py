@@ -14,7 +14,7 @@ from benchmarks.corpus import first_rows
 
 if TYPE_CHECKING:
     from benchmarks.models import Textbook
-    from elmo.datamodule import LanguageModelData
+    from elmo.data.datamodule import LanguageModelData
 
 DESCRIPTION = """\
 Trains two biLMs of width 256 on the same rows and vocabulary in turn, each in a process of its
@@ -74,7 +74,7 @@ def elmo(turn: harness.Turn, overrides: tuple[str, ...]) -> None:
     from lightning.pytorch.loggers import TensorBoardLogger
 
     from benchmarks.models import corpus_facts, language_model, make
-    from elmo.memory import keep_freed_memory
+    from elmo.utils.memory import keep_freed_memory
 
     keep_freed_memory()
     torch.set_num_threads(1)
@@ -136,7 +136,7 @@ def validated(model: Textbook, data: LanguageModelData) -> float:
     """Perplexity of both directions together, over the targets that `train_lm.py` counts."""
     import torch
 
-    from elmo.bilm import reverse_within
+    from elmo.modules.bilm import reverse_within
 
     total, targets = 0.0, 0
     model.eval()

@@ -21,14 +21,14 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from elmo import cli
-from elmo.batches import Batch
-from elmo.bilm import BiLM
-from elmo.corpora import ToyNews
-from elmo.datamodule import LanguageModelData
-from elmo.encoders import ElmoEncoder
-from elmo.latest import latest_run
-from elmo.text import WordTokenizer
+from elmo.commands import base
+from elmo.data.batches import Batch
+from elmo.data.corpora.toy import ToyNews
+from elmo.data.datamodule import LanguageModelData
+from elmo.data.text import WordTokenizer
+from elmo.models.encoders import ElmoEncoder
+from elmo.modules.bilm import BiLM
+from elmo.runs.latest import latest_run
 from small_corpora import TEST_CSV, csv_of, news, toy_news
 
 assert torch.get_num_threads() == 1
@@ -208,7 +208,7 @@ def toy_validation(toy: ToyNews) -> list[Batch]:
 def error_line(command: Callable[[], None], capsys: pytest.CaptureFixture[str]) -> str:
     """The one line in which a command ends; anything else that it printed fails the test."""
     with pytest.raises(SystemExit) as exit_:
-        cli.run(command)
+        base.run(command)
     printed = capsys.readouterr()
     assert exit_.value.code == 1
     assert printed.out == ""

@@ -7,8 +7,9 @@ import io
 from pathlib import Path
 from typing import Any
 
-from elmo.ag_news import AgNews
-from elmo.corpora import Corpus, ToyNews
+from elmo.data.corpora.ag_news import AgNews
+from elmo.data.corpora.toy import ToyNews
+from elmo.data.corpus import Corpus
 
 Row = tuple[str, int]  # text, class from 0
 

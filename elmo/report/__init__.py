@@ -1,1 +1,1 @@
-"""`python -m elmo.report FOLDERS -o report.pdf`: a paper made from finished runs."""
+"""`elmo report FOLDERS -o report.pdf`: a paper made from finished runs."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,8 +12,8 @@ import numpy as np
 from elmo.report.findings import percent
 from elmo.report.material import Classifier, Material
 from elmo.report.writing import Manuscript
-from elmo.resume import RUN_FILE
-from elmo.runs import is_place, is_seed
+from elmo.runs.keys import is_neutral_override, is_seed
+from elmo.runs.record import read_start
 
 # Sweeps by themselves; what they vary stands among the overrides of every job.
 STUDIES = ("experiment=lambda_study", "experiment=learning_curve")
@@ -117,8 +116,7 @@ def commands(material: Material, paper: Manuscript) -> None:
     paper.table("Commands.", ["setting", "command", "commit"], rows)
     listed = ", ".join(f"{name} {version}" for name, version in material.versions.items())
     paper.paragraph(
-        "Neighbours in context: `python -m elmo.senses`. This report: `python -m elmo.report`. "
-        f"Versions: {listed}."
+        f"Neighbours in context: `elmo senses`. This report: `elmo report`. Versions: {listed}."
     )
 
 
@@ -132,14 +130,13 @@ def _command(folders: Sequence[Path], records: Sequence[dict[str, Any]]) -> str:
     script = ""
     for folder, record in zip(folders, records, strict=True):
         overrides: list[str] = []
-        if (folder / RUN_FILE).is_file():
-            start = json.loads((folder / RUN_FILE).read_text())
+        if start := read_start(folder):
             script, overrides = start["script"], start["overrides"]
         elif "command" in record:  # of a released run
             script, *overrides = record["command"]
         if script:
             for override in [*overrides, f"seed={record['settings']['seed']}"]:
-                if not is_place(override) and override not in STUDIES:
+                if not is_neutral_override(override) and override not in STUDIES:
                     key, _, value = override.partition("=")
                     if is_seed(key):  # all else is alike, and only spelt as `true` or `True`
                         typed.setdefault(key, {})[value] = None

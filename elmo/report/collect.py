@@ -12,14 +12,11 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from elmo.errors import ArtifactError, DataError
-from elmo.gather import Setting, choices_of, finished_runs, of_one_data, settings_of, told_apart
-from elmo.report.material import Classifier, Material, value_of
-from elmo.runs import compared
-from elmo.significance import summarise
+from elmo.evaluation.significance import summarise
+from elmo.report.material import Classifier, Material, share_of_labels, value_of
+from elmo.runs.finished import Setting, finished_runs, group_by_setting, on_one_corpus
+from elmo.runs.labels import label_of
 
-NAMES = {"word2vec": "Word2Vec", "svd": "SVD", "elmo": "ELMo"}
-LINEAR = {"svm": "TF-IDF, linear SVM", "logistic": "TF-IDF, logistic regression"}
-GAMMA = {True: ", gamma learned", False: ", gamma fixed"}  # where that is not the default
 NEIGHBOURS = "neighbours.json"
 
 
@@ -30,20 +27,20 @@ def collect(folders: Sequence[Path], data: str | None = None) -> Material:
         ConfigError: the runs are of different data, and `data` does not say of which.
         DataError: a folder is not there, or a file in it is damaged.
     """
-    runs = of_one_data(finished_runs(folders), data)
+    runs = on_one_corpus(finished_runs(folders), data)
     if not runs:
         named = ", ".join(map(str, folders))
         raise ArtifactError(f"{named}: no finished run below it; expected runs or sweeps")
     facts = runs[0].record["data"]
     bilms = [run for run in runs if "val/perplexity" in run.record["metrics"]]
     bilms.sort(key=lambda run: value_of(run.record, "val/perplexity"))
-    settings = settings_of([run for run in runs if run.is_classifier])
-    full = [one for one in settings if Classifier("", one, None).share == 1]
-    few = [one for one in settings if one not in full]
-    classifiers = [_classifier(*pair) for pair in zip(titles(full), full, strict=True)]
+    classifiers: list[Classifier] = []
+    few: list[Classifier] = []
+    for setting in group_by_setting([run for run in runs if run.is_classifier]):
+        whole = share_of_labels(setting.records[0]) == 1
+        (classifiers if whole else few).append(_classifier(setting))
     classifiers.sort(key=lambda one: (-one.mean("val/accuracy"), one.title))
-    fewer = [Classifier(_title(one.records[0]), one, None) for one in few]
-    lines, alone = _lines(classifiers, fewer)
+    lines, alone = _lines(classifiers, few)
     neighbours = [
         found
         for file in sorted({f for folder in folders for f in folder.rglob(NEIGHBOURS)})
@@ -53,60 +50,21 @@ def collect(folders: Sequence[Path], data: str | None = None) -> Material:
     return Material(facts, bilms, classifiers, lines, neighbours, alone, versions)
 
 
-def _classifier(title: str, setting: Setting) -> Classifier:
+def _classifier(setting: Setting) -> Classifier:
+    """Return a setting with the summary of its tested runs; with few labels none is needed."""
+    if share_of_labels(setting.records[0]) < 1:
+        return Classifier(label_of(setting.records[0]), setting, None)
     tested = [run for run in zip(setting.folders, setting.records, strict=True) if _is_tested(*run)]
     if not tested:
-        return Classifier(title, setting, None)
+        return Classifier(setting.name, setting, None)
     some = Setting(setting.name, *map(list, zip(*tested, strict=True)))
-    return Classifier(title, some, summarise(some.outcomes()))
+    return Classifier(setting.name, some, summarise(some.outcomes()))
 
 
 def _is_tested(folder: Path, record: dict[str, Any]) -> bool:
     """On the whole test split: with `trainer.limit_test_batches` a run has only seen some of it."""
     file = folder / "predictions/test.parquet"
     return file.is_file() and pq.read_metadata(file).num_rows == record["data"]["test_rows"]
-
-
-def titles(settings: Sequence[Setting]) -> list[str]:
-    """What a reader calls them; settings follow where that does not tell them apart.
-
-    The one with the most runs among those that share a title needs none.
-    """
-    found = [_title(setting.records[0]) for setting in settings]
-    records = [setting.records[0] for setting in settings]
-    told = told_apart(found, [{**compared(r["settings"]), **choices_of(r)} for r in records])
-    names = [
-        name if name == title else f"{title}, {name.removeprefix(title).strip()}"
-        for title, name in zip(found, told, strict=True)
-    ]
-    for title in set(found):
-        runs = [len(s.records) if t == title else 0 for s, t in zip(settings, found, strict=True)]
-        if runs.count(max(runs)) == 1:
-            names[runs.index(max(runs))] = title
-    return [
-        name if names.count(name) == 1 else f"{name} ({names[: index + 1].count(name)})"
-        for index, name in enumerate(names)
-    ]
-
-
-def _title(record: dict[str, Any]) -> str:
-    choices, settings = record["choices"], record["settings"]
-    if "classifier" in choices:
-        return LINEAR.get(choices["classifier"], f"TF-IDF, {choices['classifier']}")
-    name = NAMES.get(choices["encoder"], choices["encoder"])
-    if settings["encoder"].get("skip_gram") is False:
-        name += " (CBOW)"
-    if choices["encoder"] != "elmo":
-        return name
-    mixer = choices["mixer"]
-    if mixer == "layer":
-        return f"{name}, layer {settings['mixer']['layer']}"
-    learned = settings["mixer"].get("learn_gamma")
-    unusual = {"frozen": True, "trainable": False, "learned": False}.get(mixer)
-    gamma = "" if learned is None or learned != unusual else GAMMA[learned]
-    matrices = " with matrices" if settings["mixer"].get("projection_dim") else ""
-    tuned = ", fine-tuned" if settings["encoder"].get("finetune") else ""
-    return f"{name}, {mixer}{matrices}{gamma}{tuned}"
 
 
 def _lines(

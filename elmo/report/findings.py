@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from elmo.evaluation.significance import Comparison
 from elmo.report.material import Classifier
-from elmo.significance import Comparison
 
 LEVEL = 0.05  # below which a corrected p is called significant
 

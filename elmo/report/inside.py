@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from elmo.gather import Outcome
-from elmo.metrics import CALIBRATION_BINS
+from elmo.evaluation.metrics import CALIBRATION_BINS
+from elmo.evaluation.significance import averaged
 from elmo.report import figures
-from elmo.report.collect import NAMES, word_counts
+from elmo.report.collect import word_counts
 from elmo.report.findings import confused
 from elmo.report.material import Material
 from elmo.report.writing import Manuscript, number
-from elmo.significance import averaged
+from elmo.runs.finished import Outcome
+from elmo.runs.labels import ENCODERS
 
 OCCURRENCES = 10  # whose neighbours are shown
 SHOWN = 3  # of each, in a cell
@@ -25,13 +26,13 @@ UNKNOWN = (0.0, 1e-9, 0.03, 0.06)  # and of unknown shares
 
 def neighbours(material: Material, paper: Manuscript) -> None:
     if not material.neighbours:
-        paper.without("Neighbours in context", "no `python -m elmo.senses` was run")
+        paper.without("Neighbours in context", "no `elmo senses` was run")
         return
     paper.heading("Neighbours in context")
     study = material.neighbours[0]
     first = next(iter(study["encoders"].values()))
     rows = [
-        [NAMES.get(name, name), str(layer), f"{value:.3f}"]
+        [ENCODERS.get(name, name), str(layer), f"{value:.3f}"]
         for name, found in study["encoders"].items()
         for layer, value in enumerate(found["agreement"])
     ]
@@ -50,7 +51,7 @@ def neighbours(material: Material, paper: Manuscript) -> None:
         for query in found["queries"]:
             cells = [_near(best) for best in query["neighbours"]]
             key = (query["word"], query["row"], query["class"])
-            lines.append((key, NAMES.get(name, name), cells))
+            lines.append((key, ENCODERS.get(name, name), cells))
     keys = list(dict.fromkeys(key for key, _, _ in lines))[:OCCURRENCES]
     columns = [
         (name, layer)
@@ -62,7 +63,7 @@ def neighbours(material: Material, paper: Manuscript) -> None:
         [
             f"{key[0]}, {key[1]}, {key[2]}",
             *(
-                near[layer] if (near := cells_of.get((key, NAMES.get(name, name)))) else ""
+                near[layer] if (near := cells_of.get((key, ENCODERS.get(name, name)))) else ""
                 for name, layer in columns
             ),
         ]
@@ -72,7 +73,7 @@ def neighbours(material: Material, paper: Manuscript) -> None:
         "Nearest neighbours of an occurrence, given by word, row and class. Static vectors and "
         "layer 0 have words of the vocabulary as neighbours, the layers above occurrences: word, "
         "row of the source, class.",
-        ["occurrence", *(f"{NAMES.get(name, name)} {layer}" for name, layer in columns)],
+        ["occurrence", *(f"{ENCODERS.get(name, name)} {layer}" for name, layer in columns)],
         table,
     )
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +12,9 @@ import pyarrow.parquet as pq
 
 from elmo.report.collect import NEIGHBOURS, curves
 from elmo.report.material import Classifier, Material
-from elmo.resume import RUN_FILE
-from elmo.runs import NOT_COMPARED, atomic_writer, is_place, write_json, write_text
+from elmo.runs.keys import is_neutral_override, without_paths
+from elmo.runs.record import METRICS_FILE, RUN_FILE, read_start
+from elmo.utils.files import atomic_writer, write_json, write_text
 
 TAGS = re.compile(r"(train|val)/perplexity|(train|val)/(loss|accuracy)|lambda/\d+")
 
@@ -47,13 +46,12 @@ def _name(classifier: Classifier) -> str:
 
 
 def _keep_run(source: Path, record: dict[str, Any], target: Path, predictions: bool) -> None:
-    kept = {**record, "settings": _without_places(record["settings"])}
+    kept = {**record, "settings": without_paths(record["settings"])}
     if "source" in kept.get("embedding", {}):  # a file of word vectors
         kept["embedding"] = {**kept["embedding"], "source": Path(kept["embedding"]["source"]).name}
-    write_json(target / "metrics.json", kept)
-    if (source / RUN_FILE).is_file():
-        start = json.loads((source / RUN_FILE).read_text())
-        overrides = [item for item in start["overrides"] if not is_place(item)]
+    write_json(target / METRICS_FILE, kept)
+    if start := read_start(source):
+        overrides = [item for item in start["overrides"] if not is_neutral_override(item)]
         settings = {"bilm_sha256": start["settings"].get("bilm_sha256")}
         begun = {"script": start["script"], "overrides": overrides, "settings": settings}
         write_json(target / RUN_FILE, begun)
@@ -78,12 +76,3 @@ def _keep_run(source: Path, record: dict[str, Any], target: Path, predictions: b
                 use_dictionary=others,
                 use_byte_stream_split=chances,  # floats compress by a third
             )
-
-
-def _without_places(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Settings without where things lie and how they are run."""
-    return {
-        key: _without_places(value, f"{prefix}{key}.") if isinstance(value, dict) else value
-        for key, value in settings.items()
-        if prefix + key not in NOT_COMPARED
-    }

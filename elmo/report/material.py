@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from elmo.gather import FinishedRun, Setting
-from elmo.runs import NOT_COMPARED, compared, is_seed
-from elmo.significance import Comparison, Summary, compare
+from elmo.evaluation.significance import Comparison, Summary, compare
+from elmo.runs.finished import FinishedRun, Setting
+from elmo.runs.keys import NEUTRAL, relevant, relevant_choices, without_seeds
 
 MODES = ("trainable", "frozen", "learned")
 # What goes with the number of labels, see conf/labels.
@@ -31,7 +31,7 @@ class Classifier(NamedTuple):
     @property
     def share(self) -> float:
         """Of the labels that it learned from."""
-        return self.setting.records[0]["settings"].get("label_share", 1.0)
+        return share_of_labels(self.setting.records[0])
 
     @property
     def is_elmo(self) -> bool:
@@ -56,7 +56,7 @@ class Classifier(NamedTuple):
     def line(self) -> str:
         """The same for the same setting with another share of the labels."""
         plain = self.plain
-        choices = {k: v for k, v in self.choices.items() if k not in (*NOT_COMPARED, "labels")}
+        choices = {k: v for k, v in relevant_choices(self.choices).items() if k != "labels"}
         rest = {key: plain[key] for key in plain if key not in OF_THE_SHARE}
         return json.dumps([choices, rest], sort_keys=True)
 
@@ -67,15 +67,14 @@ class Classifier(NamedTuple):
         return {
             key: value
             for key, value in sorted(told.items())
-            if key not in (*NOT_COMPARED, "mixer", "encoder", "bilm", "labels")
+            if key not in (*NEUTRAL, "mixer", "encoder", "bilm", "labels")
             and not key.startswith(("mixer.", "encoder."))
         }
 
     @property
     def plain(self) -> dict[str, Any]:
         """Its settings with dotted keys, but for the seeds."""
-        settings = compared(self.setting.records[0]["settings"])
-        return {k: v for k, v in settings.items() if not is_seed(k)}
+        return without_seeds(relevant(self.setting.records[0]["settings"]))
 
     def values(self, figure: str) -> np.ndarray:
         """Of each run; not a number where it has none."""
@@ -116,13 +115,11 @@ class Material(NamedTuple):
 
     @property
     def frame(self) -> dict[str, Any]:
-        """That of most tested runs on layers."""
-        runs: dict[str, int] = {}
-        for one in self.tested:
-            if one.kind != "tfidf" and not one.is_finetuned:
-                key = json.dumps(one.frame)
-                runs[key] = runs.get(key, 0) + len(one.setting.records)
-        return json.loads(max(runs, key=lambda key: (runs[key], key))) if runs else {}
+        """That of the tested lambda mode that is best on validation, or else of any setting."""
+        layers = [one for one in self.tested if one.kind != "tfidf" and not one.is_finetuned]
+        modes = [one for one in layers if one.choices.get("mixer") in MODES and one.is_elmo]
+        best = self.best(modes or layers)
+        return best.frame if best else {}
 
     @property
     def comparable(self) -> list[Classifier]:
@@ -162,6 +159,11 @@ class Material(NamedTuple):
         for name in sorted({c.choices["classifier"] for c in tfidf}):
             chosen.append(self.best([c for c in tfidf if c.choices["classifier"] == name]))
         return [one for one in chosen if one]
+
+
+def share_of_labels(record: dict[str, Any]) -> float:
+    """Return the share of the labels that a run learned from."""
+    return record["settings"].get("label_share", 1.0)
 
 
 def paired(classifiers: Sequence[Classifier], first: bool = False) -> list[Comparison]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from elmo.evaluation.language_model_scores import DIRECTIONS
 from elmo.report import figures
 from elmo.report.collect import curves
 from elmo.report.findings import against, chance, ranking
 from elmo.report.material import Classifier, Material, paired, value_of
 from elmo.report.writing import Manuscript, number, with_deviation
-from elmo.runs import compared
-from elmo.scores import DIRECTIONS
+from elmo.runs.keys import relevant
 
 SPLITS = {"train": "train", "val": "validation", "test": "test"}
 
@@ -72,7 +72,7 @@ def settings(material: Material, paper: Manuscript) -> None:
             paper.without(f"Hyperparameters of {job}", "no such run lies in the folders")
             continue
         told = True
-        plain = [compared(record["settings"]) for record in records]
+        plain = [relevant(record["settings"]) for record in records]
         keys = dict.fromkeys(key for one in plain for key in one)
         rows = []
         for key in keys:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from elmo.utils.terminal import markdown_table
+
 
 class Manuscript:
     """Collects Markdown and the figures it shows.
@@ -42,14 +44,12 @@ class Manuscript:
         """Columns of numbers stand to the right."""
         self._tables += 1
         self._parts.append(f"**Table {self._tables}.** {caption}")
-        cells = [[_cell(cell) for cell in row] for row in rows]
-        rights = [
-            bool(rows) and all(_numeric(row[column]) for row in rows)
+        right = [
+            column
             for column in range(len(header))
+            if rows and all(_numeric(row[column]) for row in rows)
         ]
-        rule = ["---:" if right else ":---" for right in rights]
-        lines = [list(map(_cell, header)), rule, *cells]
-        self._parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
+        self._parts.append(markdown_table(header, rows, right))
 
     def figure(self, name: str, caption: str, svg: bytes) -> None:
         file = f"{name}.svg"
@@ -64,10 +64,6 @@ class Manuscript:
     def include(self, markdown: str) -> None:
         """Text that was written by hand."""
         self._parts.append(markdown.strip())
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "/").replace("\n", " ")
 
 
 def _numeric(text: str) -> bool:

@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-from elmo.bilm import BiLM
-from elmo.checkpoint import _checksum
+from elmo.models.artifacts import _checksum
+from elmo.modules.bilm import BiLM
 
 Change = Callable[[dict[str, Any]], object]
 

@@ -17,7 +17,9 @@ from conftest import ROOT
 Fault = Callable[[], None]
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["elmo.classifier", "elmo.language_model", "elmo.last_checkpoint"])
+_context.set_forkserver_preload(
+    ["elmo.models.classifier", "elmo.models.language_model", "elmo.training.checkpoints"]
+)
 
 
 def start(name: str, *arguments: str, output: Path, fault: Fault | None = None) -> BaseProcess:
@@ -67,7 +69,7 @@ class AtStep:
         self.group = group
 
     def __call__(self) -> None:
-        from elmo.last_checkpoint import LastCheckpoint
+        from elmo.training.checkpoints import LastCheckpoint
 
         if self.group:
             os.setpgid(0, 0)

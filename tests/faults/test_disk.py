@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from conftest import MIXERS, TINY_CLS, TINY_LM, tree
-from elmo.cache import is_whole
-from elmo.checkpoint import load_artifact
-from elmo.last_checkpoint import read_checkpoint
-from elmo.latest import latest_run
-from elmo.places import ROOM
-from elmo.runs import read_record
+from elmo.models.artifacts import load_artifact
+from elmo.runs.latest import latest_run
+from elmo.runs.preflight import ROOM
+from elmo.runs.record import read_record
+from elmo.training.checkpoints import read_checkpoint
+from elmo.utils.cache import is_whole
 from faults.runner import run
 
 slow = pytest.mark.slow

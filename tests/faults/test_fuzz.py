@@ -18,15 +18,15 @@ from gensim.models import KeyedVectors
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from elmo.ag_news import read_ag_news_csv
-from elmo.classifier import load_classifier
-from elmo.documents import TABLES, read_documents
-from elmo.encoders import load_bilm
+from elmo.data.corpora.ag_news import read_ag_news_csv
+from elmo.data.readers import TABLES, read_documents
+from elmo.data.text import BOS, EOS, PAD, WordTokenizer, clean
 from elmo.errors import ArtifactError, ConfigError, DataError
-from elmo.last_checkpoint import read_checkpoint
-from elmo.latest import latest_run
-from elmo.text import BOS, EOS, PAD, WordTokenizer, clean
-from elmo.word_vectors import read_vectors
+from elmo.models.classifier import load_classifier
+from elmo.models.encoders import load_bilm
+from elmo.models.vector_files import read_vectors
+from elmo.runs.latest import latest_run
+from elmo.training.checkpoints import read_checkpoint
 
 FEW, MANY = 150, 5000
 DEADLINE = 5000  # milliseconds for one input, on a busy machine

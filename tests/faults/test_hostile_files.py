@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 import torch
 
-from elmo.classifier import load_classifier
-from elmo.encoders import load_bilm, load_encoder
 from elmo.errors import ArtifactError
-from elmo.language_model import load_language_model
-from elmo.last_checkpoint import LastCheckpoint, read_checkpoint
-from elmo.latest import latest_run
+from elmo.models.classifier import load_classifier
+from elmo.models.encoders import load_bilm, load_encoder
+from elmo.models.language_model import load_language_model
+from elmo.runs.latest import latest_run
+from elmo.training.checkpoints import LastCheckpoint, read_checkpoint
 from faults.hostile import ARTIFACTS, FILES, changed
 
 Loader = Callable[[Path], object]

@@ -15,9 +15,9 @@ from typing import NamedTuple
 import pytest
 
 from conftest import TINY_CLS
-from elmo.cores import usable_cores
-from elmo.latest import latest_run
-from elmo.runs import read_record
+from elmo.runs.latest import latest_run
+from elmo.runs.record import read_record
+from elmo.utils.cores import usable_cores
 from faults.runner import start
 
 JOBS = 200

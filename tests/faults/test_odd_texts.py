@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import elmo
-from elmo.latest import latest_run
+from elmo.runs.latest import latest_run
 
 TEXTS = {
     "empty": "",

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from conftest import TINY_CLS, TINY_LM
-from elmo.cache import is_whole
-from elmo.latest import latest_run
-from elmo.runs import read_record
+from elmo.runs.latest import latest_run
+from elmo.runs.record import read_record
+from elmo.utils.cache import is_whole
 from faults.runner import run, start
 
 

@@ -14,9 +14,9 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from conftest import TINY_CLS, TINY_LM, scalars
-from elmo.last_checkpoint import read_checkpoint
-from elmo.latest import latest_run
-from elmo.runs import read_record
+from elmo.runs.latest import latest_run
+from elmo.runs.record import read_record
+from elmo.training.checkpoints import read_checkpoint
 from faults.hostile import changed
 from faults.runner import AtStep, Fault, WhileSaving, run, start
 

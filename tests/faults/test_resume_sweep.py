@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from conftest import MIXERS, TINY_CLS, tree
-from elmo.latest import latest_run
-from elmo.runs import read_record
+from elmo.runs.latest import latest_run
+from elmo.runs.record import read_record
 from faults.runner import AtStep, run
 
 

@@ -1,0 +1,138 @@
+"""What the commands share: the parser, `--model`, the device, errors in one line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from elmo.errors import ConfigError, ElmoError
+from elmo.utils.terminal import say
+
+if TYPE_CHECKING:
+    import torch
+
+
+def parser(name: str, description: str, *examples: str) -> argparse.ArgumentParser:
+    """Return the parser of `elmo NAME`; its `--help` ends with the examples."""
+    shown = "".join(f"\n  {example}" for example in examples)
+    return argparse.ArgumentParser(
+        prog=f"elmo {name}",
+        description=description,
+        epilog=f"example{'s' if len(examples) > 1 else ''}:{shown}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def add_model(arguments: argparse.ArgumentParser, what: str) -> None:
+    """Add `--model`, `--output-dir` and `--device`.
+
+    Args:
+        what: which files `--model` takes, for `--help`.
+    """
+    arguments.add_argument(
+        "--model",
+        metavar="PATH",
+        help=f"{what}, or its run folder; default: the latest one, or else the released one",
+    )
+    arguments.add_argument(
+        "--output-dir",
+        metavar="DIR",
+        default="outputs",
+        help="where the latest model is looked for (default: outputs)",
+    )
+    arguments.add_argument(
+        "--device", default="auto", help="cpu, cuda, cuda:1, mps; default: a GPU where there is one"
+    )
+
+
+def add_cache_dir(arguments: argparse.ArgumentParser) -> None:
+    """Add `--cache-dir`."""
+    arguments.add_argument(
+        "--cache-dir",
+        metavar="DIR",
+        default=".cache",
+        help="where the prepared corpus is kept (default: .cache)",
+    )
+
+
+def add_column(arguments: argparse.ArgumentParser) -> None:
+    """Add `--column`."""
+    arguments.add_argument(
+        "--column",
+        metavar="NAME",
+        help="the column with the documents: needed for .csv, .tsv, .jsonl and .parquet; any "
+        "other file is plain text, a document a line",
+    )
+
+
+def check_column(args: argparse.Namespace) -> None:
+    """Check that `--column` comes with `--file`.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    if args.column is not None and args.file is None:
+        raise ConfigError(f"--column {args.column} names a column of --file, which is not given")
+
+
+def model_path(args: argparse.Namespace, kind: str) -> Path:
+    """Return the path of the model: `--model`, or the latest of `kind`, or the released one.
+
+    Standard error says which.
+
+    Raises:
+        MissingModelError: none is named, none was trained, and `--output-dir` is not the default.
+    """
+    from elmo.runs.latest import latest_of_all, title_of
+
+    named = args.model is not None
+    path = Path(args.model) if named else latest_of_all(Path(args.output_dir), kind)
+    say(f"model: {title_of(path)}")
+    return path
+
+
+def device(args: argparse.Namespace) -> torch.device:
+    """Return the device that `--device` names.
+
+    Raises:
+        ConfigError: this machine has no such device.
+    """
+    import torch
+
+    if args.device == "auto":
+        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    try:
+        chosen = torch.device(args.device)
+        torch.empty(1, device=chosen).tolist()  # some devices hold no numbers
+    except (RuntimeError, AssertionError) as error:  # torch has no common base for these
+        raise ConfigError(
+            f"--device {args.device} is not available on this machine; expected cpu, or cuda, "
+            "cuda:1 or mps where there is one; leave it out to use the best device"
+        ) from error
+    return chosen
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a command; a user's mistake ends in one line on standard error and exit code 1."""
+    if sys.stdout is None:
+        say("error: standard output is closed; the results have nowhere to go")
+        sys.exit(1)
+    try:
+        main()
+        sys.stdout.flush()
+    except ElmoError as error:
+        say(f"error: {error}")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        say("interrupted")
+        sys.exit(130)
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):  # a reader, such as `head`, has had enough
+            say(f"error: {error}")
+        # The rest of the buffer would be written again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

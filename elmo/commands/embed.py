@@ -1,0 +1,94 @@
+"""`elmo embed`: the contextual vectors of every document of a file, as HDF5."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from elmo.commands import base
+from elmo.data.readers import read_documents
+from elmo.errors import ConfigError
+from elmo.utils.terminal import say
+
+if TYPE_CHECKING:
+    from elmo.models.encoders import Encoder
+    from elmo.modules.mixers import Mixer
+
+DESCRIPTION = """\
+Write the contextual vectors of every document to an HDF5 file, a data set for each: "0",
+"1", ... by its number, (L, T, D) with L layers, T tokens, D numbers. Beside them stand
+`tokens`, the tokens of each document joined by spaces, and `sentence_to_index`, a JSON
+object {document: "number"}, as AllenNLP's command `elmo` writes it.
+
+A run that was stopped goes on where it was when the same command is given again. Until
+all is done the vectors lie in the folder OUT.h5.parts; to finish, the disk has to hold
+them twice."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = base.parser(
+        "embed",
+        DESCRIPTION,
+        "elmo embed news.csv --column description -o news.h5 --layer mixed --pool",
+    )
+    parser.add_argument("file", type=Path, metavar="FILE", help="the documents")
+    base.add_column(parser)
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="OUT.h5", required=True, help="the file to write"
+    )
+    parser.add_argument(
+        "--layer",
+        metavar="all|0|1|2|mean|mixed",
+        default="all",
+        help="all layers (the default); one, by its number from 0; their plain mean; their mix by "
+        "the trained mixer of a classifier.pt, gamma and layer norm included. All but the first "
+        "give (T, D)",
+    )
+    parser.add_argument(
+        "--pool",
+        nargs="?",
+        const="mean",
+        choices=("mean", "max"),
+        help="one vector for a document, the mean (the default) or maximum over its tokens: "
+        "(L, D) or (D,), zeros where it has none",
+    )
+    parser.add_argument("--half", action="store_true", help="16 bits a number instead of 32")
+    base.add_model(parser, "bilstm.pt, or classifier.pt, which --layer mixed needs")
+    args = parser.parse_args(arguments)
+    if args.file.is_fifo():
+        raise ConfigError(f"{args.file}: a pipe; the documents are read twice, so say a file")
+    read_documents(args.file, args.column)  # a wrong path ends here, before the imports
+
+    from elmo.inference.vector_parts import check_new
+    from elmo.inference.vectors import write_vectors
+    from elmo.utils.memory import keep_freed_memory
+
+    check_new(args.output)
+    keep_freed_memory()
+    device = base.device(args)
+    encoder, mixer = load(args)
+    documents = write_vectors(
+        args.output,
+        lambda: read_documents(args.file, args.column),
+        encoder.to(device),
+        mixer,
+        layer=args.layer,
+        pool=args.pool,
+        half=args.half,
+    )
+    say(f"wrote {args.output}: {documents:,} documents")
+
+
+def load(args: argparse.Namespace) -> tuple[Encoder, Mixer | None]:
+    """The encoder, and the mixer of a classifier where the layers are to be mixed."""
+    if args.layer == "mixed":
+        from elmo.models.classifier import load_classifier
+
+        model = load_classifier(base.model_path(args, "classifier"))
+        return model.encoder, model.mixer
+
+    from elmo.models.encoders import load_encoder
+
+    return load_encoder(base.model_path(args, "bilm")), None

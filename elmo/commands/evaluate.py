@@ -1,0 +1,212 @@
+"""`elmo evaluate RUN`: the final evaluation of a language model, again or elsewhere."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from elmo.commands import base
+from elmo.data.readers import read_documents
+from elmo.errors import ArtifactError, ConfigError, DataError
+from elmo.utils.terminal import print_table, say
+
+if TYPE_CHECKING:
+    from elmo.data.batches import Batch
+    from elmo.data.text import WordTokenizer
+    from elmo.evaluation.language_model_scores import LanguageModelResult
+
+BLOCK = 1000  # documents of a file that are sorted by length together
+DIGITS = {"perplexity": 2}  # four of the rest
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    args = _parser().parse_args(arguments)
+    if args.file is not None and args.data:
+        raise ConfigError("--data changes the corpus of the run, which --file replaces; name one")
+    base.check_column(args)
+    folder = Path(args.output) if args.output else None
+    if folder:
+        _make(folder)
+
+    from tqdm import tqdm
+
+    from elmo.evaluation.language_model_scores import evaluate_language_model
+    from elmo.models.language_model import load_language_model
+    from elmo.utils.cache import redirect_library_caches
+
+    if args.run is not None and args.model is not None:
+        raise ConfigError(f"RUN is {args.run} and --model {args.model}; name one of them")
+    args.model = args.run or args.model
+    redirect_library_caches(Path(args.cache_dir))
+    path = base.model_path(args, "bilm")
+    model = load_language_model(path, base.device(args))
+    from_file = args.file is not None
+    read = _file(args, model.tokenizer) if from_file else _corpus(path, args, model.tokenizer)
+    sources, facts = read
+    results = {
+        name: evaluate_language_model(
+            model, tqdm(batches, desc=name, unit=" batches", disable=None)
+        )
+        for name, batches in sources.items()
+    }
+    _print(results, facts)
+    if folder:
+        _write(folder, results, model.tokenizer, facts, path)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = base.parser(
+        "evaluate",
+        "Perplexity, accuracy, precision, recall and F1 of a language model, per direction and "
+        "together: on the corpus it was trained on (validation, test and the same sample of train "
+        "as its run), on that corpus with other settings, or on a file.",
+        "elmo evaluate outputs/train_lm/RUN\n"
+        "  elmo evaluate outputs/train_lm/RUN --file news.txt -o evaluated",
+    )
+    parser.add_argument(
+        "run", nargs="?", metavar="RUN", help="a run folder or bilstm.pt; default: the latest"
+    )
+    parser.add_argument("--file", help="documents, one a line, or a table with --column")
+    base.add_column(parser)
+    parser.add_argument(
+        "--data",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change settings of the run's corpus, as in --data dir=FOLDER",
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="DIR", help="a new folder for metrics.json, tables and figures"
+    )
+    base.add_cache_dir(parser)
+    base.add_model(parser, "a bilstm.pt")
+    return parser
+
+
+def _make(folder: Path) -> None:
+    """Before the work begins, so that its figures have a place to go."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        empty = not any(folder.iterdir())
+    except OSError as error:
+        raise ConfigError(f"-o {folder}: no folder can be made there ({error.strerror})") from error
+    if not empty:
+        raise ConfigError(f"{folder}: exists already; name a new folder with -o")
+
+
+def _corpus(
+    path: Path, args: argparse.Namespace, tokenizer: WordTokenizer
+) -> tuple[dict[str, Iterable[Batch]], dict[str, Any]]:
+    """The loaders of the splits, as the run had them."""
+    from elmo.data.datamodule import LanguageModelData
+    from elmo.models.training_corpus import training_corpus
+    from elmo.runs.record import read_record
+
+    corpus = training_corpus(path, args.cache_dir, dict(map(_setting, args.data)))
+    record = read_record(path if path.is_dir() else path.parent)
+    try:
+        fingerprint = record["data"]["fingerprint"]
+        recorded = record["settings"]["datamodule"]
+        names = ("token_budget", "max_tokens", "evaluation_rows", "seed")
+        wanted = {name: recorded[name] for name in names}
+        wanted["train_rows"] = recorded.get("train_rows")  # older records have none
+    except (LookupError, TypeError) as error:
+        raise ArtifactError(
+            f"{path}: the metrics.json beside it is no record of a pretraining ({error!r}); put "
+            "the run's own back, or name texts with --file"
+        ) from error
+    if corpus.fingerprint != fingerprint:
+        say(
+            f"another corpus than the run's: {corpus.fingerprint}, not {fingerprint}; its files, "
+            "settings, cleaning rules or split are others, and so will the figures be"
+        )
+    data = LanguageModelData(corpus=corpus, tokenizer=tokenizer, num_workers=0, **wanted)
+    splits: dict[str, Iterable[Batch]] = {
+        split: data.evaluation_loader(split) for split in ("train", "validation", "test")
+    }
+    return splits, data.facts
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """`key=value`, where the value is JSON or else a string."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigError(f"--data {text}: expected KEY=VALUE, such as dir=FOLDER")
+    try:
+        return key, json.loads(value)
+    except json.JSONDecodeError:
+        return key, value
+
+
+def _file(
+    args: argparse.Namespace, tokenizer: WordTokenizer
+) -> tuple[dict[str, Iterable[Batch]], dict[str, Any]]:
+    facts: dict[str, Any] = {
+        "name": args.file,
+        "tokenizer": tokenizer.fingerprint,
+        "vocabulary_size": len(tokenizer),
+        "rows": 0,
+        "words": 0,
+        "unknown_rate": {},
+    }
+    return {"file": _file_batches(Path(args.file), args.column, tokenizer, facts)}, facts
+
+
+def _file_batches(
+    file: Path, column: str | None, tokenizer: WordTokenizer, facts: dict[str, Any]
+) -> Iterator[Batch]:
+    """Batches of the documents; `facts` is whole after the last one. Empty ones are left out."""
+    from elmo.data.batches import TOKEN_BUDGET, text_batches
+    from elmo.data.text import UNK
+
+    unknown = 0
+    documents = (text for text in read_documents(file, column) if text.strip())
+    while block := list(islice(documents, BLOCK)):
+        for texts, batch in text_batches(block, tokenizer, TOKEN_BUDGET):
+            facts["rows"] += len(texts)
+            facts["words"] += sum(len(text.words) for text in texts)
+            unknown += int((batch.tokens == UNK).sum())
+            yield batch
+    if not facts["words"]:
+        raise DataError(f"{file}: no words in it; expected documents, one a line")
+    facts["unknown_rate"]["file"] = unknown / facts["words"]
+
+
+def _print(results: dict[str, LanguageModelResult], facts: dict[str, Any]) -> None:
+    for split, result in results.items():
+        unknown = facts["unknown_rate"][split]
+        names = [name for name in result.scalars if not name.endswith(("_forward", "_backward"))]
+        rows = []
+        for name in names:
+            found = [result.scalars[f"{name}{end}"] for end in ("_forward", "_backward", "")]
+            rows.append([name, *(f"{value:.{DIGITS.get(name, 4)}f}" for value in found)])
+        title = f"{split}: V {facts['vocabulary_size']:,}, unknown {unknown:.2%}"
+        print_table(("", "forward", "backward", "together"), rows, title, right=(1, 2, 3))
+
+
+def _write(
+    folder: Path,
+    results: dict[str, LanguageModelResult],
+    tokenizer: WordTokenizer,
+    facts: dict[str, Any],
+    path: Path,
+) -> None:
+    from elmo.evaluation.outputs import LanguageModelOutputs, Writer
+    from elmo.evaluation.results import PREFIX, Evaluation
+    from elmo.runs.record import METRICS_FILE, versions
+    from elmo.utils.files import write_json
+
+    metrics = {
+        f"{PREFIX.get(split, split)}/{name}": value
+        for split, result in results.items()
+        for name, value in result.scalars.items()
+    }
+    evaluation = Evaluation(metrics, results)
+    splits = LanguageModelOutputs(tokenizer).write(evaluation, Writer(folder))
+    record = {"model": str(path), "metrics": metrics, "splits": splits, "data": facts}
+    write_json(folder / METRICS_FILE, {**record, "versions": versions()})
+    say(f"wrote {folder}")

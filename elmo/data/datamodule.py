@@ -1,0 +1,286 @@
+"""From a corpus to loaders: tokenised once, memory-mapped, one data module for each task."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+from torch.utils.data import DataLoader, Dataset
+
+from elmo.data.batches import Batch, EpochOrder, ResumableLoader, TokenBudgetBatches
+from elmo.data.corpus import Corpus, column, texts_of
+from elmo.data.splitting import labelled
+from elmo.data.streaming import Stream, StreamLoader
+from elmo.data.text import WordTokenizer
+from elmo.data.tokens import Selected, TokenizedSplit
+from elmo.data.user_corpus import StreamedCorpus
+from elmo.errors import ConfigError, check_range
+from elmo.utils.cache import cached
+from elmo.utils.ranks import rank_and_ranks
+
+log = logging.getLogger(__name__)
+
+
+class TokenData(lightning.LightningDataModule):
+    """Batches of a corpus under a tokenizer, the same for both tasks.
+
+    Tokenised once into `cache_dir`, keyed by the content of the corpus and of the tokenizer, when
+    the first batch or fact is asked for.
+
+    Args:
+        corpus: what is read.
+        token_budget: padded tokens in a batch, at most.
+        num_workers: processes that load batches; 0 loads in the main process.
+        seed: of the shuffling.
+        max_tokens: a longer document, `<s>` and `</s>` counted, keeps its start: a document of any
+            length would make a batch of any size.
+        tokenizer: None takes the corpus's own.
+
+    Raises:
+        ConfigError: a number that cannot be.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        token_budget: int,
+        num_workers: int,
+        seed: int,
+        max_tokens: int = 1000,
+        tokenizer: WordTokenizer | None = None,
+    ) -> None:
+        super().__init__()
+        check_range({"datamodule.token_budget": token_budget}, at_least=1)
+        check_range({"datamodule.max_tokens": max_tokens}, at_least=3)
+        check_range({"datamodule.num_workers": num_workers}, at_least=0)
+        self.corpus = corpus
+        self.token_budget = token_budget
+        self.max_tokens = max_tokens
+        self.num_workers = num_workers
+        self.seed = seed
+        self._tokenizer = tokenizer
+
+    @cached_property
+    def tokenizer(self) -> WordTokenizer:
+        return self._tokenizer or self.corpus.tokenizer
+
+    def prepare_data(self) -> None:
+        """Read and tokenise everything, so that what is wrong with it shows before a training."""
+        _ = self.splits
+
+    @cached_property
+    def splits(self) -> dict[str, TokenizedSplit]:
+        """
+        Raises:
+            ConfigError: a document does not fit into a batch.
+        """
+        splits = {split: self._tokenized(split) for split in ("train", "validation", "test")}
+        rows = self.corpus.facts.items()
+        log.info("%s: %s", self.corpus.name, ", ".join(f"{k} {v:,}" for k, v in rows))
+        log.info(
+            "V = %s words; unknown: %s",
+            f"{len(self.tokenizer):,}",
+            ", ".join(f"{split} {data.unknown_rate:.2%}" for split, data in splits.items()),
+        )
+        for split, data in splits.items():
+            if data.cut_documents:
+                log.warning(
+                    "%s: %s documents are longer than datamodule.max_tokens=%d and keep their "
+                    "first %d words",
+                    split,
+                    f"{data.cut_documents:,}",
+                    self.max_tokens,
+                    self.max_tokens - 2,
+                )
+            if (longest := int(data.lengths.max())) > self.token_budget:
+                raise ConfigError(
+                    f"datamodule.token_budget is {self.token_budget}, but document "
+                    f"{data.lengths.argmax()} of {split} has {longest} tokens; expected at least "
+                    "as many, or a smaller datamodule.max_tokens, which cuts long documents"
+                )
+        return splits
+
+    def _tokenized(self, split: str) -> TokenizedSplit:
+        content = f"{self.corpus.fingerprint} {self.max_tokens} {self.tokenizer.json}"
+        key = hashlib.sha256(content.encode()).hexdigest()[:16]
+        folder = self.corpus.cache_dir / "tokens" / f"{self.corpus.name}-{key}-{split}"
+
+        def build(path: Path) -> None:
+            rows = self.corpus.splits[split]
+            texts, labels = texts_of(rows), column(rows, "label")
+            TokenizedSplit.build(path, texts, labels, self.tokenizer, self.max_tokens)
+
+        return TokenizedSplit(cached(folder, build))
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """What every result should name: rows, V, unknown rates, the fingerprint of the data."""
+        return {
+            **self._identity,
+            "name": self.corpus.name,
+            "vocabulary_size": len(self.tokenizer),
+            "unknown_rate": {split: data.unknown_rate for split, data in self.splits.items()},
+            "tokens": {split: len(data.tokens) for split, data in self.splits.items()},
+            "cut_documents": {split: data.cut_documents for split, data in self.splits.items()},
+            **self.corpus.facts,
+        }
+
+    @property
+    def _identity(self) -> dict[str, str]:
+        return {
+            "fingerprint": self.corpus.fingerprint,
+            "tokenizer": self.tokenizer.fingerprint,
+        }
+
+    def state_dict(self) -> dict[str, str]:
+        return self._identity
+
+    def load_state_dict(self, state_dict: dict[str, str]) -> None:
+        """
+        Raises:
+            ConfigError: a checkpoint of other data.
+        """
+        if state_dict != self._identity:
+            raise ConfigError(
+                f"the run was started on data={self.corpus.name} {state_dict}, which is now "
+                f"{self._identity}: the content of the corpus has changed; bring the old one back, "
+                "or start a new run"
+            )
+
+    def loader(self, rows: Dataset[Batch], lengths: np.ndarray, seed: int | None) -> DataLoader:
+        order = EpochOrder(lengths, seed)
+        batches = TokenBudgetBatches(order, self.token_budget, *rank_and_ranks())
+        return ResumableLoader(rows, batches, self.num_workers)
+
+    def train_dataloader(self) -> DataLoader:
+        return self.loader(self.splits["train"], self.splits["train"].lengths, self.seed)
+
+    def val_dataloader(self) -> DataLoader:
+        return self.evaluation_loader("validation")
+
+    def test_dataloader(self) -> DataLoader:
+        return self.evaluation_loader("test")
+
+    def evaluation_loader(self, split: str) -> DataLoader:
+        """The whole split, in the order of its lengths."""
+        return self.loader(self.splits[split], self.splits[split].lengths, seed=None)
+
+    def _selected(self, split: str, rows: np.ndarray, seed: int | None) -> DataLoader:
+        data = self.splits[split]
+        return self.loader(Selected(data, rows), data.lengths[rows], seed)
+
+
+class LanguageModelData(TokenData):
+    """Pretraining: evaluates the train split on a sample, because perplexity needs no more rows.
+
+    Args:
+        evaluation_rows: train rows in the sample.
+        train_rows: pretrain on so many rows, drawn by `seed`, as a search does; None for all. The
+            vocabulary is that of all train rows.
+        epoch_batches: of a corpus that is streamed: how many batches are called an epoch.
+        buffer_documents: of a stream: read, shuffled and sorted by length at a time.
+    """
+
+    def __init__(
+        self,
+        evaluation_rows: int,
+        train_rows: int | None = None,
+        epoch_batches: int | None = None,
+        buffer_documents: int = 10_000,
+        **arguments: Any,
+    ) -> None:
+        counts = {
+            "datamodule.evaluation_rows": evaluation_rows,
+            "datamodule.train_rows": train_rows,
+            "datamodule.epoch_batches": epoch_batches,
+            "datamodule.buffer_documents": buffer_documents,
+        }
+        check_range(counts, at_least=1)
+        super().__init__(**arguments)
+        if self.corpus.streaming != (epoch_batches is not None):
+            raise ConfigError(
+                f"datamodule.epoch_batches is {epoch_batches}; expected the number of batches to "
+                "call an epoch with data.streaming=true, which has no end, and null without"
+            )
+        if self.corpus.streaming and train_rows is not None:
+            raise ConfigError(
+                f"datamodule.train_rows is {train_rows}; expected null with data.streaming=true"
+            )
+        self.evaluation_rows = evaluation_rows
+        self.train_rows = train_rows
+        self.epoch_batches = epoch_batches
+        self.buffer_documents = buffer_documents
+
+    @cached_property
+    def pretraining_rows(self) -> np.ndarray:
+        """Positions in the train split of the rows that are trained on (N',), ascending."""
+        count = len(self.splits["train"])
+        if self.train_rows is None or self.train_rows >= count:
+            return np.arange(count)
+        return np.sort(np.random.default_rng(self.seed).permutation(count)[: self.train_rows])
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        if self.epoch_batches is not None:  # the other facts are of the sample
+            return {**super().facts, "streamed_batches_an_epoch": self.epoch_batches}
+        return {**super().facts, "pretraining_rows": len(self.pretraining_rows)}
+
+    def train_dataloader(self) -> DataLoader:
+        if self.epoch_batches is None:
+            return self._selected("train", self.pretraining_rows, self.seed)
+        assert isinstance(self.corpus, StreamedCorpus)  # no other says that it is streaming
+        stream = Stream(
+            self.corpus,
+            self.tokenizer,
+            self.token_budget,
+            self.max_tokens,
+            self.buffer_documents,
+            self.seed,
+        )
+        return StreamLoader(stream, self.epoch_batches, self.num_workers)
+
+    def evaluation_loader(self, split: str) -> DataLoader:
+        if split != "train":
+            return super().evaluation_loader(split)
+        rows = self.pretraining_rows
+        if len(rows) > self.evaluation_rows:
+            random = np.random.default_rng(self.seed)
+            rows = np.sort(random.choice(rows, self.evaluation_rows, replace=False))
+        return self._selected(split, rows, seed=None)
+
+
+class ClassificationData(TokenData):
+    """Classification: every split is evaluated whole, because predictions of each row are kept.
+
+    Args:
+        label_share: of the train rows, drawn by `seed`, class by class; only these are trained on
+            and evaluated as the train split.
+    """
+
+    def __init__(self, label_share: float = 1.0, **arguments: Any) -> None:
+        check_range({"label_share": label_share}, above=0, at_most=1)
+        super().__init__(**arguments)
+        self.corpus.check_classes()
+        self.label_share = label_share
+
+    @cached_property
+    def labelled_rows(self) -> np.ndarray:
+        """Positions in the train split of the rows whose labels are used (N',)."""
+        return labelled(self.splits["train"].labels.numpy(), self.label_share, self.seed)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return {**super().facts, "labelled_rows": len(self.labelled_rows)}
+
+    def train_dataloader(self) -> DataLoader:
+        return self._selected("train", self.labelled_rows, self.seed)
+
+    def evaluation_loader(self, split: str) -> DataLoader:
+        if split != "train":
+            return super().evaluation_loader(split)
+        return self._selected(split, self.labelled_rows, seed=None)

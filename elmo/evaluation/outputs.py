@@ -1,0 +1,182 @@
+"""The files that an evaluation leaves in a run folder: tables, predictions, figures."""
+
+from __future__ import annotations
+
+import csv
+import io
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from lightning.pytorch.loggers import TensorBoardLogger
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+from elmo.data.corpus import Corpus, column
+from elmo.data.datamodule import TokenData
+from elmo.data.text import WordTokenizer
+from elmo.evaluation.figures import confusion_matrix_figure, perplexity_figure, reliability_figure
+from elmo.evaluation.language_model_scores import (
+    DIRECTIONS,
+    FIRST_WORD,
+    Group,
+    LanguageModelResult,
+    as_record,
+)
+from elmo.evaluation.metrics import CALIBRATION_BINS
+from elmo.evaluation.results import ClassificationResult, Evaluation
+from elmo.utils.files import atomic_writer, write_text
+
+
+class Writer:
+    """Writes tables and figures into a run folder, and the figures to TensorBoard as well.
+
+    Args:
+        folder: the run folder.
+        logger: None leaves TensorBoard out.
+    """
+
+    def __init__(self, folder: Path, logger: TensorBoardLogger | None = None) -> None:
+        self.folder = folder
+        self.logger = logger
+
+    def table(self, name: str, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Write `tables/NAME.csv`."""
+        text = io.StringIO()
+        csv.writer(text).writerows([header, *rows])
+        write_text(self.folder / "tables" / f"{name}.csv", text.getvalue())
+
+    def figure(self, kind: str, split: str, figure: Figure) -> None:
+        """Write `figures/KIND_SPLIT.png` and, to TensorBoard, the image `KIND/SPLIT`."""
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()  # once for both: drawing a matrix of many words takes half a second
+        pixels = np.asarray(canvas.buffer_rgba())[..., :3]
+        with atomic_writer(self.folder / "figures" / f"{kind}_{split}.png") as handle:
+            Image.fromarray(pixels).save(handle, format="png")
+        if self.logger:
+            self.logger.experiment.add_image(f"{kind}/{split}", pixels, dataformats="HWC")
+
+
+class Outputs(ABC):
+    """Writes the outputs of one kind of model."""
+
+    def write(self, evaluation: Evaluation, writer: Writer) -> dict[str, Any]:
+        """Write the outputs of every split; return their tables as plain data, by split."""
+        return {
+            split: self.write_split(split, result, writer)
+            for split, result in evaluation.splits.items()
+        }
+
+    @abstractmethod
+    def write_split(self, split: str, result: Any, writer: Writer) -> dict[str, Any]:
+        """Write the outputs of one split; return what `metrics.json` records of them."""
+
+
+class LanguageModelOutputs(Outputs):
+    """Writes confusion matrices, and perplexities by word frequency and by position.
+
+    Args:
+        tokenizer: names the words of the confusion matrices.
+    """
+
+    def __init__(self, tokenizer: WordTokenizer) -> None:
+        self.tokenizer = tokenizer
+
+    def write_split(
+        self, split: str, result: LanguageModelResult, writer: Writer
+    ) -> dict[str, Any]:
+        for kind, axis, groups in (
+            ("perplexity_by_frequency", "frequency rank of the word", result.by_frequency),
+            ("perplexity_by_position", "position in the description", result.by_position),
+        ):
+            writer.table(f"{kind}_{split}", [axis, *_group_header()], _group_rows(groups))
+            writer.figure(kind, split, perplexity_figure(groups, axis, split))
+        names = [*self.tokenizer.words[FIRST_WORD:][: result.confusion.shape[1] - 1], "other"]
+        for direction, counts in zip(DIRECTIONS, result.confusion.numpy(), strict=True):
+            _confusion_table(writer, f"{split}_{direction}", names, counts)
+            title = f"{len(names) - 1} most frequent words, {split}, {direction}"
+            figure = confusion_matrix_figure(counts, names, title)
+            writer.figure("confusion", f"{split}_{direction}", figure)
+        return as_record(result)
+
+
+class ClassificationOutputs(Outputs):
+    """Writes predictions, figures for each class, confusion matrices and calibration.
+
+    Args:
+        corpus: names the classes and the rows of the source.
+        data: counts the words of each row; None where a classifier has no tokens.
+    """
+
+    def __init__(self, corpus: Corpus, data: TokenData | None = None) -> None:
+        self.corpus = corpus
+        self.data = data
+        self.class_names = list(corpus.class_names)
+
+    def write_split(
+        self, split: str, result: ClassificationResult, writer: Writer
+    ) -> dict[str, Any]:
+        with atomic_writer(writer.folder / "predictions" / f"{split}.parquet") as handle:
+            pq.write_table(self._predictions(split, result), handle)
+        names = self.class_names
+        confusion = result.per_class["confusion"]
+        scores = {name: result.per_class[name] for name in ("precision", "recall", "f1")}
+        rows = [
+            [name, *(f"{scores[score][i]:.4f}" for score in scores), int(confusion[i].sum())]
+            for i, name in enumerate(names)
+        ]
+        writer.table(f"per_class_{split}", ["class", *scores, "rows"], rows)
+        _confusion_table(writer, split, names, confusion.numpy())
+        writer.figure("confusion", split, confusion_matrix_figure(confusion.numpy(), names, split))
+        probabilities, labels = result.probabilities.numpy(), result.labels.numpy()
+        figure = reliability_figure(
+            probabilities, labels, CALIBRATION_BINS, result.calibration_error, split
+        )
+        writer.figure("calibration", split, figure)
+        return {
+            "per_class": {
+                name: {score: float(values[i]) for score, values in scores.items()}
+                for i, name in enumerate(names)
+            },
+            "confusion": confusion.tolist(),
+        }
+
+    def _predictions(self, split: str, result: ClassificationResult) -> pa.Table:
+        """Return row of the source, true and predicted class, and probabilities; no text.
+
+        With the number of words and of unknown words of each row, where there are tokens.
+        """
+        names = self.class_names
+        columns: dict[str, Any] = {
+            "row": column(self.corpus.splits[split], "row")[result.rows],
+            "label": [names[label] for label in result.labels],
+            "predicted": [names[label] for label in result.probabilities.argmax(1)],
+        }
+        for index, name in enumerate(names):
+            columns[f"p({name})"] = result.probabilities[:, index].numpy()
+        if self.data is not None:
+            tokens = self.data.splits[split]
+            columns["words"] = tokens.lengths[result.rows] - 2  # without <s> and </s>
+            columns["unknown"] = tokens.unknown_words[result.rows]
+        return pa.table(columns)
+
+
+def _confusion_table(writer: Writer, name: str, names: list[str], counts: np.ndarray) -> None:
+    rows = [[true, *counts[i].tolist()] for i, true in enumerate(names)]
+    writer.table(f"confusion_{name}", ["true \\ predicted", *names], rows)
+
+
+def _group_header() -> list[str]:
+    return [f"{what} {name}" for what in ("targets", "perplexity") for name in DIRECTIONS]
+
+
+def _group_rows(groups: list[Group]) -> list[list[Any]]:
+    return [
+        [group.name, *group.targets, *(f"{value:.3f}" for value in group.perplexity)]
+        for group in groups
+    ]

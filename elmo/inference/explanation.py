@@ -1,0 +1,56 @@
+"""What a prediction rests on: the weight of each layer, and the effect of each word."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+
+from elmo.data.batches import TOKEN_BUDGET, Batch, text_batches
+from elmo.data.text import UNK
+from elmo.models.classifier import Prediction, TextClassifier
+
+
+class Explanation(NamedTuple):
+    """Why a classifier says what it says of one text."""
+
+    prediction: Prediction
+    lambdas: list[float]  # (L,) mean gates over the words; over <s> and </s> where there are none
+    words: list[tuple[str, float]]  # as they stand in the cleaned text, with their effect
+
+
+@torch.no_grad()
+def explain(model: TextClassifier, text: str, token_budget: int = TOKEN_BUDGET) -> Explanation:
+    """Occlusion: what the predicted class loses when one word alone is hidden.
+
+    effect of a word = p(class | text) - p(class | text with `<unk>` in the place of the word), so
+    that positive means that the word speaks for the class (Zeiler and Fergus 2014, section 4.2;
+    for words Li et al. 2016, "Understanding neural networks through representation erasure").
+    A word that is not in the vocabulary is `<unk>` already and has effect 0. Effects do not add up
+    to the probability. Leaves the model in eval mode.
+
+    Args:
+        text: cleaned and tokenised here; an empty one has no words.
+        token_budget: tokens classified at a time, at most, or one text. W words of T tokens are
+            W x T tokens in all.
+    """
+    (prediction,) = model.predict([text])
+    predicted = model.class_names.index(prediction.label)
+    ((documents, batch),) = text_batches([text], model.encoder.tokenizer, token_budget)
+    batch = batch.to(next(model.parameters()).device)
+    gates = model.mixer.gates(model.layers(batch)).squeeze(1)  # (L, T)
+    words = documents[0].words
+    lambdas = (gates[:, 1:-1] if words else gates).mean(1)
+    ids = batch.tokens[0]  # (T,)
+    effects = torch.zeros(len(ids))
+    known = (ids[1:-1] != UNK).nonzero().squeeze(1) + 1  # positions of the words to hide
+    for hidden in known.split(max(1, token_budget // len(ids))):
+        tokens = ids.repeat(len(hidden), 1)  # (B, T)
+        tokens[torch.arange(len(hidden)), hidden] = UNK
+        fields = (batch.lengths, batch.label, batch.row)
+        masked = Batch(tokens, *(field.expand(len(hidden)) for field in fields))
+        without = model.scores(masked).softmax(1)[:, predicted]
+        effects[hidden.cpu()] = prediction.probabilities[prediction.label] - without.cpu()
+    return Explanation(
+        prediction, lambdas.tolist(), list(zip(words, effects[1:-1].tolist(), strict=True))
+    )

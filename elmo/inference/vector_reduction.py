@@ -1,0 +1,72 @@
+"""What is kept of the layers of a document: one of them or a mean of all, every token or a pool."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from operator import itemgetter
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from elmo.errors import ConfigError
+from elmo.modules.mixers import Mixer
+
+Reduction = Callable[[Tensor], Tensor]
+
+POOLS: dict[str, Reduction] = {
+    "mean": lambda vectors: vectors.mean(-2),
+    "max": lambda vectors: vectors.amax(-2),
+}
+
+
+def reduction(layer: str, pool: str | None, num_layers: int, mixer: Mixer | None) -> Reduction:
+    """What is kept of the layers (L, T, D) of a document.
+
+    Args:
+        layer: "all" for (L, T, D); for (T, D) the number of one, "mean" for their plain average,
+            "mixed" for their mix.
+        pool: then (L, D) or (D,): "mean" or "max" over the tokens, zeros where T = 0.
+        num_layers: L.
+        mixer: for "mixed", trained on them.
+
+    Raises:
+        ConfigError: there is no such layer.
+    """
+    choices: dict[str, Reduction] = {
+        "all": lambda layers: layers,
+        "mean": lambda layers: layers.mean(0),
+        **{str(number): itemgetter(number) for number in range(num_layers)},
+    }
+    if mixer is not None:
+        choices["mixed"] = lambda layers: mix(mixer, layers)
+    if layer not in choices:
+        expected = ", ".join(sorted({*choices, "mixed"}))
+        raise ConfigError(f"--layer is {layer}; with this model it is one of {expected}")
+    choose = choices[layer]
+
+    def reduce(layers: Tensor) -> Tensor:
+        vectors = choose(layers)
+        if pool is None:
+            return vectors
+        return POOLS[pool](vectors) if vectors.shape[-2] else vectors.sum(-2)
+
+    return reduce
+
+
+@torch.no_grad()
+def mix(mixer: Mixer, layers: Tensor) -> Tensor:
+    """layers (L, T, D) of one document, on the CPU -> their mix (T, D)."""
+    mask = torch.ones(1, layers.shape[1], dtype=torch.bool)
+    return mixer(layers.unsqueeze(1), mask).squeeze(0)
+
+
+def halved(array: np.ndarray) -> np.ndarray:
+    try:
+        with np.errstate(over="raise"):
+            return array.astype(np.float16)
+    except FloatingPointError as error:
+        raise ConfigError(
+            f"--half holds numbers up to 65,504, a vector has {np.abs(array).max():,.0f}; leave "
+            "--half out"
+        ) from error

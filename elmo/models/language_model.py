@@ -1,0 +1,132 @@
+"""The bidirectional language model: biLM, softmax and tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from elmo.data.text import WordTokenizer
+from elmo.errors import ArtifactError, ConfigError
+from elmo.models.artifacts import build, describe, fill, load_artifact, save_artifact
+from elmo.models.encoders import ElmoEncoder, check_vocabulary
+from elmo.modules.bilm import BiLM
+from elmo.modules.dropout import Dropout
+from elmo.modules.softmax import Softmax
+
+Modules = tuple[BiLM, Softmax]
+
+
+class LanguageModel(nn.Module):
+    """Predicts the next word from the words before, and the previous word from the words behind.
+
+    Both directions share the token embedding and the softmax (Peters et al. 2018, section 3.1).
+    Forward targets are the words and `</s>`, backward targets the words and `<s>`, so both count
+    N = sum of (lengths - 1) tokens. The dropout of the biLM is applied to its top layer as well.
+
+    Args:
+        bilm: its top layer is read, one half for each direction.
+        softmax: over hidden states of width D/2.
+        tokenizer: the vocabulary of the ids; None only where the model is neither saved nor
+            given texts.
+    """
+
+    def __init__(
+        self, bilm: BiLM, softmax: Softmax, tokenizer: WordTokenizer | None = None
+    ) -> None:
+        super().__init__()
+        self.bilm = bilm
+        self.softmax = softmax
+        self.dropout = Dropout(bilm.dropout, shared=1 if bilm.variational else None)
+        self._tokenizer = tokenizer
+
+    @property
+    def tokenizer(self) -> WordTokenizer:
+        """The vocabulary of the ids; raises `ConfigError` where the model was built without one."""
+        if self._tokenizer is None:
+            raise ConfigError("this language model was built without a tokenizer; pass it one")
+        return self._tokenizer
+
+    def hidden_and_targets(self, tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """tokens (B, T), lengths (B,) -> hidden (2, N, D/2) and targets (2, N), without padding."""
+        forward, backward = self.bilm.directions(tokens, lengths)
+        count, longest = tokens.shape
+        starts = torch.arange(0, count * longest, longest, device=tokens.device).unsqueeze(1)
+        positions = torch.arange(longest, device=tokens.device)
+        pairs = positions < lengths.unsqueeze(1) - 1  # (B, T), t and t + 1 are both real
+        # As rows of (B T, ...); the backward direction has read t + 1 at step length - 2 - t.
+        left = (starts + positions)[pairs]  # (N,)
+        mirrored = (starts + lengths.unsqueeze(1) - 2 - positions)[pairs]
+        hidden = [
+            self.dropout(states[-1]).flatten(0, 1).index_select(0, rows)
+            for states, rows in ((forward, left), (backward, mirrored))
+        ]
+        targets = [tokens.flatten().index_select(0, rows) for rows in (left + 1, left)]
+        return torch.stack(hidden), torch.stack(targets)
+
+    def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
+        """tokens (B, T), lengths (B,) -> negative log-likelihood in nats (2, N)."""
+        hidden, targets = self.hidden_and_targets(tokens, lengths)
+        return self.softmax(hidden.flatten(0, 1), targets.flatten()).view_as(targets)
+
+    def encoder(self) -> ElmoEncoder:
+        """Return the biLM as a frozen encoder of texts; it shares its weights with this model."""
+        return ElmoEncoder(self.tokenizer, self.bilm)
+
+    def save(self, path: Path, facts: dict[str, Any]) -> None:
+        """Write `bilstm.pt`: biLM, softmax, tokenizer, and facts about data and figures."""
+        config = {"bilm": describe(self.bilm), "softmax": describe(self.softmax)}
+        save_artifact(path, "bilm", config, self.tokenizer.json, facts, self.state_dict())
+
+
+def build_modules(
+    bilm: Callable[..., BiLM], softmax: Callable[..., Softmax], embedding_dim: int
+) -> Callable[[int], Modules]:
+    """Return a function that builds biLM and softmax for a vocabulary of V words.
+
+    Settings that cannot work are refused at once: both are built on the meta device, which takes
+    no memory.
+
+    Args:
+        bilm: called with `vocab_size` and `embedding_dim`.
+        softmax: called with `dim` and `vocab_size`.
+        embedding_dim: E.
+
+    Raises:
+        ConfigError: a setting that cannot work.
+    """
+
+    def modules(vocab_size: int) -> Modules:
+        built = bilm(vocab_size=vocab_size, embedding_dim=embedding_dim)
+        return built, softmax(dim=built.hidden_dim, vocab_size=vocab_size)
+
+    with torch.device("meta"):
+        modules(1000)
+    return modules
+
+
+def load_language_model(path: str | Path, device: str | torch.device = "cpu") -> LanguageModel:
+    """Load the whole language model of a `bilstm.pt`, softmax included, in eval mode.
+
+    Args:
+        path: the file, or its run folder.
+        device: to which the weights are moved.
+
+    Raises:
+        ArtifactError: see `elmo.models.artifacts.load_artifact`.
+    """
+    content = load_artifact(path, "bilm")
+    try:
+        tokenizer = WordTokenizer(content["tokenizer"])
+        with torch.device("meta"):
+            bilm = build(content["config"].get("bilm"), BiLM)
+            softmax = build(content["config"].get("softmax"), Softmax)
+            model = LanguageModel(bilm, softmax, tokenizer)
+        fill(model, content["state"])
+        check_vocabulary(bilm.vocab_size, tokenizer)
+    except ArtifactError as error:
+        raise ArtifactError(f"{path}: {error}") from error
+    return model.eval().to(device)

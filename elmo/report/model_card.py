@@ -1,0 +1,101 @@
+"""The model card of a released run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+
+def model_card(bilm: dict[str, Any], classifier: dict[str, Any] | None) -> str:
+    """What a user of the models has to know: rows, commands, figures, limits, licence."""
+    return "\n".join(_lines_of_card(bilm, classifier)) + "\n"
+
+
+def _lines_of_card(bilm: dict[str, Any], classifier: dict[str, Any] | None) -> Iterator[str]:
+    data, unknown = bilm["data"], bilm["data"]["unknown_rate"]
+    records = [bilm, classifier] if classifier else [bilm]
+    also = ", and a classifier of its four classes on the frozen biLM" if classifier else ""
+    yield from (
+        "# The released run",
+        "",
+        f"A biLM pretrained on descriptions of AG News{also}. English, lower-cased, word level.",
+        "",
+        "```python",
+        "import elmo",
+        "",
+        'elmo.load_bilm().embed(["The bank raised its rates."])',
+    )
+    if classifier:
+        yield 'elmo.load_classifier().predict(["The bank raised its rates."])'
+    yield from (
+        "```",
+        "",
+        "## Data",
+        "",
+        f"{data['train_rows_in_source']:,} of the 120,000 train rows of AG News, the Description "
+        f"column alone: {data['train_rows']:,} trained on, {data['validation_rows']:,} for "
+        f"validation, {data['train_rows_also_in_test']:,} dropped because their text stands in the "
+        f"test split, which is whole ({data['test_rows']:,} rows). `rows.bin` says which rows, by "
+        "a 64-bit hash of class, letters and digits each; `data=ag_news_57k` takes them out of the "
+        "original file. "
+        f"V = {data['vocabulary_size']:,}; unknown words {unknown['train']:.2%} of train, "
+        f"{unknown['validation']:.2%} of validation, {unknown['test']:.2%} of test. No other text, "
+        "vectors or labels were used.",
+        "",
+        "## Figures",
+        "",
+        "| | as trained | in half precision, as here |",
+        "| --- | ---: | ---: |",
+    )
+    for title, record, key, digits in (
+        ("biLM, validation perplexity", bilm, "val/perplexity", 3),
+        ("biLM, test perplexity", bilm, "test/perplexity", 3),
+        ("classifier, validation accuracy", classifier, "val/accuracy", 4),
+        ("classifier, test accuracy", classifier, "test/accuracy", 4),
+        ("classifier, test macro F1", classifier, "test/f1", 4),
+    ):
+        if record:
+            before, after = record["metrics"][key], record["released"]["metrics"][key]
+            yield f"| {title} | {before:.{digits}f} | {after:.{digits}f} |"
+    yield ""
+    if classifier:
+        accuracy = classifier["metrics"]["test/accuracy"]
+        error = (accuracy * (1 - accuracy) / data["test_rows"]) ** 0.5
+        yield (
+            "The classifier was trained on the biLM in half precision. The standard error of its "
+            f"accuracy on {data['test_rows']:,} rows is {error:.2%}."
+        )
+    yield from (
+        "Of several seeds these are the ones that were best on validation, so their test figures "
+        "are a draw from the spread over seeds, not its mean.",
+        "",
+        "## Commands",
+        "",
+        "```",
+        *(_command(record) for record in records),
+        "```",
+        "",
+        f"PyTorch {bilm['versions']['torch']}, Python {bilm['versions']['python']}, "
+        f"{bilm['threads']} thread, {bilm['device']}; "
+        + " and ".join(f"{record['seconds'] / 60:.0f}" for record in records)
+        + " minutes.",
+        "",
+        "## Limits",
+        "",
+        "- News of 2004 and 2005 in English, as four broad classes; other text, other classes, "
+        "other years are outside of what was measured. Words outside of the vocabulary are one "
+        "and the same `<unk>`.",
+        "- Descriptions of some 40 words. Longer documents were not measured.",
+        "- What the sources say of people, places and firms is in the vectors, biases among it.",
+        "",
+        "## Licence",
+        "",
+        "The code is under the MIT licence. AG's corpus of news articles is for non-commercial "
+        "research use; whether models made from it may be used for more is yours to find out. "
+        "None of its text is in this folder.",
+    )
+
+
+def _command(record: dict[str, Any]) -> str:
+    script, *overrides = record["command"]
+    return " ".join(["python", f"{script}.py", *overrides])

@@ -1,0 +1,126 @@
+"""Settings against the signatures that they are for: a value of another type is found at once."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from pkgutil import resolve_name
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from elmo.errors import ConfigError
+
+# What stands in no `_target_`.
+TOP_LEVEL: dict[str, Any] = {
+    "seed": int,
+    "threads": int | None,
+    "evaluate_test": bool,
+    "output_dir": str,
+    "cache_dir": str,
+    "bilm_path": str | None,
+    "warmup": float,
+    "label_share": float,
+    "monitor": str,
+    "mode": Literal["min", "max"],
+    "study": str | None,
+    "label": str | None,
+}
+SEEDS = 2**32  # numpy takes no more
+# What a job completes its parts with: set by hand, it would be passed over in silence.
+GIVEN = {
+    "bilm": ("vocab_size", "embedding_dim"),
+    "softmax": ("dim", "vocab_size"),
+    "mixer": ("num_layers", "dim"),
+    "head": ("dim", "num_classes"),
+    "features": ("linear",),
+    "encoder": ("corpus",),
+    "datamodule": ("corpus", "tokenizer"),
+    "optimizer": ("params",),
+    "trainer": ("callbacks", "logger", "plugins"),
+}
+
+
+def check_settings(settings: Mapping[str, Any]) -> None:
+    """
+    Args:
+        settings: the resolved config as plain data.
+
+    Raises:
+        ConfigError: a value is not of the type that its constructor declares, or can be no seed,
+            or is none to choose.
+    """
+    for group, names in GIVEN.items():
+        for name in names:
+            if name in (settings.get(group) or {}):
+                raise ConfigError(
+                    f"{group}.{name} follows from the data and from the other parts; leave it out"
+                )
+    for key, value, hint in [*_values(settings, TOP_LEVEL), *_arguments(settings, "")]:
+        if not _fits(value, hint):
+            raise ConfigError(f"{key} is {value!r}; expected {_name(hint)}")
+        if key.rpartition(".")[2] == "seed" and not 0 <= value < SEEDS:
+            raise ConfigError(f"{key} is {value}; expected 0 or more and less than {SEEDS}")
+
+
+Value = tuple[str, Any, Any]  # key, value, type
+
+
+def _values(node: Mapping[str, Any], hints: Mapping[str, Any], prefix: str = "") -> Iterator[Value]:
+    for key, value in node.items():
+        if key in hints:
+            yield f"{prefix}{key}", value, hints[key]
+
+
+def _arguments(node: Mapping[str, Any], prefix: str) -> Iterator[Value]:
+    """Of every node with a `_target_`."""
+    if "_target_" in node:
+        yield from _values(node, _hints(_found(node["_target_"], f"{prefix}_target_")), prefix)
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            yield from _arguments(value, f"{prefix}{key}.")
+
+
+def _found(name: Any, key: str) -> Any:
+    try:
+        return resolve_name(name)
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        raise ConfigError(f"{key} is {name!r}, which is not there: {error}") from error
+
+
+def _hints(target: Any) -> dict[str, Any]:
+    """Type of each argument; `**arguments` of a class are those of its bases."""
+    functions: list[Callable[..., Any]] = [target]
+    if inspect.isclass(target):
+        own = [vars(base).get("__init__") for base in reversed(target.__mro__)]
+        functions = [function for function in own if inspect.isfunction(function)]
+    found: dict[str, Any] = {}
+    for function in functions:
+        try:
+            found |= get_type_hints(function)
+        except NameError:  # a type that is imported for type checkers alone
+            continue
+    return found
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Plain values against plain types; any other type is left to the constructor."""
+    origin = get_origin(hint)
+    if origin in (Union, UnionType):
+        return any(_fits(value, one) for one in get_args(hint))
+    if origin is Literal:
+        return value in get_args(hint)
+    if isinstance(value, bool) and hint in (int, float):
+        return False
+    if hint is float:
+        return isinstance(value, int | float)
+    if hint in (int, bool, str, NoneType):
+        return isinstance(value, hint)
+    return hint is Any or not (value is None or isinstance(value, str | int | float))
+
+
+def _name(hint: Any) -> str:
+    if get_origin(hint) in (Union, UnionType):
+        return " or ".join(_name(one) for one in get_args(hint))
+    if get_origin(hint) is Literal:
+        return ", ".join(map(repr, get_args(hint)))
+    return "null" if hint is NoneType else getattr(hint, "__name__", str(hint))

@@ -1,0 +1,142 @@
+"""What a training shows while it runs: progress in the terminal, speed, samples of text."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback, TQDMProgressBar, WeightAveraging
+from lightning.pytorch.trainer.states import TrainerFn
+
+from elmo.data.batches import Batch
+from elmo.errors import ArtifactError, check_range
+from elmo.models.generation import Direction, generate, join_words
+from elmo.models.language_model import LanguageModel
+from elmo.utils.terminal import markdown_table
+
+DIRECTIONS: tuple[Direction, ...] = ("forward", "backward")
+
+
+class Throughput(Callback):
+    """Logs `tokens_per_second`: real tokens, padding not counted, since the last time it logged."""
+
+    def on_train_start(self, trainer: Any, task: Any) -> None:
+        self.on_train_epoch_start(trainer, task)  # which does not come where an epoch is resumed
+
+    def on_train_epoch_start(self, trainer: Any, task: Any) -> None:
+        self._mark, self._tokens = time.monotonic(), torch.tensor(0)
+
+    def on_train_batch_end(
+        self, trainer: Any, task: Any, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        self._tokens = batch.lengths.sum() + self._tokens  # on the device: nothing waits for it
+        if trainer.global_step % trainer.log_every_n_steps == 0:
+            now = time.monotonic()
+            tokens = self._tokens.item() * trainer.world_size  # their batches are of like size
+            task.log("tokens_per_second", tokens / (now - self._mark))
+            self._mark, self._tokens = now, torch.tensor(0)
+
+
+class Progress(TQDMProgressBar):
+    """Lightning's progress bar, with tokens a second and the time left until the last epoch ends.
+
+    The time left counts what validation has taken so far in, and no early stop.
+    """
+
+    def on_train_start(self, trainer: Any, task: Any) -> None:
+        super().on_train_start(trainer, task)
+        self._start, self._first_step = time.monotonic(), trainer.global_step
+
+    def get_metrics(self, trainer: Any, task: Any) -> dict[str, Any]:
+        items = super().get_metrics(trainer, task)
+        items.pop("v_num", None)  # the run's folder has a name, not a number
+        speed = trainer.callback_metrics.get("tokens_per_second")
+        if speed is not None:
+            items["tokens/s"] = f"{speed:,.0f}"
+        done = trainer.global_step - self._first_step
+        if done:
+            to_do = trainer.estimated_stepping_batches - trainer.global_step
+            seconds = (time.monotonic() - self._start) / done * to_do
+            items["left"] = str(timedelta(seconds=round(seconds)))
+        return items
+
+
+def progress_bar(enabled: bool) -> Progress | None:
+    """Lightning refuses a bar of ours where `trainer.enable_progress_bar` is false."""
+    return Progress() if enabled else None
+
+
+class AveragedWeights(WeightAveraging):
+    """An exponential moving average of the weights, which is validated, evaluated and kept.
+
+    Lightning's own loads the weights of the last step wherever it finds them in a checkpoint, and
+    so would evaluate these after the training instead of the average. And its sum of decay times
+    average and the rest times weight moves weights that never change, such as a frozen encoder's,
+    by a rounding at each step.
+
+    Args:
+        decay: of the average at each step.
+    """
+
+    def __init__(self, decay: float) -> None:
+        check_range({"average_weights": decay}, above=0, below=1, otherwise="null")
+        super().__init__(
+            use_buffers=False, avg_fn=lambda average, now, _: average.lerp(now, 1 - decay)
+        )
+
+    def on_load_checkpoint(self, trainer: Any, task: Any, checkpoint: dict[str, Any]) -> None:
+        if trainer.state.fn == TrainerFn.FITTING:
+            super().on_load_checkpoint(trainer, task, checkpoint)
+
+
+def averaged_weights(decay: float | None) -> AveragedWeights | None:
+    """None averages nothing."""
+    return None if decay is None else AveragedWeights(decay)
+
+
+class Samples(Callback):
+    """After each epoch, what the language model writes on and before some prompts: text tab.
+
+    Args:
+        prompts: each is continued by the forward model and preceded by the backward one.
+        temperature, seed, max_words: see `elmo.models.generation.generate`.
+    """
+
+    def __init__(
+        self, prompts: Sequence[str], temperature: float, seed: int, max_words: int
+    ) -> None:
+        self.prompts = list(prompts)
+        self.temperature = temperature
+        self.seed = seed
+        self.max_words = max_words
+
+    def on_validation_end(self, trainer: lightning.Trainer, task: Any) -> None:
+        if not trainer.is_global_zero:
+            return
+        rows = [
+            [prompt, *(self._sample(task.model, prompt, direction) for direction in DIRECTIONS)]
+            for prompt in self.prompts
+        ]
+        table = markdown_table(["prompt", *DIRECTIONS], rows)
+        writer = trainer.logger.experiment  # type: ignore[union-attr]
+        # At the step of the validation figures; a resumed run writes the later ones again.
+        writer.add_text("samples", table, trainer.global_step - 1)
+
+    def _sample(self, model: LanguageModel, prompt: str, direction: Direction) -> str:
+        try:
+            (words,) = generate(
+                model,
+                prompt,
+                direction,
+                temperature=self.temperature,
+                seed=self.seed,
+                count=1,
+                max_words=self.max_words,
+            )
+        except ArtifactError as error:  # a diverged training continues; its record shows it
+            return str(error)
+        return join_words(words)

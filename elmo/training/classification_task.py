@@ -1,0 +1,156 @@
+"""Classification: the LightningModule of the classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim import Optimizer
+
+from elmo.data.batches import Batch
+from elmo.errors import check_range
+from elmo.evaluation.metrics import TokenMean, classification_metrics, per_class_metrics
+from elmo.evaluation.results import ClassificationResult
+from elmo.models.artifacts import state_checksum
+from elmo.models.classifier import TextClassifier
+from elmo.training.task import Task, count_parameters
+
+
+class ClassificationTask(Task[ClassificationResult]):
+    """Training of mixer and head by cross-entropy; a frozen encoder must come out as it went in.
+
+    One that is fine-tuned gets lower learning rates, from layer to layer down (Howard and Ruder
+    2018, section 3.2).
+
+    Args:
+        model: the classifier.
+        finetune_lr: of the encoder's top layer, as a share of the head's.
+        layer_decay: of each layer below, as a share of the one above.
+        label_smoothing: share of the probability that the target gives to all classes alike
+            (Szegedy et al. 2016, section 7); in training alone, so that losses compare.
+        optimizer, warmup: see `Task`.
+
+    Raises:
+        ConfigError: a share that cannot be.
+    """
+
+    def __init__(
+        self,
+        model: TextClassifier,
+        label_smoothing: float = 0.0,
+        finetune_lr: float = 1.0,
+        layer_decay: float = 0.4,
+        **arguments: Any,
+    ) -> None:
+        super().__init__(**arguments)
+        shares = {"finetune_lr": finetune_lr, "layer_decay": layer_decay}
+        check_range(shares, above=0, at_most=1)
+        check_range({"label_smoothing": label_smoothing}, at_least=0, below=1)
+        self.model = model
+        self.label_smoothing = label_smoothing
+        self.finetune_lr = finetune_lr
+        self.layer_decay = layer_decay
+        classes = len(model.class_names)
+        self.train_loss, self.val_loss = TokenMean(), TokenMean()
+        self.train_metrics = classification_metrics(classes).clone(prefix="train/")
+        for metric in (self.train_loss, self.train_metrics):
+            metric.persistent(True)  # a resumed epoch continues with the sums of its start
+        self.val_metrics = classification_metrics(classes).clone(prefix="val/")
+        self.final_metrics = classification_metrics(classes, calibration=True)
+        self.final_loss = TokenMean()
+        self.per_class = per_class_metrics(classes)
+        self.outputs: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def parts(self) -> Mapping[str, nn.Module]:
+        trained = {"mixer": self.model.mixer, "head": self.model.head}
+        return trained | {"encoder": self.model.encoder} if self.model.encoder.finetune else trained
+
+    def parameter_groups(self) -> list[tuple[list[nn.Parameter], float]]:
+        modules: list[tuple[list[nn.Module], float]] = [([self.model.mixer, self.model.head], 1.0)]
+        for depth, level in enumerate(self.model.encoder.levels()):
+            modules.append(([level], self.finetune_lr * self.layer_decay**depth))
+        found = [
+            ([p for module in parts for p in module.parameters() if p.requires_grad], share)
+            for parts, share in modules
+        ]
+        return [(parameters, share) for parameters, share in found if parameters]
+
+    def on_fit_start(self) -> None:
+        super().on_fit_start()
+        self.encoder_checksum = state_checksum(self.model.encoder.state_dict())
+
+    def on_fit_end(self) -> None:
+        if self.model.encoder.finetune:
+            return
+        if state_checksum(self.model.encoder.state_dict()) != self.encoder_checksum:
+            raise RuntimeError("the frozen encoder changed in training: this is a bug")
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        logits = self.model(batch)
+        losses = functional.cross_entropy(
+            logits, batch.label, reduction="none", label_smoothing=self.label_smoothing
+        )
+        loss = self.mean_over_ranks(losses, index)
+        self.train_loss.update(losses.detach())
+        self.train_metrics.update(logits.detach(), batch.label)
+        return loss
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        super().on_before_optimizer_step(optimizer)
+        if self.logs_now:
+            mixer = self.model.mixer
+            self.log_dict({f"lambda/{i}": value for i, value in enumerate(mixer.lambdas())})
+            self.log("lambda/gamma", mixer.scale.detach())
+
+    def on_train_epoch_end(self) -> None:
+        self.log("train/loss", self.train_loss.compute())
+        self.log_dict(self.train_metrics.compute())
+        self.train_loss.reset()
+        self.train_metrics.reset()
+
+    def validation_step(self, batch: Batch, index: int) -> None:
+        logits = self.model(batch)
+        self.val_loss.update(functional.cross_entropy(logits, batch.label, reduction="none"))
+        self.val_metrics.update(logits, batch.label)
+
+    def on_validation_epoch_end(self) -> None:
+        self.log("val/loss", self.val_loss.compute())
+        self.val_loss.reset()
+        for name, value in self.val_metrics.compute().items():
+            self.log(name, value, prog_bar=name == "val/accuracy")
+        self.val_metrics.reset()
+
+    def test_step(self, batch: Batch, index: int) -> None:
+        logits = self.model(batch)
+        self.final_loss.update(functional.cross_entropy(logits, batch.label, reduction="none"))
+        probabilities = logits.float().softmax(1)
+        self.final_metrics.update(probabilities, batch.label)
+        self.per_class.update(probabilities, batch.label)
+        self.outputs.append((batch.row, batch.label, probabilities))
+
+    def on_test_epoch_end(self) -> None:
+        figures = {"loss": self.final_loss.compute(), **self.final_metrics.compute()}
+        self.figures = {name: value.item() for name, value in figures.items()}
+        rows, labels, probabilities = map(torch.cat, zip(*self.outputs, strict=True))
+        order = rows.argsort()
+        self.results[self.split] = ClassificationResult(
+            rows[order].cpu(),
+            labels[order].cpu(),
+            probabilities[order].cpu(),
+            {name: values.cpu() for name, values in self.per_class.compute().items()},
+            self.model.mixer.lambdas().tolist(),
+            self.figures["ece"],
+        )
+        self.final_loss.reset()
+        self.final_metrics.reset()
+        self.per_class.reset()
+        self.outputs.clear()
+
+    def facts(self) -> dict[str, Any]:
+        facts = super().facts()
+        facts["parameters"] = count_parameters({"encoder": self.model.encoder, **self.parts()})
+        lambdas = self.results["validation"].lambdas
+        return {**facts, "lambdas": lambdas, "gamma": self.model.mixer.scale.item()}

@@ -1,0 +1,72 @@
+"""Pretraining: the LightningModule of the language model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+from torchmetrics import MetricCollection
+
+from elmo.data.batches import Batch
+from elmo.evaluation.language_model_scores import LanguageModelResult, LanguageModelScores
+from elmo.evaluation.metrics import language_model_metrics, update_directions
+from elmo.models.language_model import LanguageModel
+from elmo.training.task import Task
+
+
+class LanguageModelTask(Task[LanguageModelResult]):
+    """Pretraining: minimises the mean negative log-likelihood over both directions.
+
+    Args:
+        model: the language model.
+        optimizer, warmup: see `Task`.
+    """
+
+    def __init__(self, model: LanguageModel, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.model = model
+        self.train_metrics = language_model_metrics().clone(prefix="train/")
+        self.train_metrics.persistent(True)  # a resumed epoch continues with the sums of its start
+        self.val_metrics = language_model_metrics().clone(prefix="val/")
+        self.final_metrics = LanguageModelScores(model.softmax.vocab_size)
+
+    def parts(self) -> dict[str, nn.Module]:
+        bilm = self.model.bilm
+        return {
+            "embedding": bilm.embedding,
+            "forward_lstm": bilm.forward_lstm,
+            "backward_lstm": bilm.backward_lstm,
+            "softmax": self.model.softmax,
+        }
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        nll = self.model(batch.tokens, batch.lengths)  # (2, N)
+        loss = self.mean_over_ranks(nll, index)
+        _update(self.train_metrics, nll.detach())
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        self.log_dict(self.train_metrics.compute())
+        self.train_metrics.reset()
+
+    def validation_step(self, batch: Batch, index: int) -> None:
+        _update(self.val_metrics, self.model(batch.tokens, batch.lengths))
+
+    def on_validation_epoch_end(self) -> None:
+        for name, value in self.val_metrics.compute().items():
+            self.log(name, value, prog_bar=name == "val/perplexity")
+        self.val_metrics.reset()
+
+    def test_step(self, batch: Batch, index: int) -> None:
+        self.final_metrics.add(self.model, batch)
+
+    def on_test_epoch_end(self) -> None:
+        result = self.final_metrics.compute()
+        self.figures = result.scalars
+        self.results[self.split] = result
+        self.final_metrics.reset()
+
+
+def _update(metrics: MetricCollection, nll: Tensor) -> None:
+    metrics["loss"].update(nll)
+    update_directions(metrics, "perplexity", nll)

@@ -1,0 +1,231 @@
+"""The frozen layers of a corpus, computed once and kept on disk for all epochs and jobs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import time
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+import numpy as np
+import torch
+from filelock import FileLock
+from torch import Tensor
+from tqdm import tqdm
+
+from elmo.data.batches import EpochOrder, TokenBudgetBatches
+from elmo.data.datamodule import TokenData
+from elmo.data.tokens import TokenizedSplit
+from elmo.errors import check_range
+from elmo.models.artifacts import state_checksum
+from elmo.models.encoders import Encoder
+from elmo.utils.cache import SEAL, is_whole, publish
+
+log = logging.getLogger(__name__)
+
+# Part of what an entry holds to the last bit: another budget makes other batches.
+TOKEN_BUDGET = 8192
+
+
+class Store(ABC):
+    """Where the batches of a classifier get the frozen layers from."""
+
+    @abstractmethod
+    def attach(
+        self, encoder: Encoder, data: TokenData, device: torch.device, test: bool = True
+    ) -> float:
+        """Let the batches of `data` carry what the encoder would compute for them.
+
+        Args:
+            encoder: whose layers do not change any more.
+            device: to compute them on.
+            test: those of the test split, too.
+
+        Returns:
+            Seconds that computing them took.
+        """
+
+
+class NoStore(Store):
+    """The encoder computes the layers of every batch anew."""
+
+    def attach(
+        self, encoder: Encoder, data: TokenData, device: torch.device, test: bool = True
+    ) -> float:
+        return 0.0
+
+
+class DiskStore(Store):
+    """One entry for each encoder and split, in half precision; the oldest go when room is short.
+
+    An entry is named by what it is made of: the encoder's weights and tokenizer, the rows, and
+    the device, threads and PyTorch that compute, which change last bits. It is always made from
+    the same batches in the same order and never from those of a job, so who made it does
+    not show. A job whose entries do not fit goes on without them.
+
+    Args:
+        folder: where the entries lie.
+        max_gigabytes: of all entries together, which also leave half of the disk to others.
+
+    Raises:
+        ConfigError: `max_gigabytes` is not positive.
+    """
+
+    def __init__(self, folder: str, max_gigabytes: float) -> None:
+        check_range({"store.max_gigabytes": max_gigabytes}, above=0, otherwise="store=off")
+        self.folder = Path(folder)
+        self.max_gigabytes = max_gigabytes
+
+    def attach(
+        self, encoder: Encoder, data: TokenData, device: torch.device, test: bool = True
+    ) -> float:
+        if not encoder.stored_layers:
+            return 0.0
+        key = self._key(encoder, data, device)
+        entries = {
+            split: Entry(self.folder / f"{key}-{split}", data.splits[split], encoder)
+            for split in data.splits
+            if test or split != "test"
+        }
+        began = time.monotonic()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(self.folder / "lock"):
+                if not self._make_room(list(entries.values())):
+                    return 0.0
+                for split, entry in entries.items():
+                    if not entry.exists():
+                        entry.build(encoder.to(device), device, split)
+                    os.utime(entry.folder)
+                    data.splits[split].layers = entry.open()
+        except OSError as error:
+            for split in entries:
+                data.splits[split].layers = None
+            log.warning("store: %s; the frozen layers are computed for every batch", error)
+        return time.monotonic() - began
+
+    @staticmethod
+    def _key(encoder: Encoder, data: TokenData, device: torch.device) -> str:
+        content = [
+            encoder.config(),
+            encoder.tokenizer.fingerprint,
+            data.corpus.fingerprint,
+            data.max_tokens,
+            device.type,
+            torch.get_num_threads(),
+            torch.__version__,
+        ]
+        digest = hashlib.sha256(json.dumps(content).encode())
+        return state_checksum(encoder.state_dict(), digest)[:16]
+
+    def _make_room(self, wanted: list[Entry]) -> bool:
+        """Drop what stopped builds left, then the entries used longest ago until all fit."""
+        names = {entry.folder for entry in wanted}
+        others = []
+        for folder in filter(Path.is_dir, self.folder.iterdir()):
+            if folder.name.startswith("."):
+                shutil.rmtree(folder)
+            elif folder not in names:
+                others.append(folder)
+        others.sort(key=lambda folder: (folder.stat().st_mtime, folder.name))
+        sizes = {folder: _size(folder) for folder in [*others, *filter(Path.is_dir, names)]}
+        free = shutil.disk_usage(self.folder).free + sum(sizes.values())
+        limit = min(self.max_gigabytes * 1e9, free / 2)
+        needed = sum(entry.bytes for entry in wanted)
+        if needed > limit:
+            log.warning(
+                "store: the frozen layers would take %.1f GB, there is room for %.1f (at most half "
+                "of the free disk and store.max_gigabytes=%g); they are computed for every batch",
+                needed / 1e9,
+                limit / 1e9,
+                self.max_gigabytes,
+            )
+            return False
+        used = sum(sizes[folder] for folder in others)
+        while used + needed > limit:
+            oldest = others.pop(0)
+            used -= sizes[oldest]
+            shutil.rmtree(oldest)
+        return True
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.iterdir() if file.name != SEAL)
+
+
+class Entry:
+    """The stored layers of one split in one folder: S layers of D half-precision numbers a token.
+
+    `layers.bin` holds them token by token, rows from short to long.
+    """
+
+    def __init__(self, folder: Path, split: TokenizedSplit, encoder: Encoder) -> None:
+        self.folder = folder
+        self.split = split
+        self.shape = (len(split.tokens), encoder.stored_layers, encoder.dim)
+
+    @property
+    def bytes(self) -> int:
+        return 2 * int(np.prod(self.shape))
+
+    @property
+    def _file(self) -> Path:
+        return self.folder / "layers.bin"
+
+    def exists(self) -> bool:
+        """Whether it is there and whole; a damaged one is removed."""
+        return is_whole(self.folder)
+
+    def build(self, encoder: Encoder, device: torch.device, split: str) -> None:
+        batches = TokenBudgetBatches(EpochOrder(self.split.lengths, seed=None), TOKEN_BUDGET)
+        log.info(
+            "store: computing the frozen layers of %s once, %.1f GB in %s",
+            split,
+            self.bytes / 1e9,
+            self.folder,
+        )
+
+        def write(folder: Path) -> None:
+            with (folder / self._file.name).open("wb") as file:
+                for rows in tqdm(batches, desc=f"frozen layers, {split}", disable=None):
+                    batch = self.split.__getitems__(rows).to(device)
+                    layers = encoder(batch)[-self.shape[1] :].half()  # (S, B, T, D)
+                    file.write(layers.permute(1, 2, 0, 3)[batch.mask].cpu().numpy().data)
+
+        publish(self.folder, write)
+
+    def open(self) -> StoredLayers:
+        return StoredLayers(self._file, self.shape, self.split.lengths)
+
+
+class StoredLayers:
+    """Reads the layers of rows from a file that an `Entry` wrote, memory-mapped."""
+
+    def __init__(self, file: Path, shape: tuple[int, int, int], lengths: np.ndarray) -> None:
+        self.file = file
+        self.shape = shape
+        self.lengths = lengths
+        order = np.argsort(lengths, kind="stable")
+        self.starts = np.empty_like(lengths)
+        self.starts[order] = np.cumsum(lengths[order]) - lengths[order]
+        self.layers = np.memmap(file, np.float16, "r", shape=shape)
+
+    def __getstate__(self) -> tuple:
+        """For worker processes: the memory map by its file, not its content."""
+        return self.file, self.shape, self.lengths
+
+    def __setstate__(self, state: tuple) -> None:
+        self.__init__(*state)  # type: ignore[misc]
+
+    def __call__(self, rows: list[int]) -> Tensor:
+        """The stored layers of rows, padded with zeros: (S, B, T, D), half precision."""
+        lengths = self.lengths[rows]
+        _, count, dim = self.shape
+        padded = np.zeros((len(rows), lengths.max(), count, dim), dtype=np.float16)
+        for into, start, length in zip(padded, self.starts[rows], lengths, strict=True):
+            into[:length] = self.layers[start : start + length]
+        return torch.from_numpy(padded).permute(2, 0, 1, 3)

@@ -1,0 +1,13 @@
+"""The files that are shipped beside the package: scripts, configs, released models.
+
+In a checkout they lie at its top level, in an installed package in its folder `shipped`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).parent.parent
+INSTALLED = (_PACKAGE / "shipped").is_dir()
+SHIPPED = _PACKAGE / "shipped" if INSTALLED else _PACKAGE.parent
+CONF = SHIPPED / "conf"

@@ -1,0 +1,126 @@
+"""What holds for every command; what each of them does is tested beside it."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT
+
+COMMANDS = sorted(
+    file.stem if file.stem != "__main__" else file.parent.name
+    for file in [*(ROOT / "elmo").glob("*.py"), *(ROOT / "elmo").glob("*/__main__.py")]
+    if "cli.run(main)" in file.read_text() and file.stem != "cli"
+)
+
+WITHOUT_A_MODEL = ("compare", "release", "report", "search")
+WITH_A_MODEL = [name for name in COMMANDS if name not in WITHOUT_A_MODEL]
+
+
+def finished(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *command], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+def test_the_commands_of_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert set(COMMANDS) == set(re.findall(r"^python -m elmo\.(\w+)", readme, re.MULTILINE))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_has_an_example_and_does_not_wait_for_torch(name: str) -> None:
+    code = (
+        f"import sys, runpy; sys.argv = ['elmo.{name}', '--help']\n"
+        f"try: runpy.run_module('elmo.{name}', run_name='__main__')\n"
+        "except SystemExit: pass\n"
+        "assert not {'torch', 'lightning', 'datasets', 'hydra'} & set(sys.modules)"
+    )
+    result = finished("-c", code)
+    assert result.returncode == 0, result.stderr
+    assert f"example:\n  python -m elmo.{name} " in result.stdout
+    assert ("--model" in result.stdout) == (name in WITH_A_MODEL)
+
+
+@pytest.mark.parametrize("name", WITH_A_MODEL)
+def test_without_a_model_one_line_says_what_to_do(name: str, tmp_path: Path) -> None:
+    (tmp_path / "news.txt").write_text("the bank\n")
+    arguments = {
+        "embed": [str(tmp_path / "news.txt"), "-o", str(tmp_path / "out.h5")],
+        "evaluate": [],
+        "generate": ["the bank"],
+        "neighbours": ["the [bank]"],
+        "predict": ["the bank"],
+        "senses": [],
+    }
+    result = finished("-m", f"elmo.{name}", *arguments[name], "--output-dir", str(tmp_path))
+    assert result.returncode == 1
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert re.match(r"error: .*latest: no \w+ was trained yet; run `python train_\w+\.py`", line)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--format", "csv"], pytest.param(["--format", "table"], marks=pytest.mark.slow)]
+)
+def test_a_full_disk_is_one_line(classified: Path, arguments: list[str]) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "elmo.commands.predict",
+        "the bank",
+        "--model",
+        str(classified),
+    ]
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(
+            [*command, *arguments], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert result.returncode == 1
+    *_, line = result.stderr.decode().splitlines()
+    assert line == "error: [Errno 28] No space left on device"
+    assert b"Traceback" not in result.stderr
+
+
+def test_an_interrupt_ends_without_a_traceback(classified: Path) -> None:
+    command = [sys.executable, "-m", "elmo.commands.predict", "-", "--model", str(classified)]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # Where the tests run in a shell's background, SIGINT is ignored, which a child inherits.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    assert process.stderr
+    assert process.stderr.readline().startswith("model: ")
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.strip() == "interrupted"
+
+
+def test_a_closed_pipe_ends_without_a_traceback(classified: Path) -> None:
+    texts = ["the bank"] * 3000
+    command = [
+        sys.executable,
+        "-m",
+        "elmo.commands.predict",
+        "--format",
+        "csv",
+        "--model",
+        str(classified),
+    ]
+    process = subprocess.Popen(
+        [*command, *texts], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout
+    assert process.stdout.readline().startswith("text,label,")
+    process.stdout.close()
+    assert process.stderr
+    assert "Traceback" not in process.stderr.read()
+    process.wait(timeout=60)

@@ -1,0 +1,187 @@
+"""The released run: what is passed on, and that it serves where nothing was trained."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import elmo
+from conftest import Script, error_line
+from elmo.commands.release import main
+from elmo.data.corpora.toy import ToyNews
+from elmo.errors import MissingModelError
+from elmo.models.artifacts import load_artifact
+from elmo.runs import latest
+from elmo.runs.finished import finished_runs
+from elmo.runs.latest import latest_of_all, latest_run
+from elmo.runs.record import read_record
+from elmo.utils.files import sha256_of
+from small_corpora import texts
+
+
+def release(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
+    monkeypatch.setattr(sys, "argv", ["release", *map(str, arguments)])
+    main()
+
+
+@pytest.fixture
+def released(
+    pretrained: Path,
+    classified: Path,
+    cache_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Path:
+    """What was written of a biLM, and of a classifier that the sweep trained on the same biLM."""
+    out = tmp_path / "outputs" / "reference"
+    there = ("-o", out, "--cache-dir", cache_dir)
+    release(monkeypatch, latest_run(pretrained, "toy"), *there)
+    release(monkeypatch, on_the_released(classified, out, tmp_path / "classified"), *there)
+    return out
+
+
+def on_the_released(classified: Path, out: Path, copy: Path) -> Path:
+    """A copy of a run that says that its biLM is the released one."""
+    shutil.copytree(classified, copy)
+    start = json.loads((copy / "run.json").read_text())
+    start["settings"]["bilm_sha256"] = sha256_of(out / "train_lm" / "bilstm.pt")
+    (copy / "run.json").write_text(json.dumps(start))
+    return copy
+
+
+def test_models_in_half_precision_and_their_figures(
+    released: Path, pretrained: Path, classified: Path
+) -> None:
+    for name, kind, source in (
+        ("train_lm", "bilm", latest_run(pretrained, "toy")),
+        ("train_cls", "classifier", classified),
+    ):
+        whole, half = load_artifact(source, kind), load_artifact(released / name, kind)
+        assert half["config"] == whole["config"]
+        for tensor_name, tensor in half["state"].items():
+            assert tensor.dtype == torch.float16
+            torch.testing.assert_close(tensor, whole["state"][tensor_name].half())
+        record = read_record(released / name)
+        for key, value in record["released"]["metrics"].items():
+            assert value == pytest.approx(read_record(source)["metrics"][key], rel=0.02), key
+    assert elmo.load_classifier(released / "train_cls").predict(["the bank"])
+
+
+def test_no_text_and_no_place_of_the_machine_is_passed_on(
+    released: Path, toy: ToyNews, pretrained: Path, cache_dir: Path
+) -> None:
+    places = [str(pretrained), str(cache_dir), str(latest.RELEASED.parent.parent)]
+    sentences = texts(toy, "validation")
+    for file in [file for file in released.rglob("*") if file.is_file()]:
+        content = file.read_bytes()
+        assert not any(place.encode() in content for place in places), file
+        assert not any(sentence.encode() in content for sentence in sentences), file
+    events = EventAccumulator(str(released / "train_lm"))
+    events.Reload()
+    assert {tag for tag, found in events.Tags().items() if found} == {"scalars"}
+    assert "val/perplexity" in events.Tags()["scalars"]
+
+
+def test_the_model_card_has_the_figures_and_the_commands(released: Path) -> None:
+    card = (released / "README.md").read_text()
+    for name, key in (("train_lm", "test/perplexity"), ("train_cls", "test/accuracy")):
+        record = read_record(released / name)
+        for figures in (record["metrics"], record["released"]["metrics"]):
+            assert f" {figures[key]:.{3 if 'perplexity' in key else 4}f} |" in card
+        assert f"python {name}.py data=toy " in card
+    assert "mixer=learned" in card
+    assert "bilm_path" not in card
+    assert "non-commercial" in card
+
+
+def test_what_cannot_be_released(
+    pretrained: Path,
+    classified: Path,
+    cache_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out, bilm = tmp_path / "out", latest_run(pretrained, "toy")
+    there = ("-o", out, "--cache-dir", cache_dir)
+
+    def refused(run: Path, words: str) -> None:
+        assert words in error_line(lambda: release(monkeypatch, run, *there), capsys)
+
+    refused(tmp_path, "no bilstm.pt or classifier.pt in it")
+    refused(classified, "release the biLM into this folder first")
+    unfinished = tmp_path / "unfinished"
+    unfinished.mkdir()
+    shutil.copy(bilm / "bilstm.pt", unfinished)
+    refused(unfinished, "no metrics.json in it")
+    assert not out.exists()
+    release(monkeypatch, bilm, *there)
+    capsys.readouterr()
+    card = (out / "README.md").read_text()
+    assert "load_bilm" in card
+    assert "classifier" not in card
+    refused(bilm, "exists already")
+    refused(classified, f"train one with bilm_path={out / 'train_lm'}")
+    assert sorted(file.name for file in out.iterdir()) == ["README.md", "train_lm"]
+
+
+@pytest.fixture
+def nothing_trained(released: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder without a run of its own."""
+    elsewhere = released.parent.parent / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    monkeypatch.setattr(latest, "RELEASED", released)
+    return released
+
+
+def test_it_serves_where_nothing_was_trained(
+    nothing_trained: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert elmo.load_classifier().predict(["the bank"])
+    assert elmo.load_bilm().embed(["the bank"])
+    said = [record.getMessage() for record in caplog.records]
+    assert said == [
+        f"model: {nothing_trained / name}, the released one" for name in ("train_cls", "train_lm")
+    ]
+    assert latest_run(Path("outputs"), "toy") == nothing_trained / "train_lm"
+    for kind, folder, corpus in (("bilm", "outputs", "ag_news"), ("classifier", "mine", "toy")):
+        with pytest.raises(MissingModelError, match=r"no .* was trained"):
+            latest_run(Path(folder), corpus, kind)
+    with pytest.raises(MissingModelError, match="no biLM was trained yet"):
+        latest_of_all(Path("mine"), "bilm")
+
+
+def test_a_model_of_ones_own_comes_first(
+    nothing_trained: Path, pretrained: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = latest_run(pretrained, "toy").resolve()
+    pointer = Path("outputs/latest/toy")
+    pointer.parent.mkdir(parents=True)
+    pointer.write_text(str(own))
+    assert latest_of_all(Path("outputs"), "bilm") == own
+    elmo.load_bilm()
+    assert caplog.messages == [f"model: {own}"]
+
+
+def test_a_classifier_finds_the_released_bilm(nothing_trained: Path, script: Script) -> None:
+    """By the script, with the default output folder: `outputs` of the working folder."""
+    arguments = ("data=toy", "data.rows=1200", "data.test_rows=200", "data.validation_size=200")
+    small = ("trainer.max_epochs=1", "trainer.accelerator=cpu", "head.hidden_dim=16")
+    quiet = ("trainer.enable_progress_bar=false", "store=off")
+    script("train_cls", *arguments, *small, *quiet, output_dir=Path("outputs"))
+    (run,) = Path("outputs/train_cls").iterdir()
+    start = json.loads((run / "run.json").read_text())
+    assert start["settings"]["bilm_path"] == str(nothing_trained / "train_lm")
+    assert start["settings"]["bilm_sha256"]
+
+
+def test_reports_and_comparisons_leave_it_out(nothing_trained: Path) -> None:
+    assert finished_runs([nothing_trained.parent]) == []
+    assert len(finished_runs([nothing_trained])) == 2

@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_corpora import Row, news, texts
+
+from elmo.data.corpora.ag_news import AgNews, read_ag_news_csv
+from elmo.data.corpus import Corpus
+from elmo.data.text import WordTokenizer
+from elmo.errors import DataError
+from small_corpora import TEST_CSV, ag_news, content, csv_of
+
+
+def test_ag_news_from_a_folder(source: Path, tmp_path: Path) -> None:
+    corpus = ag_news(source, tmp_path)
+    assert {split: len(rows) for split, rows in corpus.splits.items()} == {
+        "train": 50,
+        "validation": 10,
+        "test": 7600,
+    }
+    for split in ("train", "validation"):
+        for row in corpus.splits[split]:
+            assert row["text"] == f"train story {row['row']}"
+            assert row["label"] == row["row"] % 4
+    assert corpus.splits["test"].features["label"].names == list(corpus.class_names)
+
+
+def test_titles_before_descriptions(source: Path, tmp_path: Path) -> None:
+    plain, titled = ag_news(source, tmp_path), ag_news(source, tmp_path, title=True)
+    row = titled.splits["train"][0]
+    assert row["text"] == f"title {row['row']} train story {row['row']}"
+    assert titled.fingerprint != plain.fingerprint
+    assert (plain.name, titled.name) == ("ag_news", "ag_news_titles")
+
+
+def test_another_number_of_train_rows_is_one_warning(
+    source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    corpus = ag_news(source, tmp_path)
+    with caplog.at_level(logging.WARNING):
+        assert corpus.facts["train_rows_in_source"] == 60
+    (warning,) = [record for record in caplog.records if record.name == "elmo.data.corpora.ag_news"]
+    assert "60" in warning.getMessage()
+    assert "120,000" in warning.getMessage()
+
+
+# What is wrong with a train.csv, and the line and the words that its error has to name.
+GOOD = b'"1","t","one"\n"2","t","two\nlines"\n'
+MALFORMED = {
+    "two columns": (GOOD + b'"3","t"\n"4","t","d"\n', 4, "2 columns"),
+    "four columns": (GOOD + b'"3","t","d","more"\n', 4, "4 columns"),
+    "blank line": (GOOD + b'\n"3","t","d"\n', 4, "0 columns"),
+    "label 0": (GOOD + b'"0","t","d"\n', 4, "'0'"),
+    "label 5": (GOOD + b'"5","t","d"\n', 4, "'5'"),
+    "label in words": (GOOD + b'"World","t","d"\n', 4, "'World'"),
+    "header": (b'"class","title","description"\n' + GOOD, 1, "'class'"),
+    "invalid UTF-8": (GOOD + b'"3","t","d"\n"3","t\nt","caf\xe9"\n', 6, "UTF-8"),
+    "unterminated quote": (GOOD + b'"3","t","d\n"4","t","d"\n', 4, "quote"),
+    "unterminated quote at the end": (GOOD + b'"3","t\n\n","d\n', 4, "quote"),
+    "text after a quote": (GOOD + b'"3","t"x,"d"\n', 4, "quote"),
+}
+
+
+@pytest.mark.parametrize("case", MALFORMED)
+def test_malformed_rows_are_named(case: str, source: Path, tmp_path: Path) -> None:
+    data, line, words = MALFORMED[case]
+    file = source / "train.csv"
+    file.write_bytes(data)
+    with pytest.raises(DataError) as caught:
+        list(ag_news(source, tmp_path).read("train"))
+    message = str(caught.value)
+    assert f"{file}, line {line}:" in message
+    assert words in message
+
+
+@pytest.mark.parametrize(
+    "case", ["two columns", "label 0", "invalid UTF-8", "unterminated quote", "empty"]
+)
+def test_malformed_rows_come_with_the_ways_out(case: str, source: Path, tmp_path: Path) -> None:
+    (source / "train.csv").write_bytes(MALFORMED[case][0] if case != "empty" else b"")
+    with pytest.raises(DataError, match=r"data\.dir=.*AG_NEWS_DIR.*data=toy"):
+        list(ag_news(source, tmp_path).read("train"))
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("damage", ["empty file", "no such file"])
+def test_a_file_that_is_not_there(damage: str, split: str, source: Path, tmp_path: Path) -> None:
+    file = source / f"{split}.csv"
+    if damage == "empty file":
+        file.write_bytes(b"")
+    else:
+        file.unlink()
+    with pytest.raises(DataError) as caught:
+        _ = ag_news(source, tmp_path).splits
+    assert f"{file}: {damage}" in str(caught.value)
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_missing_file_comes_with_the_ways_out(split: str, source: Path, tmp_path: Path) -> None:
+    (source / f"{split}.csv").unlink()
+    with pytest.raises(DataError, match=r"data\.dir=.*AG_NEWS_DIR.*data=toy"):
+        _ = ag_news(source, tmp_path).fingerprint
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=rf"{tmp_path}/nowhere.*data\.dir=.*AG_NEWS_DIR.*data=toy"):
+        _ = ag_news(tmp_path / "nowhere", tmp_path).fingerprint
+
+
+@pytest.mark.parametrize("rows", [7599, 7601])
+def test_the_test_split_has_to_be_whole(rows: int, source: Path, tmp_path: Path) -> None:
+    lines = TEST_CSV.splitlines(keepends=True)
+    (source / "test.csv").write_bytes(b"".join((lines * 2)[:rows]))
+    with pytest.raises(DataError, match=rf"test\.csv: {rows:,} rows, expected 7,600.*data=toy"):
+        _ = ag_news(source, tmp_path).splits
+
+
+def test_an_error_leaves_nothing_in_the_cache(source: Path, tmp_path: Path) -> None:
+    (source / "train.csv").write_bytes(MALFORMED["label 5"][0])
+    cache = tmp_path / "cache"
+    with pytest.raises(DataError):
+        _ = ag_news(source, cache).splits
+    assert not [path for path in cache.rglob("*") if path.is_file()]
+    (source / "train.csv").write_bytes(csv_of(news(60)))
+    assert len(ag_news(source, cache).splits["train"]) == 50
+
+
+def descriptions(data: bytes, folder: Path) -> list[str]:
+    file = folder / "rows.csv"
+    file.write_bytes(data)
+    return [row.text for row in read_ag_news_csv(file)]
+
+
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        (b'"NA"', "NA"),
+        (b'"null"', "null"),
+        (b'""', ""),
+        (b'"two\nlines"', "two\nlines"),
+        (b'"two\r\nlines"', "two\r\nlines"),
+        (b'"a ""quoted"" word"', 'a "quoted" word'),
+        (b'""""', '"'),
+        (b'"a, b, c"', "a, b, c"),
+        (b'"back\\slash\\"', "back\\slash\\"),
+        (b'" spaces "', " spaces "),
+        ("\u2028 \x85 café".encode().join([b'"', b'"']), "\u2028 \x85 café"),
+        (b'"' + b"word " * 5000 + b'"', "word " * 5000),
+        (b'"' + b"x" * 200_000 + b'"', "x" * 200_000),
+    ],
+    ids=lambda value: repr(value[:12]) if isinstance(value, bytes) else "",
+)
+@pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"], ids=["plain", "BOM"])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"], ids=["LF", "CRLF"])
+def test_fields_are_kept_as_they_are(
+    field: bytes, text: str, start: bytes, end: bytes, tmp_path: Path
+) -> None:
+    data = start + b'"1","t",' + field + end + b'"2","t","next"' + end
+    assert descriptions(data, tmp_path) == [text, "next"]
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.text(), st.integers(0, 3)), min_size=1))
+def test_any_text_survives_the_file(rows: list[Row]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "rows.csv"
+        file.write_bytes(csv_of(rows))
+        found = list(read_ag_news_csv(file))
+    assert found == [(number, text, label) for number, (text, label) in enumerate(rows)]
+
+
+@settings(deadline=None)
+@given(st.lists(st.text(alphabet='a"\n,'), max_size=8))
+def test_the_line_of_an_error_counts_what_an_editor_counts(before: list[str]) -> None:
+    good = csv_of([(text, 0) for text in before])
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "rows.csv"
+        file.write_bytes(good + b'"5","t","d"\n')
+        with pytest.raises(DataError, match=rf"rows\.csv, line {good.count(10) + 1}:"):
+            list(read_ag_news_csv(file))
+
+
+def test_rows_are_cleaned_and_not_tokenised(source: Path, tmp_path: Path) -> None:
+    odd = "AP - It #39;s &lt;b&gt;NA&lt;/b&gt;,\\said  so"
+    (source / "train.csv").write_bytes(csv_of([*news(30), (odd, 0)]))
+    corpus = ag_news(source, tmp_path)
+    both = texts(corpus, "train") + texts(corpus, "validation")
+    assert "AP - It's NA , said so" in both
+
+
+def test_the_split_depends_on_split_seed_alone(source: Path, tmp_path: Path) -> None:
+    elsewhere = shutil.copytree(source, tmp_path / "elsewhere")
+    rows = []
+    for seed, arguments in enumerate([{"min_count": 1}, {"min_count": 3, "max_vocabulary": 9}]):
+        np.random.seed(seed)
+        rows.append(content(ag_news(elsewhere, tmp_path / str(seed), **arguments)))
+    assert rows[0] == rows[1] == content(ag_news(source, tmp_path / "2"))
+    other = content(ag_news(source, tmp_path / "2", split_seed=1))
+    assert other["validation"] != rows[0]["validation"]
+    assert other["test"] == rows[0]["test"]
+
+
+def test_the_second_start_builds_nothing(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    first = ag_news(source, cache)
+    expected = content(first), first.facts, first.tokenizer.json
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("built again")
+
+    monkeypatch.setattr(Corpus, "_build", refuse)
+    monkeypatch.setattr(AgNews, "read", refuse)
+    monkeypatch.setattr(WordTokenizer, "train", refuse)
+    os.utime(source / "train.csv")  # another date is not another content
+    again = ag_news(shutil.copytree(source, tmp_path / "elsewhere"), cache)
+    assert (content(again), again.facts, again.tokenizer.json) == expected
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_other_content_is_another_corpus(split: str, source: Path, tmp_path: Path) -> None:
+    before = ag_news(source, tmp_path)
+    _ = before.splits
+    file = source / f"{split}.csv"
+    file.write_bytes(file.read_bytes().replace(b'story 7"', b'story seven"'))
+    after = ag_news(source, tmp_path)
+    assert after.fingerprint != before.fingerprint
+    assert any("seven" in text for rows in content(after).values() for text in map(str, rows))
+
+
+@pytest.mark.parametrize("change", [{"split_seed": 1}, {"validation_size": 11}])
+def test_another_split_is_another_fingerprint(
+    change: dict[str, int], source: Path, tmp_path: Path
+) -> None:
+    assert ag_news(source, tmp_path).fingerprint != ag_news(source, tmp_path, **change).fingerprint

@@ -1,0 +1,159 @@
+"""Streams: nothing twice, nothing left out, and they go on where they were."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_files import text_files
+
+from conftest import TINY, Script, scalars
+from elmo.data.batches import Batch
+from elmo.data.datamodule import LanguageModelData
+from elmo.data.streaming import StreamLoader
+from elmo.data.text import PAD
+from elmo.errors import ConfigError
+from elmo.runs.latest import latest_run
+
+COUNT = 600
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[str]:
+    """Documents that differ in a word of their own and in length, in two files."""
+    lines = [f"w{number} " + "x " * (number % 7) for number in range(COUNT)]
+    for name, part in (("a.txt", lines[:450]), ("b.txt", lines[450:])):
+        (tmp_path / name).write_text("\n".join(part) + "\n")
+    return [str(tmp_path / name) for name in ("a.txt", "b.txt")]
+
+
+def data_of(
+    files: list[str], tmp_path: Path, workers: int = 0, **changes: Any
+) -> LanguageModelData:
+    corpus = text_files(tmp_path, files=files, streaming=True, sample_documents=2 * COUNT)
+    settings = {
+        "token_budget": 64,
+        "num_workers": workers,
+        "seed": 0,
+        "evaluation_rows": 10,
+        "epoch_batches": 20,
+        "buffer_documents": 50,
+    }
+    return LanguageModelData(corpus=corpus, **{**settings, **changes})
+
+
+def loader_of(*arguments: Any, **changes: Any) -> StreamLoader:
+    loader = data_of(*arguments, **changes).train_dataloader()
+    assert isinstance(loader, StreamLoader)
+    return loader
+
+
+def firsts(batches: list[Batch]) -> list[int]:
+    """The word of its own of every document."""
+    return [row[1] for batch in batches for row in batch.tokens.tolist()]
+
+
+def take(loader: StreamLoader, count: int) -> list[Batch]:
+    """So many batches, over as many epochs as it takes, as a training takes them."""
+    batches: list[Batch] = []
+    while len(batches) < count:
+        for batch in loader:
+            batches.append(batch)
+            if len(batches) == count:
+                break
+    return batches
+
+
+def same(one: list[Batch], other: list[Batch]) -> bool:
+    pairs = zip(one, other, strict=True)
+    return all(a.tokens.tolist() == b.tokens.tolist() for a, b in pairs)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_round_gives_each_document_once(files: list[str], tmp_path: Path, workers: int) -> None:
+    data = data_of(files, tmp_path, workers)
+    train = len(data.corpus.splits["train"])
+    held_out = {
+        int(data.splits[split].ids(row)[1])
+        for split in ("validation", "test")
+        for row in range(len(data.splits[split]))
+    }
+    loader = data.train_dataloader()
+    assert isinstance(loader, StreamLoader)
+    seen = Counter(firsts(take(loader, 400)))
+    assert len(seen) == train
+    assert not set(seen) & held_out
+    assert max(seen.values()) - min(seen.values()) <= 2  # whole rounds, and pieces of two parts
+
+
+def test_batches_are_of_like_length_under_the_budget(files: list[str], tmp_path: Path) -> None:
+    padding = total = 0
+    for batch in loader_of(files, tmp_path):
+        assert batch.tokens.numel() <= 64
+        padding += int((batch.tokens == PAD).sum())
+        total += batch.tokens.numel()
+    assert padding < 0.1 * total
+
+
+def test_epochs_go_on_and_differ_from_round_to_round(files: list[str], tmp_path: Path) -> None:
+    loader = loader_of(files, tmp_path)
+    one, two = list(loader), list(loader)
+    assert len(loader) == len(one) == len(two) == 20
+    assert not set(firsts(one)) & set(firsts(two))  # 40 batches are less than a round
+    rounds = take(loader_of(files, tmp_path), 400)
+    assert firsts(rounds[:50]) != firsts(rounds[200:250])
+    assert same(rounds[:40], [*one, *two])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("count", [1, 19, 20, 75, pytest.param(263, marks=pytest.mark.slow)])
+def test_it_goes_on_where_it_was(
+    files: list[str], tmp_path: Path, workers: int, count: int
+) -> None:
+    whole = take(loader_of(files, tmp_path, workers), count + 90)
+    first = loader_of(files, tmp_path, workers)
+    take(first, count)
+    again = loader_of(files, tmp_path, workers)
+    again.load_state_dict(first.state_dict())
+    rest = take(again, 90)
+    assert same(rest, whole[count:])
+
+
+def test_another_number_of_processes_is_refused(files: list[str], tmp_path: Path) -> None:
+    state = loader_of(files, tmp_path).state_dict()
+    with pytest.raises(ConfigError, match="1 loading processes for each of 1 ranks, now there are"):
+        loader_of(files, tmp_path, 2).load_state_dict(state)
+
+
+def test_more_workers_than_documents_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("\n".join(f"w{n}" for n in range(12)))
+    loader = loader_of([str(tmp_path / "a.txt")], tmp_path, 12)
+    with pytest.raises(ConfigError, match="expected more documents than ranks"):
+        take(loader, 40)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epoch_batches": None}, "epoch_batches is None; expected the number of batches"),
+        ({"train_rows": 5}, "train_rows is 5; expected null with data.streaming"),
+        ({"buffer_documents": 0}, "buffer_documents is 0"),
+    ],
+)
+def test_settings_that_cannot_be(
+    files: list[str], tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        data_of(files, tmp_path, **changes)
+
+
+def test_pretraining_from_a_stream_learns(files: list[str], script: Script, tmp_path: Path) -> None:
+    small = [item for item in TINY if not item.startswith("data")]
+    data = ["data=text", f"data.files=[{','.join(files)}]", "data.min_count=1"]
+    data += ["data.streaming=true", "datamodule.epoch_batches=30", "datamodule.token_budget=64"]
+    tiny = ["embedding.dim=16", "bilm.hidden_dim=16", "softmax=full", "trainer.max_epochs=2"]
+    script("train_lm", *data, *small, *tiny, output_dir=tmp_path)
+    perplexities = scalars(latest_run(tmp_path, "text"))["val/perplexity"]
+    assert perplexities[1] < perplexities[0]

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from elmo.evaluation.figures import confusion_matrix_figure, perplexity_figure, reliability_figure
+from elmo.evaluation.language_model_scores import Group
+
+
+def drawn(figure: Figure) -> Figure:
+    FigureCanvasAgg(figure).draw()
+    return figure
+
+
+def test_cells_of_a_small_matrix_hold_share_and_count() -> None:
+    counts = np.array([[3, 1], [0, 0]])
+    figure = drawn(confusion_matrix_figure(counts, ["a", "b"], "test"))
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert texts == ["75.0%\n3", "25.0%\n1", "0.0%\n0", "0.0%\n0"]
+
+
+def test_cells_of_a_large_matrix_hold_per_cent_from_one_on() -> None:
+    counts = np.zeros((31, 31), dtype=int)
+    counts[2, 5], counts[2, 6] = 995, 5  # 99.5 and 0.5 per cent
+    figure = drawn(confusion_matrix_figure(counts, [f"w{i}" for i in range(31)], "test"))
+    (text,) = figure.axes[0].texts
+    assert text.get_text() == "100"
+    assert text.get_position() == (5, 2)  # column, row
+
+
+def test_perplexities_of_each_direction() -> None:
+    groups = [
+        Group("1", [2, 0, 2], [8.0, np.nan, 8.0]),
+        Group("2", [2, 2, 4], [4.0, 16.0, np.inf]),
+    ]
+    figure = drawn(perplexity_figure(groups, "position", "test"))
+    lines = {line.get_label(): line.get_ydata() for line in figure.axes[0].lines}
+    np.testing.assert_equal(
+        lines, {"forward": [8, 4], "backward": [np.nan, 16], "together": [8, np.nan]}
+    )
+
+
+def test_a_diverged_training_has_a_figure_too() -> None:
+    drawn(perplexity_figure([Group("1", [2, 2, 4], [np.nan] * 3)], "position", "test"))
+    drawn(reliability_figure(np.full((4, 3), np.nan), np.zeros(4), 15, np.nan, "test"))
+
+
+def test_reliability_against_a_count_by_hand() -> None:
+    confidence = np.array([0.55, 0.58, 0.95, 0.91, 0.99, 1.0])
+    probabilities = np.stack([confidence, 1 - confidence], 1)
+    labels = np.array([0, 1, 0, 0, 1, 0])
+    figure = drawn(reliability_figure(probabilities, labels, 10, 0.1, "test"))
+    curve = figure.axes[0].lines[1]
+    assert np.asarray(curve.get_xdata()) == pytest.approx(np.array([0.565, 0.9625]))
+    assert np.asarray(curve.get_ydata()) == pytest.approx(np.array([0.5, 0.75]))
+    heights = [bar.get_height() for bar in figure.axes[1].patches]  # type: ignore[attr-defined]
+    assert heights == [0, 0, 0, 0, 0, 2, 0, 0, 0, 4]

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from elmo.errors import DataError
+from elmo.evaluation.significance import averaged, compare, summarise
+from elmo.runs.finished import Outcome
+
+CLASSES = ["a", "b"]
+
+
+def outcome(correct: np.ndarray, seed: int = 0, rows: np.ndarray | None = None) -> Outcome:
+    """All labels are `a`; the probability of it is 0.9 where it is found, else 0.2."""
+    right = np.where(correct, 0.9, 0.2)
+    return Outcome(
+        seed,
+        np.arange(len(correct)) if rows is None else rows,
+        np.full(len(correct), "a"),
+        np.stack([right, 1 - right], axis=1),
+        CLASSES,
+    )
+
+
+def random(share: float, count: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).random(count) < share
+
+
+def test_mean_and_deviation_are_over_the_seeds() -> None:
+    summary = summarise([outcome(random(share, 1000, n)) for n, share in enumerate((0.7, 0.8))])
+    accuracies = [random(share, 1000, n).mean() for n, share in enumerate((0.7, 0.8))]
+    assert summary.seeds == 2
+    assert summary.mean == pytest.approx(np.mean(accuracies))
+    assert summary.deviation == pytest.approx(np.std(accuracies, ddof=1))
+    assert math.isnan(summarise([outcome(random(0.7, 100, 0))]).deviation)
+
+
+@pytest.mark.parametrize("count", [500, 5000])
+def test_the_interval_is_that_of_the_normal_approximation(count: int) -> None:
+    correct = random(0.8, count, 0)
+    summary = summarise([outcome(correct)])
+    error = 1.96 * math.sqrt(correct.mean() * (1 - correct.mean()) / count)
+    assert summary.low == pytest.approx(correct.mean() - error, abs=0.15 * error)
+    assert summary.high == pytest.approx(correct.mean() + error, abs=0.15 * error)
+    assert summarise([outcome(correct)])[3:5] == (summary.low, summary.high)  # seeded
+
+
+def test_an_interval_holds_the_truth_as_often_as_it_says() -> None:
+    hits = [
+        (found := summarise([outcome(random(0.8, 300, seed))])).low <= 0.8 <= found.high
+        for seed in range(120)
+    ]
+    assert 0.88 <= np.mean(hits) <= 1
+
+
+def test_seeds_that_agree_on_average_are_right_together() -> None:
+    first = outcome(np.array([True, False, True]))
+    second = outcome(np.array([True, True, False]))
+    mean = averaged([first, second])
+    assert mean.correct.tolist() == [True, True, True]  # (0.9 + 0.2) / 2
+    assert summarise([first, second]).together == 1
+    assert summarise([first, second]).mean == pytest.approx(2 / 3)
+
+
+def test_mcnemar_is_a_binomial_test_of_the_rows_in_which_they_differ() -> None:
+    one, other = random(0.9, 400, 1), random(0.86, 400, 2)
+    (pair,) = compare([[outcome(one)], [outcome(other)]])
+    only_one, only_other = int((one & ~other).sum()), int((~one & other).sum())
+    assert (pair.only_one, pair.only_other) == (only_one, only_other)
+    assert pair.p == pytest.approx(binomtest(only_one, only_one + only_other).pvalue)
+    assert pair.corrected == pair.p
+    assert pair.difference == pytest.approx(one.mean() - other.mean())
+
+
+def test_equal_settings_do_not_differ() -> None:
+    one = outcome(random(0.9, 100, 1))
+    (pair,) = compare([[one], [one]])
+    assert (pair.difference, pair.p, pair.corrected) == (0, 1, 1)
+    assert compare([[one]]) == []
+
+
+def test_holm_by_hand() -> None:
+    pairs = compare([[outcome(random(share, 600, n))] for n, share in enumerate((0.9, 0.85, 0.8))])
+    order = sorted(pairs, key=lambda pair: pair.p)
+    highest = 0.0
+    for rank, pair in enumerate(order):
+        highest = max(highest, min(1, pair.p * (len(pairs) - rank)))
+        assert pair.corrected == pytest.approx(highest)
+
+
+@pytest.mark.slow
+def test_chance_alone_is_rarely_significant() -> None:
+    """Three settings that are equal in truth: in a trial of twenty, any of their pairs differs."""
+    found = 0
+    for trial in range(20):
+        settings = [[outcome(random(0.85, 500, 3 * trial + n))] for n in range(3)]
+        found += any(pair.corrected < 0.05 for pair in compare(settings))
+    assert found <= 4
+
+
+def test_other_rows_do_not_compare() -> None:
+    one = outcome(random(0.9, 50, 1))
+    other = outcome(random(0.9, 50, 1), rows=np.arange(1, 51))
+    for settings in ([[one, other]], [[one], [other]]):
+        with pytest.raises(DataError, match="different rows"):
+            compare(settings)
+
+
+def test_of_a_pair_the_seeds_are_averaged_that_both_have() -> None:
+    one = [outcome(random(0.8, 400, seed), seed) for seed in range(5)]
+    other = [outcome(random(0.7, 400, 10 + seed), seed) for seed in (1, 3)]
+    (pair,) = compare([one, other])
+    (expected,) = compare([[one[1], one[3]], other])
+    assert pair == expected
+    assert pair.seeds == 2
+    apart = [outcome(random(0.7, 400, 20), 9)]
+    (pair,) = compare([one, apart])
+    assert pair.seeds == 0
+    assert pair.difference == pytest.approx(averaged(one).correct.mean() - apart[0].correct.mean())
+
+
+def test_only_the_pairs_asked_for_are_tested_and_corrected_for() -> None:
+    settings = [[outcome(random(0.5 + n / 20, 300, n))] for n in range(4)]
+    found = compare(settings, [(0, 1), (0, 3)])
+    assert [(pair.one, pair.other) for pair in found] == [(0, 1), (0, 3)]
+    every = {(pair.one, pair.other): pair for pair in compare(settings)}
+    for pair in found:
+        assert pair.p == every[pair.one, pair.other].p
+        assert pair.corrected <= every[pair.one, pair.other].corrected

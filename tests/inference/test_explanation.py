@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+import torch
+
+from elmo.data.text import WordTokenizer
+from elmo.inference.explanation import explain
+from elmo.models.classifier import TextClassifier
+from elmo.models.encoders import ElmoEncoder
+from elmo.modules.bilm import BiLM
+from elmo.modules.heads import PoolHead
+from elmo.modules.mixers import LearnedMix, Mixer, ScalarMix
+
+CLASSES = ["World", "Sports", "Business"]
+TOKENIZER = WordTokenizer.train(["the bank raised its rates .", "a river"], 1, None)
+TEXT = "The Bank raised zzz rates, the BANK raised."
+WORDS = ["The", "Bank", "raised", "zzz", "rates", ",", "the", "BANK", "raised", "."]
+
+
+def classifier(mixer: Callable[..., Mixer] = LearnedMix) -> TextClassifier:
+    """Untrained, drawn wide enough for every word to matter."""
+    torch.manual_seed(0)
+    encoder = ElmoEncoder(TOKENIZER, BiLM(len(TOKENIZER), 8, 8))
+    model = TextClassifier(encoder, mixer(3, 16), PoolHead(16, len(CLASSES), 8), CLASSES)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.4)
+    return model
+
+
+def test_effects_are_those_of_classifying_without_the_word() -> None:
+    model = classifier().train()  # explain has to switch dropout off by itself
+    prediction, _, words = explain(model, TEXT)
+    assert prediction == model.predict([TEXT])[0]
+    assert [word for word, _ in words] == WORDS
+    for position, (_, effect) in enumerate(words):
+        hidden = " ".join([*WORDS[:position], "unheardof", *WORDS[position + 1 :]])
+        (other,) = model.predict([hidden])
+        label = prediction.label
+        by_hand = prediction.probabilities[label] - other.probabilities[label]
+        assert effect == pytest.approx(by_hand, abs=1e-5)
+    effects = dict(words)
+    assert effects["zzz"] == effects[","] == 0
+    assert max(effects.values()) > 0.01
+    assert min(effects.values()) < -0.01
+
+
+@pytest.mark.parametrize("budget", [1, 25])
+def test_the_token_budget_bounds_the_batches(budget: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = classifier()
+    expected = explain(model, TEXT)
+    sizes = []
+    scores = model.scores
+
+    def measured(batch: object) -> torch.Tensor:
+        logits = scores(batch)  # type: ignore[arg-type]
+        sizes.append(len(logits) * (len(WORDS) + 2))
+        return logits
+
+    monkeypatch.setattr(model, "scores", measured)
+    found = explain(model, TEXT, token_budget=budget)
+    assert max(sizes) <= max(budget, len(WORDS) + 2)
+    assert sum(sizes) == (1 + len(WORDS) - 2) * (len(WORDS) + 2)  # the text, each known word hidden
+    for (word, effect), (same, by_one) in zip(expected.words, found.words, strict=True):
+        assert word == same
+        assert effect == pytest.approx(by_one, abs=1e-5)
+
+
+@torch.no_grad()  # with gradients the LSTMs run another kernel, whose last bits differ
+def test_lambdas_of_a_learned_mixer_are_the_mean_gates_of_the_words() -> None:
+    model = classifier().eval()
+    mixer = model.mixer
+    assert isinstance(mixer, LearnedMix)
+    found = {}
+    for text in ("the bank raised its rates", "a river"):
+        ids = torch.from_numpy(TOKENIZER.encode([text])[0].ids).long().unsqueeze(0)
+        assert isinstance(model.encoder, ElmoEncoder)
+        layers = model.encoder.bilm(ids, torch.tensor([ids.shape[1]]))  # (L, 1, T, D)
+        layers[1:] = layers[1:].half().float()  # as the classifier gets them
+        means, deviations = (
+            layers.mean(-1, keepdim=True),
+            layers.var(-1, correction=0, keepdim=True),
+        )
+        normal = (layers - means) / (deviations + 1e-5).sqrt()
+        gates = [
+            mixer.gate(mixer.hidden(normal[:, 0, t].flatten()).tanh()).softmax(0)
+            for t in range(1, ids.shape[1] - 1)
+        ]
+        found[text] = torch.stack(gates).mean(0).tolist()
+        assert explain(model, text).lambdas == pytest.approx(found[text], abs=1e-5)
+        assert sum(found[text]) == pytest.approx(1)
+    one, other = found.values()
+    assert max(abs(a - b) for a, b in zip(one, other, strict=True)) > 0.01
+
+
+def test_lambdas_of_a_scalar_mix_are_its_own() -> None:
+    model = classifier(partial(ScalarMix, trainable=False, seed=1))
+    assert explain(model, TEXT).lambdas == pytest.approx(model.mixer.lambdas().tolist())
+
+
+def test_a_text_without_words() -> None:
+    model = classifier()
+    prediction, lambdas, words = explain(model, " \t")
+    assert prediction == model.predict([""])[0]
+    assert words == []
+    assert sum(lambdas) == pytest.approx(1)

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+from elmo.data.batches import Batch
+from elmo.data.text import WordTokenizer
+from elmo.errors import ConfigError
+from elmo.models.classifier import TextClassifier, load_classifier
+from elmo.models.encoders import ElmoEncoder
+from elmo.modules.bilm import BiLM
+from elmo.modules.heads import BiLSTMHead, Head, PoolHead
+from elmo.modules.mixers import LearnedMix, Mixer, ScalarMix
+from elmo.training.classification_task import ClassificationTask
+
+CLASSES = ["World", "Sports", "Business", "Sci/Tech"]
+TEXTS = ["the bank raised its rates", "", "the river left its bank !", "zzz"]
+TOKENIZER = WordTokenizer.train(TEXTS, min_count=1, max_size=None)
+
+MIXERS: dict[str, Callable[..., Mixer]] = {
+    "trainable": ScalarMix,
+    "frozen": partial(ScalarMix, trainable=False, learn_gamma=False, seed=0),
+    "learned": LearnedMix,
+}
+HEADS: dict[str, Callable[..., Head]] = {"pool": PoolHead, "bilstm": BiLSTMHead}
+
+
+def classifier(
+    mixer: str = "trainable", head: str = "pool", finetune: bool = False
+) -> TextClassifier:
+    torch.manual_seed(0)
+    encoder = ElmoEncoder(TOKENIZER, BiLM(len(TOKENIZER), 8, 8), finetune)
+    return TextClassifier(encoder, MIXERS[mixer](3, 16), HEADS[head](16, len(CLASSES)), CLASSES)
+
+
+@pytest.fixture
+def batch() -> Batch:
+    tokens = torch.tensor([[2, 4, 5, 6, 3], [2, 7, 8, 3, 0]])
+    return Batch(tokens, torch.tensor([5, 4]), torch.tensor([1, 3]), torch.arange(2))
+
+
+def steps(model: TextClassifier, batch: Batch, count: int = 5) -> None:
+    """A few training steps as Lightning would take them."""
+    task = ClassificationTask(model, optimizer=partial(torch.optim.AdamW, lr=0.01), warmup=0.0)
+    task.log = lambda *_, **__: None  # type: ignore[method-assign]
+    task.train()
+    optimizer = task.optimizer([p for p in task.parameters() if p.requires_grad])
+    for index in range(count):
+        optimizer.zero_grad()
+        task.training_step(batch, index).backward()
+        optimizer.step()
+
+
+def state(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+
+
+@pytest.mark.parametrize("mixer", MIXERS)
+def test_what_training_changes_and_what_it_leaves(mixer: str, batch: Batch) -> None:
+    model = classifier(mixer)
+    encoder_before, mixer_before = state(model.encoder), state(model.mixer)
+    head_before = state(model.head)
+    steps(model, batch)
+    assert same(encoder_before, state(model.encoder))
+    assert same(mixer_before, state(model.mixer)) == (mixer == "frozen")
+    assert not same(head_before, state(model.head))
+
+
+def test_dropout_of_the_bilm_is_off_in_training(batch: Batch) -> None:
+    model = classifier().train()
+    assert model.head.training
+    assert torch.equal(model.encoder(batch), model.encoder(batch))
+
+
+def test_overfits_one_batch(batch: Batch) -> None:
+    model = classifier("learned", "bilstm")
+    steps(model, batch, count=60)
+    assert model.eval()(batch).argmax(1).tolist() == batch.label.tolist()
+
+
+def test_predictions(batch: Batch) -> None:
+    model = classifier().train()  # predict has to switch dropout off by itself
+    predictions = model.predict(TEXTS)
+    assert predictions == model.predict(TEXTS)
+    for prediction in predictions:
+        assert list(prediction.probabilities) == CLASSES
+        assert sum(prediction.probabilities.values()) == pytest.approx(1, abs=1e-5)
+        assert prediction.label == max(CLASSES, key=prediction.probabilities.__getitem__)
+    assert model.predict([]) == []
+
+
+@pytest.mark.parametrize("budget", [1, 12])
+def test_predictions_do_not_depend_on_the_batch(budget: int) -> None:
+    model = classifier(head="bilstm")
+    together = model.predict(TEXTS, token_budget=budget)
+    for text, prediction in zip(TEXTS, together, strict=True):
+        (alone,) = model.predict([text])
+        assert alone.probabilities == pytest.approx(prediction.probabilities, abs=1e-5)
+
+
+def test_layers_from_a_store_give_the_same_scores(batch: Batch) -> None:
+    model = classifier("learned", "bilstm").eval()
+    stored = model.encoder(batch)[1:].half() * batch.mask.unsqueeze(-1)
+    assert torch.equal(model(batch), model(batch._replace(layers=stored)))
+
+
+def test_label_smoothing_is_of_the_training_loss(batch: Batch) -> None:
+    model = classifier().eval()
+    logits = model(batch)
+    smooth = torch.full((2, 4), 0.2 / 4)
+    smooth[torch.arange(2), batch.label] += 0.8
+    task = ClassificationTask(
+        model, label_smoothing=0.2, optimizer=partial(torch.optim.AdamW, lr=0.01), warmup=0.0
+    )
+    task.log = lambda *_, **__: None  # type: ignore[method-assign]
+    expected = -(smooth * logits.log_softmax(1)).sum(1).mean()
+    torch.testing.assert_close(task.training_step(batch, 0), expected)
+    for wrong in ({"label_smoothing": 1.0}, {"finetune_lr": 0.0}, {"layer_decay": 1.5}):
+        with pytest.raises(ConfigError, match=next(iter(wrong))):
+            ClassificationTask(model, optimizer=torch.optim.AdamW, warmup=0.0, **wrong)
+
+
+def test_fine_tuning_changes_every_part_of_the_bilm(batch: Batch) -> None:
+    model = classifier(finetune=True)
+    before = state(model.encoder)
+    steps(model, batch)
+    after = state(model.encoder)
+    assert all(not torch.equal(before[name], after[name]) for name in before if "bias" not in name)
+    model.train()
+    assert not torch.equal(model.encoder(batch), model.encoder(batch))  # its dropout is on
+    assert torch.equal(model.eval()(batch), model(batch))
+
+
+def test_lower_layers_learn_more_slowly(batch: Batch) -> None:
+    model = classifier(finetune=True)
+    task = ClassificationTask(
+        model,
+        finetune_lr=0.5,
+        layer_decay=0.1,
+        optimizer=partial(torch.optim.AdamW, lr=0.01),
+        warmup=0.0,
+    )
+    groups = task.parameter_groups()
+    assert [share for _, share in groups] == pytest.approx([1, 0.5, 0.05, 0.005])
+    ids = [{id(parameter) for parameter in parameters} for parameters, _ in groups]
+    assert sum(map(len, ids)) == len(set().union(*ids)) == len(list(model.parameters()))
+    bilm = model.encoder.get_submodule("bilm")
+    assert ids[1] >= {id(p) for p in bilm.get_submodule("forward_lstm.layers.1").parameters()}
+    assert ids[3] == {id(p) for p in bilm.get_submodule("embedding").parameters()}
+    (alone,) = ClassificationTask(
+        classifier(), optimizer=partial(torch.optim.AdamW, lr=0.01), warmup=0.0
+    ).parameter_groups()
+    assert alone[1] == 1
+
+
+def test_a_fine_tuned_classifier_comes_back_as_it_was(batch: Batch, tmp_path: Path) -> None:
+    model = classifier(finetune=True)
+    steps(model, batch)
+    model.save(tmp_path / "classifier.pt", {})
+    loaded = load_classifier(tmp_path / "classifier.pt")
+    assert torch.equal(loaded(batch), model.eval()(batch))

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from elmo.data.batches import Batch, text_batches
+from elmo.data.text import WordTokenizer
+from elmo.errors import ConfigError
+from elmo.models.encoders import ElmoEncoder, StaticEncoder
+
+TEXTS = ["The bank raised its rates.", "", "the river left its bank!", "nothing known here"]
+
+
+def test_embed_gives_words_and_layers_without_boundaries(encoder: ElmoEncoder) -> None:
+    results = encoder.embed(TEXTS)
+    assert [len(result.tokens) for result in results] == [6, 0, 6, 3]
+    assert results[0].tokens == ["The", "bank", "raised", "its", "rates", "."]
+    for result in results:
+        assert result.vectors.shape == (3, len(result.tokens), 16)
+        assert result.vectors.dtype == torch.float32
+
+
+@pytest.mark.parametrize("budget", [1, 9, 10_000])
+def test_embedding_does_not_depend_on_the_batch(encoder: ElmoEncoder, budget: int) -> None:
+    together = encoder.embed(TEXTS, token_budget=budget)
+    for text, result in zip(TEXTS, together, strict=True):
+        (alone,) = encoder.embed([text])
+        assert alone.tokens == result.tokens
+        torch.testing.assert_close(alone.vectors, result.vectors, rtol=0, atol=1e-6)
+
+
+def test_the_shortest_text_comes_first_and_holds_no_other(encoder: ElmoEncoder) -> None:
+    found = list(encoder.embed_by_length(TEXTS, token_budget=16))
+    assert [row for row, _ in found] == [1, 3, 0, 2]
+    for _, (_, vectors) in found:
+        assert vectors.untyped_storage().nbytes() == vectors.nbytes
+
+
+def test_a_word_has_another_vector_in_another_context(encoder: ElmoEncoder) -> None:
+    first, _, second, _ = encoder.embed(TEXTS)
+    here = first.vectors[:, first.tokens.index("bank")]
+    there = second.vectors[:, second.tokens.index("bank")]
+    torch.testing.assert_close(here[0], there[0])
+    assert not torch.allclose(here[1], there[1], atol=1e-4)
+
+
+def test_embed_matches_the_layers_of_the_bilm(encoder: ElmoEncoder) -> None:
+    (document,) = encoder.tokenizer.encode([TEXTS[0]])
+    ids = torch.from_numpy(document.ids).long().unsqueeze(0)
+    layers = encoder.bilm(ids, torch.tensor([ids.shape[1]]))
+    torch.testing.assert_close(encoder.embed(TEXTS[:1])[0].vectors, layers[:, 0, 1:-1])
+
+
+def test_nothing_to_embed(encoder: ElmoEncoder) -> None:
+    assert encoder.embed([]) == []
+
+
+def test_one_string_is_a_mistake(encoder: ElmoEncoder) -> None:
+    with pytest.raises(ConfigError, match="one string"):
+        encoder.embed("the bank")
+    with pytest.raises(ConfigError, match=r"texts\[1\] is of type NoneType"):
+        encoder.embed(["the bank", None])  # type: ignore[list-item]
+
+
+def test_vectors_can_feed_a_model_that_learns(encoder: ElmoEncoder) -> None:
+    layer = torch.nn.Linear(16, 2)
+    layer(encoder.embed(["the bank"])[0].vectors).sum().backward()
+    assert layer.weight.grad is not None
+
+
+def test_raw_text_is_cleaned(encoder: ElmoEncoder) -> None:
+    raw, clean = encoder.embed(
+        ["the &lt;b&gt;bank&lt;/b&gt; raised\\its rates.", "the bank raised its rates."]
+    )
+    assert raw.tokens == clean.tokens
+    torch.testing.assert_close(raw.vectors, clean.vectors)
+
+
+@settings(max_examples=25)
+@given(st.lists(st.text(max_size=30), max_size=5), st.integers(1, 40))
+def test_any_text_is_batched_once(texts: list[str], budget: int) -> None:
+    tokenizer = WordTokenizer.train(["a b c"], min_count=1, max_size=None)
+    seen: list[int] = []
+    for documents, batch in text_batches(texts, tokenizer, budget):
+        rows = batch.row.tolist()
+        seen += rows
+        assert len(documents) == len(rows)
+        assert len(rows) == 1 or batch.tokens.numel() <= budget
+        assert batch.lengths.tolist() == [len(document.ids) for document in documents]
+    assert sorted(seen) == list(range(len(texts)))
+
+
+def test_a_frozen_encoder_stays_in_eval_mode_without_gradients(encoder: ElmoEncoder) -> None:
+    encoder.train()
+    assert not any(module.training for module in encoder.modules())
+    assert not any(parameter.requires_grad for parameter in encoder.parameters())
+    ids = torch.tensor([[2, 4, 5, 3]])
+    batch = Batch(ids, torch.tensor([4]), torch.tensor([0]), torch.tensor([0]))
+    assert not encoder(batch).requires_grad
+
+
+def test_static_encoder_knows_no_context() -> None:
+    torch.manual_seed(0)
+    tokenizer = WordTokenizer.train(["the bank raised its rates river"], 1, None)
+    encoder = StaticEncoder(tokenizer, dim=5)
+    first, second = encoder.embed(["the bank raised", "river bank"])
+    assert first.vectors.shape == (1, 3, 5)
+    assert torch.equal(first.vectors[:, 1], second.vectors[:, 1])

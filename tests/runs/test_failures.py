@@ -1,0 +1,119 @@
+"""Mistakes of a user of the two scripts, and what they must not cost."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT, TINY_CLS, TINY_LM, Script, tree
+from elmo.runs.latest import latest_run
+
+
+def test_a_failing_job_does_not_take_the_sweep_down(script: Script, pretrained: Path) -> None:
+    folder = pretrained / "failing"
+    result = script(
+        "train_cls", *TINY_CLS, "head.dropout=1.5,0.1", "trainer.limit_train_batches=2",
+        f"hydra.sweep.dir={folder}", "-m", output_dir=pretrained, code=1,
+    )  # fmt: skip
+    assert "Traceback" not in result.stdout + result.stderr
+    with (folder / "sweep.csv").open() as handle:
+        failed, fine = list(csv.DictReader(handle))
+    assert failed["status"].startswith("failed: head.dropout is 1.5")
+    assert fine["status"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["data.split_seed=1"], "another corpus, split or cleaning"),
+        (["bilm_path=nowhere.pt"], "nowhere.pt: no such file"),
+        (["encoder=word2vec", "data.validation_size=1200"], "data.validation_size is 1200"),
+        (["datamodule.token_budget=0"], "datamodule.token_budget is 0"),
+        (["trainer.max_epochs=-1"], "trainer.max_epochs is -1"),
+        (["trainer.max_epochs=0"], "trainer.max_epochs is 0"),
+        (["trainer.limit_val_batches=0.0001"], "trainer: "),
+        (["data.validation_size=many"], "data.validation_size is 'many'; expected float"),
+        (["+mixer.num_layers=5"], "mixer.num_layers follows from the data"),
+        (["head.hidden_dim=-1"], "head.hidden_dim is -1"),
+        (["trainer.devices=7"], "trainer.devices is 7: for several processes"),
+        (["trainer.gradient_clip_val=-1"], "trainer.gradient_clip_val is -1"),
+        (["monitor=val/unheard_of"], "conditioned on metric `val/unheard_of`"),
+        (["+mixer.unheard_of=1"], "unexpected keyword argument 'unheard_of'"),
+        (["mixer.seed=1"], "Key 'seed' is not in struct"),
+        (["mixer=unheard_of"], "Could not find 'mixer/unheard_of'"),
+    ],
+)
+def test_mistakes_of_the_classifier_end_in_one_message(
+    script: Script, pretrained: Path, tmp_path: Path, overrides: list[str], message: str
+) -> None:
+    run_dir = f"hydra.run.dir={tmp_path / 'run'}"
+    result = script("train_cls", *TINY_CLS, *overrides, run_dir, output_dir=pretrained, code=1)
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "message"),
+    [
+        ("train_cls", ["data=toy"], "no biLM was trained on data=toy yet; run `python train_lm"),
+        ("train_lm", ["data=ag_news", "data.dir=nowhere"], "nowhere/train.csv: no such file"),
+        (
+            "train_lm",
+            ["data=toy", "embedding=word2vec", "embedding.path=no.bin"],
+            "no.bin: no such",
+        ),
+        ("train_lm", ["data=toy", "bilm.dropout=1.5"], "bilm.dropout is 1.5"),
+        ("train_lm", ["data=toy", "bilm.hidden_dim=-1"], "hidden_dim -1, num_layers 2; each must"),
+        ("train_lm", ["data=toy", "datamodule.token_budget=9"], "token_budget is 9, but document"),
+        ("train_lm", ["data=toy", "optimizer.lr=fast"], "optimizer.lr is 'fast'; expected float"),
+        ("train_lm", ["data=toy", "seed=-1"], "seed is -1; expected 0 or more"),
+        ("train_lm", ["data=toy", "threads=0"], "threads is 0"),
+    ],
+)
+def test_mistakes_before_any_work_end_in_one_message(
+    script: Script, tmp_path: Path, name: str, overrides: list[str], message: str
+) -> None:
+    result = script(name, *overrides, output_dir=tmp_path, code=1)
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_finished_run_is_not_overwritten(script: Script, pretrained: Path) -> None:
+    run = latest_run(pretrained, "toy")
+    before = tree(run)
+    result = script("train_lm", *TINY_LM, f"hydra.run.dir={run}", output_dir=pretrained, code=1)
+    assert "no run overwrites another" in result.stderr
+    assert f"resume={run}" in result.stderr
+    assert tree(run) == before  # .hydra/ and the log, too
+
+
+@pytest.mark.parametrize("name", ["train_lm", "train_cls"])
+def test_help_waits_for_neither_torch_nor_lightning(name: str) -> None:
+    code = (
+        f"import runpy, sys; sys.argv = ['{name}.py', '--help']\n"
+        f"try: runpy.run_path('{name}.py', run_name='__main__')\n"
+        "except SystemExit: pass\n"
+        "assert not {'torch', 'lightning', 'datasets', 'gensim'} & set(sys.modules)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert "mixer" in result.stdout or "softmax" in result.stdout
+
+
+def test_a_precision_that_the_device_lacks_is_refused(
+    script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lacking(*_: object, **__: object) -> None:
+        raise RuntimeError("could not create a primitive descriptor")
+
+    monkeypatch.setattr("elmo.training.task.LSTM", lacking)
+    half = "trainer.precision=bf16-mixed"
+    result = script("train_lm", *TINY_LM, half, output_dir=tmp_path, code=1)
+    assert "trainer.precision=bf16-mixed does not run on this cpu" in result.stderr
+    assert "Traceback" not in result.stderr
