@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/installed
 CLUSTER := .venv/installed-cluster
 
-.PHONY: help demo test slow lint cluster clean
+.PHONY: help demo test slow lint package cluster clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -39,6 +39,9 @@ test: $(STAMP) ## the fast tests
 
 slow: $(CLUSTER) ## the slow tests
 	$(BIN)/python -m pytest -m slow
+
+package: $(STAMP) ## build wheel and sdist, try the wheel in an empty environment
+	.ci/check_package
 
 lint: $(STAMP) ## ruff and mypy
 	$(BIN)/ruff check

@@ -51,6 +51,7 @@ def train(cfg: DictConfig, run: Run) -> float:
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train_cls")
 def main(cfg: DictConfig) -> float:
+    """Run the job with the settings of conf/train_cls.yaml and the command line."""
     return run_job(train, cfg, "classifier.pt")
 
 

@@ -28,6 +28,7 @@ def train(cfg: DictConfig, run: Run) -> float:
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train_tfidf")
 def main(cfg: DictConfig) -> float:
+    """Run the job with the settings of conf/train_tfidf.yaml and the command line."""
     return run_job(train, cfg, "metrics.json")
 
 

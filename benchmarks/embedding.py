@@ -117,7 +117,7 @@ def elmo_embed(turn: harness.Turn, width: int, count: int) -> None:
     encoder, texts = encoder_and_texts(width, count)
     bilm = encoder.bilm
     watch = Stopwatch()
-    bilm.directions = watch.timed("lookup and LSTMs", bilm.directions)  # type: ignore[method-assign]
+    bilm.both_directions = watch.timed("lookup and LSTMs", bilm.both_directions)  # type: ignore[method-assign]
     bilm.forward = watch.timed("biLM", bilm.forward)  # type: ignore[method-assign]
     texts_alone = watch.timed(
         "cleaning, tokenising, batching",

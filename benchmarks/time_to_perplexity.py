@@ -136,13 +136,13 @@ def validated(model: Textbook, data: LanguageModelData) -> float:
     """Perplexity of both directions together, over the targets that `train_lm.py` counts."""
     import torch
 
-    from elmo.modules.bilm import reverse_within
+    from elmo.modules.bilm import reverse_sequences
 
     total, targets = 0.0, 0
     model.eval()
     with torch.no_grad():
         for batch in data.val_dataloader():
-            mirrored = reverse_within(batch.tokens, batch.lengths)
+            mirrored = reverse_sequences(batch.tokens, batch.lengths)
             count = int((batch.lengths - 1).sum())
             total += float(model(batch.tokens, mirrored).sum()) * count
             targets += 2 * count

@@ -1,4 +1,4 @@
-"""Finished runs of every kind that a report tells of, made up: their figures are known."""
+"""Invented runs of every kind that a report describes; their figures are known."""
 
 from __future__ import annotations
 
@@ -67,28 +67,29 @@ def write_classifier(
     data: dict[str, Any] | None = None,
     bilm: str = "ab",
     finetune: bool = False,
+    study: str | None = None,
     **mixer: Any,
 ) -> None:
-    """A run whose predictions have `accuracy` of the test rows right.
+    """Write a classifier whose predictions are right for a share `accuracy` of the test rows.
 
     Args:
-        val: accuracy on validation; None for the same.
-        bilm: two hexadecimal digits that its biLM's hash repeats.
-        mixer: further settings of it.
+        val: accuracy on validation; None takes the same.
+        bilm: two hexadecimal digits that the hash of its biLM repeats.
+        mixer: further settings of the mixer.
     """
     chosen = choices or {"encoder": "elmo", "mixer": "trainable"}
     random = np.random.default_rng([seed, round(1e4 * accuracy)])
     labels = np.arange(ROWS) % 4
     right = random.permutation(ROWS) < round(accuracy * ROWS)
-    # The others are taken for the next class, but Sports for World.
+    # Errors predict the next class, but World instead of Sports.
     predicted = np.where(right, labels, np.where(labels == 1, 0, (labels + 1) % 4))
-    chances = np.full((ROWS, 4), 0.05)
-    chances[np.arange(ROWS), predicted] = 0.85
+    probabilities = np.full((ROWS, 4), 0.05)
+    probabilities[np.arange(ROWS), predicted] = 0.85
     table = {
         "row": np.arange(ROWS),
         "label": [CLASSES[label] for label in labels],
         "predicted": [CLASSES[label] for label in predicted],
-        **{f"p({name})": chances[:, index] for index, name in enumerate(CLASSES)},
+        **{f"p({name})": probabilities[:, index] for index, name in enumerate(CLASSES)},
     }
     linear = "classifier" in chosen
     if not linear:
@@ -110,6 +111,7 @@ def write_classifier(
         "splits": {"train": split, "validation": split, "test": split},
         "data": {**(data or FACTS), "labelled_rows": rows},
         "choices": {**chosen, "data": "toy"},
+        "study": study,
         "settings": {"seed": seed, "label_share": share, "output_dir": "/secret/place"},
     }
     overrides = [f"{group}={name}" for group, name in chosen.items()]
@@ -117,8 +119,8 @@ def write_classifier(
         record["features"] = 99
     else:
         weights = WEIGHTS.get(chosen["mixer"], [1.0])
-        turned = np.roll(weights, seed if chosen["mixer"] == "frozen" else 0).tolist()
-        record |= {"lambdas": turned, "gamma": 1.1, "parameters": {"encoder": 500, "head": 70}}
+        lambdas = np.roll(weights, seed if chosen["mixer"] == "frozen" else 0).tolist()
+        record |= {"lambdas": lambdas, "gamma": 1.1, "parameters": {"encoder": 500, "head": 70}}
         record["data"] |= TOKENS
         record["settings"] |= {
             "mixer": {"layer_norm": True, **mixer},
@@ -132,10 +134,11 @@ def write_classifier(
     (folder / "predictions").mkdir()
     pq.write_table(pa.table(table), folder / "predictions/test.parquet")
     if not linear and len(record["lambdas"]) == 3:
-        _curves(folder, {f"lambda/{i}": [1 / 3, w] for i, w in enumerate(turned)})
+        _curves(folder, {f"lambda/{i}": [1 / 3, w] for i, w in enumerate(lambdas)})
 
 
 def write_bilm(folder: Path) -> None:
+    """Write a biLM and a study of its neighbours."""
     directions = ("forward", "backward", "together")
     metrics = {
         f"{prefix}/{name}{ending}": 20.0 if name == "perplexity" else 0.3
@@ -173,7 +176,7 @@ def write_bilm(folder: Path) -> None:
 
 
 def write_everything(root: Path) -> None:
-    """One run or more for each section of a report; `learned` is the best of all."""
+    """Write one run or more for each section of a report; `learned` is the best of all."""
     write_bilm(root / "lm")
     for seed in (2, 0, 1):
         for mode, accuracy in (("trainable", 0.8), ("frozen", 0.7), ("learned", 0.9)):

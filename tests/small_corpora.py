@@ -15,14 +15,17 @@ Row = tuple[str, int]  # text, class from 0
 
 
 def news(count: int, prefix: str = "train") -> list[Row]:
+    """Return stories of four classes in turn."""
     return [(f"{prefix} story {number}", number % 4) for number in range(count)]
 
 
 def texts(corpus: Corpus, split: str) -> list[str]:
+    """Return the texts of a split."""
     return list(corpus.splits[split]["text"])
 
 
 def csv_of(rows: list[Row]) -> bytes:
+    """Return rows in the format of AG News."""
     lines = io.StringIO()
     writer = csv.writer(lines, quoting=csv.QUOTE_ALL, lineterminator="\n")
     writer.writerows(
@@ -32,6 +35,7 @@ def csv_of(rows: list[Row]) -> bytes:
 
 
 def content(corpus: Corpus) -> dict[str, list]:
+    """Return all rows of all splits."""
     return {split: rows.to_list() for split, rows in corpus.splits.items()}
 
 
@@ -39,6 +43,7 @@ TEST_CSV = csv_of(news(7600, "test"))
 
 
 def ag_news(source: Path | None, cache_dir: Path, **changes: Any) -> AgNews:
+    """Return the corpus in a folder in the format of AG News."""
     defaults = {
         "split_seed": 0,
         "validation_size": 10,
@@ -50,6 +55,7 @@ def ag_news(source: Path | None, cache_dir: Path, **changes: Any) -> AgNews:
 
 
 def toy_news(cache_dir: Path, **changes: Any) -> ToyNews:
+    """Return a small toy corpus."""
     defaults = {
         "rows": 1200,
         "test_rows": 200,

@@ -1,4 +1,4 @@
-"""What the commands share: the parser, `--model`, the device, errors in one line."""
+"""The parts that the commands share: the parser, `--model`, the device, errors in one line."""
 
 from __future__ import annotations
 
@@ -27,25 +27,27 @@ def parser(name: str, description: str, *examples: str) -> argparse.ArgumentPars
     )
 
 
-def add_model(arguments: argparse.ArgumentParser, what: str) -> None:
+def add_model(arguments: argparse.ArgumentParser, files: str) -> None:
     """Add `--model`, `--output-dir` and `--device`.
 
     Args:
-        what: which files `--model` takes, for `--help`.
+        files: the files that `--model` takes, for `--help`.
     """
     arguments.add_argument(
         "--model",
         metavar="PATH",
-        help=f"{what}, or its run folder; default: the latest one, or else the released one",
+        help=f"{files}, or its run folder; default: the latest one, or else the released one",
     )
     arguments.add_argument(
         "--output-dir",
         metavar="DIR",
         default="outputs",
-        help="where the latest model is looked for (default: outputs)",
+        help="folder to search for the latest model (default: outputs)",
     )
     arguments.add_argument(
-        "--device", default="auto", help="cpu, cuda, cuda:1, mps; default: a GPU where there is one"
+        "--device",
+        default="auto",
+        help="cpu, cuda, cuda:1, mps; default: a GPU if there is one, or else cpu",
     )
 
 
@@ -55,7 +57,7 @@ def add_cache_dir(arguments: argparse.ArgumentParser) -> None:
         "--cache-dir",
         metavar="DIR",
         default=".cache",
-        help="where the prepared corpus is kept (default: .cache)",
+        help="folder of the prepared corpus (default: .cache)",
     )
 
 
@@ -64,8 +66,8 @@ def add_column(arguments: argparse.ArgumentParser) -> None:
     arguments.add_argument(
         "--column",
         metavar="NAME",
-        help="the column with the documents: needed for .csv, .tsv, .jsonl and .parquet; any "
-        "other file is plain text, a document a line",
+        help="column with the documents, needed for .csv, .tsv, .jsonl and .parquet; any other "
+        "file is plain text, one document per line",
     )
 
 
@@ -73,7 +75,7 @@ def check_column(args: argparse.Namespace) -> None:
     """Check that `--column` comes with `--file`.
 
     Raises:
-        ConfigError: it does not.
+        ConfigError: there is no `--file`.
     """
     if args.column is not None and args.file is None:
         raise ConfigError(f"--column {args.column} names a column of --file, which is not given")
@@ -82,10 +84,11 @@ def check_column(args: argparse.Namespace) -> None:
 def model_path(args: argparse.Namespace, kind: str) -> Path:
     """Return the path of the model: `--model`, or the latest of `kind`, or the released one.
 
-    Standard error says which.
+    It is printed to standard error.
 
     Raises:
-        MissingModelError: none is named, none was trained, and `--output-dir` is not the default.
+        MissingModelError: no model is named, none was trained, and `--output-dir` is not the
+            default.
     """
     from elmo.runs.latest import latest_of_all, title_of
 
@@ -131,8 +134,8 @@ def run(main: Callable[[], None]) -> None:
         say("interrupted")
         sys.exit(130)
     except OSError as error:
-        if not isinstance(error, BrokenPipeError):  # a reader, such as `head`, has had enough
+        if not isinstance(error, BrokenPipeError):  # a reader, such as `head`, has stopped reading
             say(f"error: {error}")
-        # The rest of the buffer would be written again at exit.
+        # The rest of the buffer would be written once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

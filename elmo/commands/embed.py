@@ -17,17 +17,51 @@ if TYPE_CHECKING:
     from elmo.modules.mixers import Mixer
 
 DESCRIPTION = """\
-Write the contextual vectors of every document to an HDF5 file, a data set for each: "0",
-"1", ... by its number, (L, T, D) with L layers, T tokens, D numbers. Beside them stand
-`tokens`, the tokens of each document joined by spaces, and `sentence_to_index`, a JSON
-object {document: "number"}, as AllenNLP's command `elmo` writes it.
+Write the contextual vectors of every document to an HDF5 file, one data set for each
+document: "0", "1", ... by its number, (L, T, D) with L layers, T tokens and D numbers. The
+file also has `tokens`, the tokens of each document joined by spaces, and
+`sentence_to_index`, a JSON object {document: "number"}, as AllenNLP's command `elmo` writes
+it.
 
-A run that was stopped goes on where it was when the same command is given again. Until
-all is done the vectors lie in the folder OUT.h5.parts; to finish, the disk has to hold
+To continue a run that was stopped, give the same command again. Until all documents are
+done, the vectors are in the folder OUT.h5.parts; at the end, the disk must have room for
 them twice."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run `elmo embed`.
+
+    Raises:
+        ElmoError: the documents, the model or the options cannot be used.
+    """
+    args = _parser().parse_args(arguments)
+    if args.file.is_fifo():
+        raise ConfigError(
+            f"{args.file}: a pipe, which cannot be read twice as `elmo embed` does; name a file"
+        )
+    read_documents(args.file, args.column)  # a wrong path ends here, before the imports
+
+    from elmo.inference.vector_parts import check_new
+    from elmo.inference.vectors import write_vectors
+    from elmo.utils.memory import keep_freed_memory
+
+    check_new(args.output)
+    keep_freed_memory()
+    device = base.device(args)
+    encoder, mixer = _load(args)
+    documents = write_vectors(
+        args.output,
+        lambda: read_documents(args.file, args.column),
+        encoder.to(device),
+        mixer,
+        layer=args.layer,
+        pool=args.pool,
+        half=args.half,
+    )
+    say(f"wrote {args.output}: {documents:,} documents")
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = base.parser(
         "embed",
         DESCRIPTION,
@@ -42,8 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--layer",
         metavar="all|0|1|2|mean|mixed",
         default="all",
-        help="all layers (the default); one, by its number from 0; their plain mean; their mix by "
-        "the trained mixer of a classifier.pt, gamma and layer norm included. All but the first "
+        help="all layers (the default); one layer, by its number from 0; their plain mean; their "
+        "mix by the trained mixer of a classifier.pt, with gamma and layer norm. All but the first "
         "give (T, D)",
     )
     parser.add_argument(
@@ -51,38 +85,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         nargs="?",
         const="mean",
         choices=("mean", "max"),
-        help="one vector for a document, the mean (the default) or maximum over its tokens: "
-        "(L, D) or (D,), zeros where it has none",
+        help="one vector per document, the mean (the default) or the maximum over its tokens: "
+        "(L, D) or (D,), zeros for a document without tokens",
     )
-    parser.add_argument("--half", action="store_true", help="16 bits a number instead of 32")
+    parser.add_argument("--half", action="store_true", help="16 bits per number instead of 32")
     base.add_model(parser, "bilstm.pt, or classifier.pt, which --layer mixed needs")
-    args = parser.parse_args(arguments)
-    if args.file.is_fifo():
-        raise ConfigError(f"{args.file}: a pipe; the documents are read twice, so say a file")
-    read_documents(args.file, args.column)  # a wrong path ends here, before the imports
-
-    from elmo.inference.vector_parts import check_new
-    from elmo.inference.vectors import write_vectors
-    from elmo.utils.memory import keep_freed_memory
-
-    check_new(args.output)
-    keep_freed_memory()
-    device = base.device(args)
-    encoder, mixer = load(args)
-    documents = write_vectors(
-        args.output,
-        lambda: read_documents(args.file, args.column),
-        encoder.to(device),
-        mixer,
-        layer=args.layer,
-        pool=args.pool,
-        half=args.half,
-    )
-    say(f"wrote {args.output}: {documents:,} documents")
+    return parser
 
 
-def load(args: argparse.Namespace) -> tuple[Encoder, Mixer | None]:
-    """The encoder, and the mixer of a classifier where the layers are to be mixed."""
+def _load(args: argparse.Namespace) -> tuple[Encoder, Mixer | None]:
+    """Load the encoder, and the mixer of a classifier where the layers are mixed."""
     if args.layer == "mixed":
         from elmo.models.classifier import load_classifier
 

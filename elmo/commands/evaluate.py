@@ -1,4 +1,4 @@
-"""`elmo evaluate RUN`: the final evaluation of a language model, again or elsewhere."""
+"""`elmo evaluate RUN`: the final evaluation of a language model, again or on other text."""
 
 from __future__ import annotations
 
@@ -20,17 +20,24 @@ if TYPE_CHECKING:
     from elmo.evaluation.language_model_scores import LanguageModelResult
 
 BLOCK = 1000  # documents of a file that are sorted by length together
-DIGITS = {"perplexity": 2}  # four of the rest
+DIGITS = {"perplexity": 2}  # the other scores have 4
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run `elmo evaluate`.
+
+    Raises:
+        ElmoError: the model, its corpus, the file or the options cannot be used.
+    """
     args = _parser().parse_args(arguments)
     if args.file is not None and args.data:
         raise ConfigError("--data changes the corpus of the run, which --file replaces; name one")
+    if args.run is not None and args.model is not None:
+        raise ConfigError(f"RUN is {args.run} and --model {args.model}; name one of them")
     base.check_column(args)
     folder = Path(args.output) if args.output else None
     if folder:
-        _make(folder)
+        _make_empty(folder)
 
     from tqdm import tqdm
 
@@ -38,15 +45,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from elmo.models.language_model import load_language_model
     from elmo.utils.cache import redirect_library_caches
 
-    if args.run is not None and args.model is not None:
-        raise ConfigError(f"RUN is {args.run} and --model {args.model}; name one of them")
     args.model = args.run or args.model
     redirect_library_caches(Path(args.cache_dir))
     path = base.model_path(args, "bilm")
     model = load_language_model(path, base.device(args))
-    from_file = args.file is not None
-    read = _file(args, model.tokenizer) if from_file else _corpus(path, args, model.tokenizer)
-    sources, facts = read
+    if args.file is not None:
+        sources, facts = _file_source(args, model.tokenizer)
+    else:
+        sources, facts = _corpus_splits(path, args, model.tokenizer)
     results = {
         name: evaluate_language_model(
             model, tqdm(batches, desc=name, unit=" batches", disable=None)
@@ -61,47 +67,49 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = base.parser(
         "evaluate",
-        "Perplexity, accuracy, precision, recall and F1 of a language model, per direction and "
-        "together: on the corpus it was trained on (validation, test and the same sample of train "
-        "as its run), on that corpus with other settings, or on a file.",
-        "elmo evaluate outputs/train_lm/RUN\n"
-        "  elmo evaluate outputs/train_lm/RUN --file news.txt -o evaluated",
+        "Print perplexity, accuracy, precision, recall and F1 of a language model, per direction\n"
+        "and together: on the corpus of its run (validation, test and the same sample of train as\n"
+        "in the run), on that corpus with other settings, or on a file.",
+        "elmo evaluate outputs/train_lm/RUN",
+        "elmo evaluate outputs/train_lm/RUN --file news.txt -o evaluated",
     )
     parser.add_argument(
-        "run", nargs="?", metavar="RUN", help="a run folder or bilstm.pt; default: the latest"
+        "run", nargs="?", metavar="RUN", help="run folder or bilstm.pt; default: the latest one"
     )
-    parser.add_argument("--file", help="documents, one a line, or a table with --column")
+    parser.add_argument("--file", help="documents, one per line, or a table with --column")
     base.add_column(parser)
     parser.add_argument(
         "--data",
         nargs="+",
         default=[],
         metavar="KEY=VALUE",
-        help="change settings of the run's corpus, as in --data dir=FOLDER",
+        help="settings of the run's corpus to change, as in --data dir=FOLDER",
     )
     parser.add_argument(
-        "-o", "--output", metavar="DIR", help="a new folder for metrics.json, tables and figures"
+        "-o", "--output", metavar="DIR", help="new folder for metrics.json, tables and figures"
     )
     base.add_cache_dir(parser)
-    base.add_model(parser, "a bilstm.pt")
+    base.add_model(parser, "bilstm.pt")
     return parser
 
 
-def _make(folder: Path) -> None:
-    """Before the work begins, so that its figures have a place to go."""
+def _make_empty(folder: Path) -> None:
+    """Make the output folder before the work begins, so that no result is lost."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         empty = not any(folder.iterdir())
     except OSError as error:
-        raise ConfigError(f"-o {folder}: no folder can be made there ({error.strerror})") from error
+        raise ConfigError(
+            f"-o {folder}: the folder cannot be made ({error.strerror}); name another one"
+        ) from error
     if not empty:
         raise ConfigError(f"{folder}: exists already; name a new folder with -o")
 
 
-def _corpus(
+def _corpus_splits(
     path: Path, args: argparse.Namespace, tokenizer: WordTokenizer
 ) -> tuple[dict[str, Iterable[Batch]], dict[str, Any]]:
-    """The loaders of the splits, as the run had them."""
+    """Return the batches of each split as the run had them, and the facts of the corpus."""
     from elmo.data.datamodule import LanguageModelData
     from elmo.models.training_corpus import training_corpus
     from elmo.runs.record import read_record
@@ -117,12 +125,12 @@ def _corpus(
     except (LookupError, TypeError) as error:
         raise ArtifactError(
             f"{path}: the metrics.json beside it is no record of a pretraining ({error!r}); put "
-            "the run's own back, or name texts with --file"
+            "that of the run back, or name texts with --file"
         ) from error
     if corpus.fingerprint != fingerprint:
         say(
-            f"another corpus than the run's: {corpus.fingerprint}, not {fingerprint}; its files, "
-            "settings, cleaning rules or split are others, and so will the figures be"
+            f"the corpus is not that of the run: {corpus.fingerprint} instead of {fingerprint}; "
+            "files, settings, cleaning rules or split differ, so the figures will differ as well"
         )
     data = LanguageModelData(corpus=corpus, tokenizer=tokenizer, num_workers=0, **wanted)
     splits: dict[str, Iterable[Batch]] = {
@@ -132,7 +140,7 @@ def _corpus(
 
 
 def _setting(text: str) -> tuple[str, Any]:
-    """`key=value`, where the value is JSON or else a string."""
+    """Return key and value of `key=value`; a value that is not JSON is a string."""
     key, equals, value = text.partition("=")
     if not equals:
         raise ConfigError(f"--data {text}: expected KEY=VALUE, such as dir=FOLDER")
@@ -142,9 +150,10 @@ def _setting(text: str) -> tuple[str, Any]:
         return key, value
 
 
-def _file(
+def _file_source(
     args: argparse.Namespace, tokenizer: WordTokenizer
 ) -> tuple[dict[str, Iterable[Batch]], dict[str, Any]]:
+    """Return the batches of `--file`, and its facts, which are complete after the last batch."""
     facts: dict[str, Any] = {
         "name": args.file,
         "tokenizer": tokenizer.fingerprint,
@@ -159,7 +168,7 @@ def _file(
 def _file_batches(
     file: Path, column: str | None, tokenizer: WordTokenizer, facts: dict[str, Any]
 ) -> Iterator[Batch]:
-    """Batches of the documents; `facts` is whole after the last one. Empty ones are left out."""
+    """Yield the documents that are not empty in batches, and count their words in `facts`."""
     from elmo.data.batches import TOKEN_BUDGET, text_batches
     from elmo.data.text import UNK
 
@@ -172,7 +181,7 @@ def _file_batches(
             unknown += int((batch.tokens == UNK).sum())
             yield batch
     if not facts["words"]:
-        raise DataError(f"{file}: no words in it; expected documents, one a line")
+        raise DataError(f"{file}: contains no words; expected documents, one per line")
     facts["unknown_rate"]["file"] = unknown / facts["words"]
 
 
@@ -182,8 +191,8 @@ def _print(results: dict[str, LanguageModelResult], facts: dict[str, Any]) -> No
         names = [name for name in result.scalars if not name.endswith(("_forward", "_backward"))]
         rows = []
         for name in names:
-            found = [result.scalars[f"{name}{end}"] for end in ("_forward", "_backward", "")]
-            rows.append([name, *(f"{value:.{DIGITS.get(name, 4)}f}" for value in found)])
+            values = [result.scalars[f"{name}{end}"] for end in ("_forward", "_backward", "")]
+            rows.append([name, *(f"{value:.{DIGITS.get(name, 4)}f}" for value in values)])
         title = f"{split}: V {facts['vocabulary_size']:,}, unknown {unknown:.2%}"
         print_table(("", "forward", "backward", "together"), rows, title, right=(1, 2, 3))
 

@@ -1,4 +1,4 @@
-"""`elmo predict`: the class of texts, of a file's documents, of what a pipe brings."""
+"""`elmo predict`: the class of texts, of the documents of a file or of standard input."""
 
 from __future__ import annotations
 
@@ -22,17 +22,18 @@ if TYPE_CHECKING:
     from elmo.models.classifier import Prediction, TextClassifier
 
 DESCRIPTION = """\
-The class of each text and the probability of every class. A table is printed once the
-last text is classified; jsonl and csv are written 256 documents at a time, for files and
-pipes of any length. A table names the 10 words that weigh most, jsonl every word."""
+Print the class of each text and the probability of every class. A table is printed after
+the last text; jsonl and csv are written 256 documents at a time, for files and pipes of
+any length. With --explain, a table shows the 10 words with the largest effect, jsonl all
+words."""
 
 BLOCK = 256  # documents classified, written and flushed at a time
 STRONGEST = 10  # words of a text whose effects the table shows
-TEXT_WIDTH = 24  # of the table's column, at least
+TEXT_WIDTH = 24  # smallest width of the table's column of texts
 
 
 class Answer(NamedTuple):
-    """What the classifier says of one document."""
+    """A document with its prediction."""
 
     text: str
     prediction: Prediction
@@ -40,67 +41,74 @@ class Answer(NamedTuple):
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = base.parser(
-        "predict",
-        DESCRIPTION,
-        'elmo predict "The bank raised its rates." --explain\n'
-        "  elmo predict --file news.csv --column description --format jsonl\n"
-        "  zcat news.gz | elmo predict - --format csv",
-    )
-    parser.add_argument(
-        "texts", nargs="*", metavar="TEXT", help="a document; a single - is standard input, by line"
-    )
-    parser.add_argument("--file", type=Path, metavar="FILE", help="documents to read instead")
-    base.add_column(parser)
-    parser.add_argument(
-        "--format", choices=("table", "jsonl", "csv"), default="table", help="default: table"
-    )
-    parser.add_argument(
-        "--explain",
-        action="store_true",
-        help="the weight of each layer for this text, and the effect of each word: the "
-        "probability of the class, less that with <unk> in the place of the word",
-    )
-    base.add_model(parser, "classifier.pt")
-    args = parser.parse_args(arguments)
+    """Run `elmo predict`.
+
+    Raises:
+        ElmoError: the documents, the model or the options cannot be used.
+    """
+    args = _parser().parse_args(arguments)
     if args.explain and args.format == "csv":
-        raise ConfigError("--explain does not fit the columns of csv; say --format jsonl")
-    documents = source(args)
+        raise ConfigError("--explain does not fit the columns of csv; use --format jsonl")
+    documents = _documents(args)
 
     from elmo.models.classifier import load_classifier
 
     device = base.device(args)
     model = load_classifier(base.model_path(args, "classifier"), device)
-    blocks = answers(model, documents, args.explain)
+    blocks = _answers(model, documents, args.explain)
     if args.format == "table":
-        print_answers(model.class_names, [answer for block in blocks for answer in block])
+        _print_table(model.class_names, [answer for block in blocks for answer in block])
     elif args.format == "jsonl":
-        write_jsonl(blocks)
+        _write_jsonl(blocks)
     else:
-        write_csv(model.class_names, blocks)
+        _write_csv(model.class_names, blocks)
 
 
-def source(args: argparse.Namespace) -> Iterable[str]:
-    """The documents that the arguments name.
+def _parser() -> argparse.ArgumentParser:
+    parser = base.parser(
+        "predict",
+        DESCRIPTION,
+        'elmo predict "The bank raised its rates." --explain',
+        "elmo predict --file news.csv --column description --format jsonl",
+        "zcat news.gz | elmo predict - --format csv",
+    )
+    parser.add_argument(
+        "texts",
+        nargs="*",
+        metavar="TEXT",
+        help="a document; a single - reads standard input, one document per line",
+    )
+    parser.add_argument("--file", type=Path, metavar="FILE", help="documents to read instead")
+    base.add_column(parser)
+    parser.add_argument(
+        "--format",
+        choices=("table", "jsonl", "csv"),
+        default="table",
+        help="format of the output (default: table)",
+    )
+    parser.add_argument(
+        "--explain",
+        action="store_true",
+        help="add the weight of each layer for this text, and the effect of each word: the "
+        "probability of the class minus that with <unk> in the place of the word",
+    )
+    base.add_model(parser, "classifier.pt")
+    return parser
 
-    Raises:
-        ConfigError: they name none, or more than one place to read from.
-    """
+
+def _documents(args: argparse.Namespace) -> Iterable[str]:
+    """Return the documents that the arguments name; raise `ConfigError` unless from one source."""
     if bool(args.texts) == (args.file is not None):
-        found = "both are given" if args.texts else "none is given"
-        raise ConfigError(f"documents come from TEXT, from - or from --file: {found}; say one")
+        given = "both are given" if args.texts else "none is given"
+        raise ConfigError(f"documents come from TEXT, from - or from --file: {given}; name one")
     if args.file is not None:
         return read_documents(args.file, args.column)
     base.check_column(args)
-    return standard_input() if args.texts == ["-"] else args.texts
+    return _standard_input() if args.texts == ["-"] else args.texts
 
 
-def standard_input() -> Iterator[str]:
-    """One document a line.
-
-    Raises:
-        DataError: a line is not UTF-8.
-    """
+def _standard_input() -> Iterator[str]:
+    """Yield the lines of standard input; raise `DataError` for one that is not UTF-8."""
     for number, line in enumerate(sys.stdin.buffer, start=1):
         try:
             yield line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
@@ -108,10 +116,10 @@ def standard_input() -> Iterator[str]:
             raise DataError(f"standard input, line {number}: not UTF-8 ({error.reason})") from error
 
 
-def answers(
+def _answers(
     model: TextClassifier, documents: Iterable[str], explained: bool
 ) -> Iterator[list[Answer]]:
-    """Classify block by block; an explained document is a block of its own."""
+    """Classify the documents block by block; an explained document is a block."""
     from elmo.inference.explanation import explain
 
     for block in _blocks(documents, 1 if explained else BLOCK):
@@ -124,7 +132,7 @@ def answers(
 
 
 def _blocks(documents: Iterable[str], size: int) -> Iterator[list[str]]:
-    """Where a document cannot be read, those before it are a block, and then the error."""
+    """Yield the documents in blocks; those before a document that cannot be read come first."""
     block: list[str] = []
     try:
         for text in documents:
@@ -140,8 +148,8 @@ def _blocks(documents: Iterable[str], size: int) -> Iterator[list[str]]:
         yield block
 
 
-def write_jsonl(blocks: Iterable[list[Answer]]) -> None:
-    """A JSON object a line: text, label, probabilities; where explained, lambdas and words."""
+def _write_jsonl(blocks: Iterable[list[Answer]]) -> None:
+    """Write one JSON object per line, with lambdas and words where it is explained."""
     for block in blocks:
         for text, prediction, explanation in block:
             line = {"text": text, **prediction._asdict()}
@@ -152,8 +160,8 @@ def write_jsonl(blocks: Iterable[list[Answer]]) -> None:
         sys.stdout.flush()
 
 
-def write_csv(class_names: Sequence[str], blocks: Iterable[list[Answer]]) -> None:
-    """A header, then text, label and the probability of each class."""
+def _write_csv(class_names: Sequence[str], blocks: Iterable[list[Answer]]) -> None:
+    """Write a header, then text, label and the probability of each class."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["text", "label", *(f"p({name})" for name in class_names)])
     for block in blocks:
@@ -162,13 +170,13 @@ def write_csv(class_names: Sequence[str], blocks: Iterable[list[Answer]]) -> Non
         sys.stdout.flush()
 
 
-def print_answers(class_names: Sequence[str], answers: Sequence[Answer]) -> None:
-    """Print one row per document, its text cut to the width; where explained, the reasons too."""
+def _print_table(class_names: Sequence[str], answers: Sequence[Answer]) -> None:
+    """Print one row per document, its text cut to the width, followed by the explanation."""
     from rich.cells import cell_len, set_cell_size
 
     widths = [max(cell_len(name) for name in ["class", *class_names])]
     widths += [max(cell_len(name), len("0.000")) for name in class_names]
-    # No figure is cut, however narrow the terminal.
+    # Only texts are cut, never figures, even where the terminal is too narrow.
     room = max(TEXT_WIDTH, terminal_width() - sum(widths) - 3 * (len(widths) + 1) - 1)
     rows = []
     for text, (label, probabilities), explanation in answers:
@@ -176,7 +184,7 @@ def print_answers(class_names: Sequence[str], answers: Sequence[Answer]) -> None
         if cell_len(cell) > room:
             cell = set_cell_size(cell, room - 1) + "…"
         if explanation is not None:
-            cell = "\n".join([cell, *reasons(explanation, room)])
+            cell = "\n".join([cell, *_explanation_lines(explanation, room)])
         rows.append([cell, label, *(f"{p:.3f}" for p in probabilities.values())])
     explained = any(explanation for _, _, explanation in answers)
     print_table(
@@ -187,11 +195,11 @@ def print_answers(class_names: Sequence[str], answers: Sequence[Answer]) -> None
     )
 
 
-def reasons(explanation: Explanation, width: int) -> list[str]:
-    """Lines: the weights of the layers, then the strongest words in the order of the text."""
+def _explanation_lines(explanation: Explanation, width: int) -> list[str]:
+    """Return the weights of the layers, then the strongest words in the order of the text."""
     effects = [effect for _, effect in explanation.words]
     strongest = sorted(range(len(effects)), key=lambda i: -abs(effects[i]))[:STRONGEST]
-    # No line breaks between a figure and its word.
+    # Non-breaking, so that a figure stays beside its word.
     shown = [f"{effects[i]:+.3f}\xa0{explanation.words[i][0]}" for i in sorted(strongest)]
     lines = textwrap.wrap("  ".join(shown), width, break_on_hyphens=False)
     layers = "layers " + " ".join(f"{value:.2f}" for value in explanation.lambdas)

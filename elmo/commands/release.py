@@ -1,7 +1,8 @@
-"""`elmo release`: makes of a biLM and a classifier on it the folder that is passed on."""
+"""`elmo release`: a model in half precision with its figures and a model card, to be shared."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
 from collections.abc import Sequence
@@ -17,21 +18,12 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = base.parser(
-        "release",
-        "Writes the model of a run in half precision, its figures before and after, its curves\n"
-        "for TensorBoard and a model card into a folder: first a biLM, then a classifier that was\n"
-        "trained on what was written of it. No text of the corpus gets there.",
-        "elmo release outputs/train_lm/RUN -o outputs/reference",
-    )
-    parser.add_argument("run", metavar="RUN", help="folder of a finished run")
-    parser.add_argument("-o", "--output", required=True, metavar="DIR", help="where to put it")
-    parser.add_argument("--report", metavar="PDF", help="a report to put beside it")
-    parser.add_argument(
-        "--data-dir", metavar="DIR", help="folder of the corpus, where it is none to download"
-    )
-    base.add_cache_dir(parser)
-    args = parser.parse_args(arguments)
+    """Run `elmo release`.
+
+    Raises:
+        ElmoError: the run, its corpus or the options cannot be used.
+    """
+    args = _parser().parse_args(arguments)
     source, out = Path(args.run), Path(args.output)
 
     from elmo.models.training_corpus import training_corpus
@@ -43,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from elmo.utils.files import write_json, write_text
 
     redirect_library_caches(Path(args.cache_dir))
-    kind, record = _record(source)
+    kind, record = _read_run(source)
     if args.report and not Path(args.report).is_file():
         raise ConfigError(f"--report {args.report}: no such file; `elmo report` makes one")
     name = KINDS[kind].script.removesuffix(".py")
@@ -56,10 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     unfinished = out / f".{name}"
     shutil.rmtree(unfinished, ignore_errors=True)
-    half = _halve(source, unfinished, kind)
+    model = _write_half(source, unfinished, kind)
     command = [word for word in record["command"] if not is_neutral_override(word)]
     record |= {"settings": without_paths(record["settings"]), "command": command}
-    record["released"] = {"precision": "float16", "metrics": _figures(half, kind, corpus)}
+    record["released"] = {"precision": "float16", "metrics": _evaluate(model, kind, corpus)}
     write_json(unfinished / METRICS_FILE, record)
     _copy_curves(source, unfinished)
     if kind == "classifier":
@@ -73,30 +65,50 @@ def main(arguments: Sequence[str] | None = None) -> None:
     say(f"wrote {out / name}, {out / 'README.md'}")
 
 
-def _record(source: Path) -> tuple[str, dict[str, Any]]:
-    """The kind of a run's model, and its record, the command in it.
+def _parser() -> argparse.ArgumentParser:
+    parser = base.parser(
+        "release",
+        "Write the model of a run in half precision, its figures before and after, its curves for\n"
+        "TensorBoard and a model card into a folder: first a biLM, then a classifier that was\n"
+        "trained on the released biLM. The folder contains no text of the corpus.",
+        "elmo release outputs/train_lm/RUN -o outputs/reference",
+    )
+    parser.add_argument("run", metavar="RUN", help="folder of a finished run")
+    parser.add_argument("-o", "--output", required=True, metavar="DIR", help="folder to write to")
+    parser.add_argument("--report", metavar="PDF", help="report to copy into the folder")
+    parser.add_argument(
+        "--data-dir", metavar="DIR", help="folder of the corpus, if it cannot be downloaded"
+    )
+    base.add_cache_dir(parser)
+    return parser
+
+
+def _read_run(source: Path) -> tuple[str, dict[str, Any]]:
+    """Return the kind of a run's model, and its record with the command that made it.
 
     Raises:
-        ArtifactError: no finished run with a model.
+        ArtifactError: the folder is not that of a finished run with a model.
     """
     from elmo.runs.latest import KINDS
     from elmo.runs.record import METRICS_FILE, RUN_FILE, read_record
 
-    kinds = [kind for kind, one in KINDS.items() if (source / one.file).is_file()]
-    if not kinds:
-        files = " or ".join(one.file for one in KINDS.values())
-        raise ArtifactError(f"{source}: no {files} in it; expected the folder of a finished run")
-    for file in (METRICS_FILE, RUN_FILE):
-        if not (source / file).is_file():
-            raise ArtifactError(f"{source}: no {file} in it; expected the folder of a finished run")
+    kinds = [name for name, kind in KINDS.items() if (source / kind.file).is_file()]
+    models = " or ".join(kind.file for kind in KINDS.values())
+    absent = [file for file in (METRICS_FILE, RUN_FILE) if not (source / file).is_file()]
+    if not kinds or absent:
+        raise ArtifactError(
+            f"{source}: no {absent[0] if kinds else models} in it; expected the folder of a "
+            "finished run"
+        )
     start = json.loads((source / RUN_FILE).read_text())
     return kinds[0], {**read_record(source), "command": [start["script"], *start["overrides"]]}
 
 
 def _check_bilm(classifier: Path, released: Path) -> None:
-    """
+    """Check that a classifier was trained on the released biLM.
+
     Raises:
-        ArtifactError: no biLM is released in that folder, or the classifier is of another.
+        ArtifactError: it was not, or no biLM is released in that folder.
     """
     from elmo.runs.record import RUN_FILE
     from elmo.utils.files import sha256_of
@@ -111,8 +123,8 @@ def _check_bilm(classifier: Path, released: Path) -> None:
         )
 
 
-def _halve(source: Path, target: Path, kind: str) -> Path:
-    """Write the model of a run with its weights in half precision; returns its file."""
+def _write_half(source: Path, target: Path, kind: str) -> Path:
+    """Write the model of a run with its weights in half precision; return its file."""
     from elmo.models.artifacts import load_artifact, save_artifact
     from elmo.runs.latest import KINDS
 
@@ -126,7 +138,7 @@ def _halve(source: Path, target: Path, kind: str) -> Path:
     return file
 
 
-def _figures(file: Path, kind: str, corpus: Corpus) -> dict[str, float]:
+def _evaluate(file: Path, kind: str, corpus: Corpus) -> dict[str, float]:
     """Return the metrics of a model on validation and test."""
     from elmo.data.datamodule import ClassificationData, LanguageModelData
     from elmo.evaluation.language_model_scores import evaluate_language_model
@@ -136,33 +148,33 @@ def _figures(file: Path, kind: str, corpus: Corpus) -> dict[str, float]:
     from elmo.models.language_model import load_language_model
 
     settings: dict[str, Any] = {"token_budget": 8192, "num_workers": 0, "seed": 0}
-    figures: dict[str, float] = {}
+    metrics: dict[str, float] = {}
     for split in ("validation", "test"):
         if kind == "classifier":
             model = load_classifier(file)
             tokenizer = model.encoder.tokenizer
             data = ClassificationData(corpus=corpus, tokenizer=tokenizer, **settings)
-            found = evaluate_classifier(model, data.evaluation_loader(split))
+            scores = evaluate_classifier(model, data.evaluation_loader(split))
         else:
             language_model = load_language_model(file)
             texts = LanguageModelData(
                 corpus=corpus, tokenizer=language_model.tokenizer, evaluation_rows=1, **settings
             )
             batches = texts.evaluation_loader(split)
-            found = evaluate_language_model(language_model, batches).scalars
-        figures |= {f"{PREFIX[split]}/{name}": value for name, value in found.items()}
-    return figures
+            scores = evaluate_language_model(language_model, batches).scalars
+        metrics |= {f"{PREFIX[split]}/{name}": value for name, value in scores.items()}
+    return metrics
 
 
 def _copy_curves(source: Path, target: Path) -> None:
-    """The curves as a table and as TensorBoard events: numbers alone, no sample and no picture."""
+    """Copy the curves as a table and as TensorBoard events: no text samples, no images."""
     from torch.utils.tensorboard import SummaryWriter
 
-    from elmo.report.collect import curves
+    from elmo.report.collect import read_curves
 
     (target / "tables").mkdir()
     shutil.copy(source / "tables" / "curves.csv", target / "tables")
     with SummaryWriter(target) as writer:
-        for tag, points in curves(source).items():
+        for tag, points in read_curves(source).items():
             for step, value in points:
                 writer.add_scalar(tag, value, int(step))

@@ -1,8 +1,8 @@
 """`elmo search`: a seeded random search, as a list of trials for a plain multirun.
 
-Hydra sweeps every combination of what varies. Here some are drawn, each becomes a small config file
-of the group `trial`, and `'+trial=glob(*)' -m` runs them: a sweep like any other, with its table,
-and resumed like any other.
+Hydra sweeps every combination of what varies. Here some combinations are drawn, and each becomes a
+small config file of the group `trial`. `'+trial=glob(*)' -m` runs them as an ordinary sweep, with
+its table, which can be resumed.
 """
 
 from __future__ import annotations
@@ -16,14 +16,26 @@ from elmo.errors import ConfigError
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run `elmo search`.
+
+    Raises:
+        ConfigError: the search space or the number of trials cannot be used, or the folder is
+            not empty.
+    """
     parser = base.parser(
         "search",
-        "Draw the trials of a random search: one config file each, for a multirun.",
+        "Draw the trials of a random search: write one config file each, and print the command\n"
+        "that runs them as a multirun.",
         "elmo search conf/search_cls.yaml --trials 12 -o outputs/search_cls",
     )
-    parser.add_argument("space", metavar="SPACE", help="YAML file: what varies, what is fixed")
-    parser.add_argument("--trials", type=int, required=True, metavar="N", help="how many to draw")
-    parser.add_argument("--seed", type=int, default=0, help="of the draw (default: 0)")
+    parser.add_argument(
+        "space",
+        metavar="SPACE",
+        help="YAML file with the settings that vary and those that are fixed; conf/search_cls.yaml "
+        "and conf/search_lm.yaml are shipped with elmo",
+    )
+    parser.add_argument("--trials", type=int, required=True, metavar="N", help="number of trials")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the draw (default: 0)")
     parser.add_argument(
         "-o", "--out", required=True, metavar="DIR", help="folder for the trials, DIR/trial/*.yaml"
     )
@@ -31,14 +43,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     from elmo.runs.trials import as_config, draw, file_name, read_space
     from elmo.utils.files import write_text
+    from elmo.utils.shipped import INSTALLED, SHIPPED
 
-    script, fixed, choices = read_space(Path(args.space))
+    space = Path(args.space)
+    if not space.exists() and (SHIPPED / space).is_file():
+        space = SHIPPED / space
+    script, fixed, choices = read_space(space)
     folder = Path(args.out) / "trial"
     if folder.exists() and any(folder.iterdir()):
-        raise ConfigError(f"{folder}: holds trials already; name another folder with -o")
+        raise ConfigError(f"{folder}: contains trials already; name another folder with -o")
     for number, trial in enumerate(draw(choices, args.trials, args.seed)):
         write_text(folder / f"{file_name(number, trial)}.yaml", as_config(script, fixed | trial))
-    print(
-        f"python {script} --config-dir {shlex.quote(args.out)} '+trial=glob(*)' "
-        "evaluate_test=false -m"
-    )
+    name = script.removesuffix(".py").replace("_", "-")
+    command = f"elmo {name}" if INSTALLED else f"python {script}"
+    print(f"{command} --config-dir {shlex.quote(args.out)} '+trial=glob(*)' evaluate_test=false -m")

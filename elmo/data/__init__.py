@@ -1,0 +1,1 @@
+"""From the rows of a corpus to batches of token ids."""

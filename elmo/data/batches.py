@@ -1,4 +1,4 @@
-"""Batches of documents of like length under a token budget."""
+"""Batches of documents of similar length under a token budget."""
 
 from __future__ import annotations
 
@@ -14,28 +14,43 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from elmo.data.text import PAD, TokenizedText, WordTokenizer, clean
 from elmo.errors import ConfigError
 
+# The default number of padded tokens in a batch of `text_batches`. Larger batches gain nothing: the
+# memory blocks that they need are returned to the system after each batch, see `elmo.utils.memory`,
+# which costs up to a fifth of the time.
+TOKEN_BUDGET = 4096
+
 
 class Batch(NamedTuple):
-    """B documents, padded to the longest."""
+    """B documents, padded to the longest.
 
-    tokens: Tensor  # (B, T) ids with <s> and </s>, 0 is padding
-    lengths: Tensor  # (B,) real tokens of each
-    label: Tensor  # (B,) class from 0
-    row: Tensor  # (B,) position in the split
-    layers: Tensor | None = None  # (S, B, T, D) frozen layers of the encoder, computed before
+    Attributes:
+        tokens: ids with `<s>` and `</s>`, 0 is padding (B, T).
+        lengths: number of real tokens of each document (B,).
+        label: class of each document, from 0 (B,); -1 where it is unknown.
+        row: position of each document in the split (B,).
+        layers: frozen layers of the encoder, computed before (S, B, T, D); None without a store.
+    """
+
+    tokens: Tensor
+    lengths: Tensor
+    label: Tensor
+    row: Tensor
+    layers: Tensor | None = None
 
     @property
-    def mask(self) -> Tensor:  # (B, T), True where a token is real
+    def mask(self) -> Tensor:
+        """True where a token is real (B, T)."""
         return self.tokens != PAD
 
     def to(self, device: torch.device) -> Batch:
+        """Return the batch on another device."""
         tokens, lengths, label, row = (field.to(device) for field in self[:4])
         layers = None if self.layers is None else self.layers.to(device)
         return Batch(tokens, lengths, label, row, layers)
 
 
 def pad(documents: list[np.ndarray]) -> tuple[Tensor, Tensor]:
-    """Stack ids of several lengths into tokens (B, T) and lengths (B,)."""
+    """Stack the ids of documents of several lengths into tokens (B, T) and lengths (B,)."""
     lengths = np.array([len(ids) for ids in documents], dtype=np.int64)
     tokens = np.full((len(documents), lengths.max()), PAD, dtype=np.int64)
     tokens[np.arange(tokens.shape[1]) < lengths[:, None]] = np.concatenate(documents)
@@ -43,11 +58,15 @@ def pad(documents: list[np.ndarray]) -> tuple[Tensor, Tensor]:
 
 
 class EpochOrder(Sampler[int]):
-    """Row numbers by length; within a length in the order of the file, or shuffled anew each epoch.
+    """Row numbers by length; equal lengths in file order, or reshuffled in each epoch.
 
-    The sorted lengths are the same in every epoch, and so are the number of batches cut from them
-    and the padding inside (nearly none); which documents meet is not. Lightning calls `set_epoch`
+    Every epoch has the same sorted lengths, and so the same number of batches and the same amount
+    of padding (nearly none), but other documents meet in a batch. Lightning calls `set_epoch`
     because this is the `.sampler` of a batch sampler.
+
+    Args:
+        lengths: number of tokens of each row (N,).
+        seed: of the shuffling; None keeps the file order.
     """
 
     def __init__(self, lengths: np.ndarray, seed: int | None) -> None:
@@ -56,10 +75,11 @@ class EpochOrder(Sampler[int]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
+        """Let the next iteration shuffle for this epoch, from 0."""
         self.epoch = epoch
 
     def generator(self) -> np.random.Generator | None:
-        """A new generator of this epoch's random numbers; None where nothing is shuffled."""
+        """Return a new random generator for this epoch; None without shuffling."""
         return None if self.seed is None else np.random.default_rng((self.seed, self.epoch))
 
     def __len__(self) -> int:
@@ -72,17 +92,20 @@ class EpochOrder(Sampler[int]):
 
 
 class TokenBudgetBatches(Sampler[list[int]]):
-    """Batches of documents of like length whose padded size B x T stays within `token_budget`.
+    """Batches of rows of similar length, with a padded size B x T within `token_budget`.
 
-    A document longer than the budget is a batch of its own. Shuffled where the order is.
+    A document longer than the budget is alone in its batch. The batches come in random order if
+    `order` is shuffled.
 
-    Where several processes train together, each gets its rows of every batch, of like length, too,
-    and at least one: all take the same number of steps, and no row is given twice.
+    With several ranks, each rank gets every `ranks`-th row of each batch, and at least one row. So
+    its rows have similar lengths as well, all ranks take the same number of steps, and no row comes
+    twice.
 
     Args:
-        order: of the rows.
-        token_budget: of the whole batch.
-        rank, ranks: which part of the rows of each batch to give, of how many.
+        order: the rows, sorted by length.
+        token_budget: padded tokens of a batch, of all ranks together.
+        rank: the rank to give rows to.
+        ranks: number of ranks.
 
     Raises:
         ConfigError: there are fewer rows than ranks.
@@ -90,7 +113,9 @@ class TokenBudgetBatches(Sampler[list[int]]):
 
     def __init__(self, order: EpochOrder, token_budget: int, rank: int = 0, ranks: int = 1) -> None:
         if len(order) < ranks:
-            raise ConfigError(f"{len(order)} rows for {ranks} processes; expected one for each")
+            raise ConfigError(
+                f"{len(order)} rows for {ranks} processes; expected at least one row for each"
+            )
         self.sampler = order
         self.rank = rank
         self.ranks = ranks
@@ -98,14 +123,14 @@ class TokenBudgetBatches(Sampler[list[int]]):
         self.cuts = self._cut(np.sort(order.lengths), token_budget, ranks)
 
     @staticmethod
-    def _cut(lengths: np.ndarray, token_budget: int, least: int) -> list[int]:
-        """Where batches begin and end among the sorted lengths; the last in one is its longest."""
+    def _cut(lengths: np.ndarray, token_budget: int, min_rows: int) -> list[int]:
+        """Return where batches begin and end among the sorted lengths; the last row is longest."""
         cuts = [0]
         for index, length in enumerate(lengths.tolist()):
             rows = index - cuts[-1]
-            if rows >= least and (rows + 1) * length > token_budget:
+            if rows >= min_rows and (rows + 1) * length > token_budget:
                 cuts.append(index)
-        if len(cuts) > 1 and len(lengths) - cuts[-1] < least:
+        if len(cuts) > 1 and len(lengths) - cuts[-1] < min_rows:
             cuts.pop()
         return [*cuts, len(lengths)]
 
@@ -122,15 +147,48 @@ class TokenBudgetBatches(Sampler[list[int]]):
             yield rows[self.cuts[batch] + self.rank : self.cuts[batch + 1] : self.ranks]
 
 
-class ResumableLoader(DataLoader[Batch]):
-    """Knows how many batches of the epoch it gave, so that a checkpoint goes on with the next.
+def text_batches(
+    texts: Sequence[str], tokenizer: WordTokenizer, token_budget: int
+) -> Iterator[tuple[list[TokenizedText], Batch]]:
+    """Clean and tokenize texts, and yield them in batches by length.
 
-    Lightning keeps the state of a loader that has these two methods (`_Stateful`).
+    Args:
+        texts: the documents, in any order.
+        tokenizer: the tokenizer that makes ids of the words.
+        token_budget: padded tokens in a batch, at most.
+
+    Yields:
+        The documents of a batch, and the batch: `row` is the position in `texts`, `label` is -1.
+
+    Raises:
+        ConfigError: `texts` is a string, or contains something else.
+        DataError: a text contains half a surrogate pair.
+    """
+    if isinstance(texts, str):
+        raise ConfigError("texts is a string; expected a list of strings, such as [text]")
+    for position, text in enumerate(texts):
+        if not isinstance(text, str):
+            kind = type(text).__name__
+            raise ConfigError(f"texts[{position}] is of type {kind}; expected a string")
+    documents = tokenizer.encode([clean(text) for text in texts])
+    if not documents:
+        return
+    order = EpochOrder(np.array([len(document.ids) for document in documents]), seed=None)
+    for rows in TokenBudgetBatches(order, token_budget):
+        chosen = [documents[row] for row in rows]
+        tokens, lengths = pad([document.ids for document in chosen])
+        yield chosen, Batch(tokens, lengths, torch.full_like(lengths, -1), torch.tensor(rows))
+
+
+class ResumableLoader(DataLoader[Batch]):
+    """A loader that counts the batches of the epoch, so that a resumed run continues with the next.
+
+    Lightning stores the state of a loader that has these two methods (`_Stateful`).
 
     Args:
         rows: a data set that makes whole batches.
-        batches: which rows each holds.
-        num_workers: processes that load; they leave an interrupt to the process that trains.
+        batches: the rows of each batch.
+        num_workers: processes that load; they leave interrupts to the training process.
     """
 
     batch_sampler: TokenBudgetBatches
@@ -143,7 +201,7 @@ class ResumableLoader(DataLoader[Batch]):
             num_workers=num_workers,
             persistent_workers=num_workers > 0,
             worker_init_fn=ignore_interrupts,
-            # Of its own, so that loading draws nothing from the random numbers of the training.
+            # So that loading draws no random numbers from the generator of the training.
             generator=torch.Generator(),
         )
         self._given = 0
@@ -157,50 +215,23 @@ class ResumableLoader(DataLoader[Batch]):
             yield batch
 
     def state_dict(self) -> dict[str, int]:
+        """Return how many batches of the epoch were given."""
         return {"batches": self._given}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        self._start = state["batches"] % len(self)  # of a whole epoch nothing is left to skip
+        """Let the next epoch begin after the batches that were given."""
+        self._start = state["batches"] % len(self)  # after a whole epoch, the next one is whole
 
 
 def unchanged(batch: Any) -> Any:
-    """The data set makes whole batches; a function by name, because workers have to pickle it."""
+    """Return the batch: the data set makes whole batches, and workers cannot pickle a lambda."""
     return batch
 
 
 def ignore_interrupts(worker: int) -> None:
-    """A terminal and a scheduler send them to all processes; the training ends its workers."""
+    """Ignore SIGINT and SIGTERM in a worker.
+
+    Terminals and schedulers send them to every process; the training process ends its workers.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-
-
-# Padded tokens embedded at a time. Larger batches gain nothing: the blocks of memory that they
-# need go back to the system after each, see `elmo.utils.memory`, and cost up to a fifth of the time.
-TOKEN_BUDGET = 4096
-
-
-def text_batches(
-    texts: Sequence[str], tokenizer: WordTokenizer, token_budget: int
-) -> Iterator[tuple[list[TokenizedText], Batch]]:
-    """Clean, tokenise and batch texts by length; `row` is the position of each in `texts`."""
-    if isinstance(texts, str):
-        raise ConfigError("texts is one string; expected a list of them, such as [text]")
-    for position, text in enumerate(texts):
-        if not isinstance(text, str):
-            kind = type(text).__name__
-            raise ConfigError(f"texts[{position}] is of type {kind}; expected a string")
-    documents = tokenizer.encode([clean(text) for text in texts])
-    chosen: list[int] = []
-    for row in sorted(range(len(documents)), key=lambda row: len(documents[row].ids)):
-        if chosen and (len(chosen) + 1) * len(documents[row].ids) > token_budget:
-            yield _batch(documents, chosen)
-            chosen = []
-        chosen.append(row)
-    if chosen:
-        yield _batch(documents, chosen)
-
-
-def _batch(documents: list[TokenizedText], rows: list[int]) -> tuple[list[TokenizedText], Batch]:
-    chosen = [documents[row] for row in rows]
-    tokens, lengths = pad([document.ids for document in chosen])
-    return chosen, Batch(tokens, lengths, torch.full_like(lengths, -1), torch.tensor(rows))

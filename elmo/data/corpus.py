@@ -1,4 +1,4 @@
-"""What a corpus is: descriptions cleaned and split into train, validation and test; toy news."""
+"""The base class of corpora: documents cleaned, and split into train, validation and test."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from datasets import (
     load_from_disk,
 )
 
-from elmo.data.splitting import digests, divide
+from elmo.data.splitting import text_digests, train_validation_split
 from elmo.data.text import CLEANING_RULES, WordTokenizer, clean, pattern_of
 from elmo.errors import ConfigError
 from elmo.utils.cache import cached
@@ -36,7 +36,13 @@ BLOCK = 1000  # rows in memory at once
 
 
 class RawRow(NamedTuple):
-    """One row of a source: its number there (from 0), text before cleaning, class from 0."""
+    """A row of a source.
+
+    Attributes:
+        row: its number in the source, from 0.
+        text: the text before cleaning.
+        label: its class, from 0.
+    """
 
     row: int
     text: str
@@ -44,27 +50,31 @@ class RawRow(NamedTuple):
 
 
 class Corpus(ABC):
-    """Cleaned descriptions with their labels, split once and for all by `split_seed`.
-
-    `splits` is a `datasets.DatasetDict` of train, validation and test with the columns
-    `text: str`, `label: int` (a ClassLabel, which carries the class names) and `row: int`, the
-    number of the row in its source. Built once, then memory-mapped from `cache_dir`, keyed by the
-    content of the source, the cleaning rules and the split.
+    """Cleaned documents with their labels, in splits that depend on `split_seed` alone.
 
     Args:
-        split_seed: draws the validation rows; apart from the run's seed, so that the rows that
-            select the classifier never stood in the biLM's train split.
+        split_seed: draws the validation rows. It is not the run's seed, so that the rows that
+            select the classifier were never in the biLM's train split.
         validation_size: rows taken from the train split for validation; below 1 their share.
-        min_count: words seen less often in the train split are unknown.
-        max_vocabulary: V at most; None for no limit.
-        lowercase: whether "Apple" and "apple" are one word.
-        pre_tokenizer: what a word is, a name in `elmo.data.text.PATTERNS`.
-        cache_dir: where prepared data lies.
+        min_count: words that occur less often in the train split are unknown.
+        max_vocabulary: maximum of V; None for no limit.
+        lowercase: whether "Apple" and "apple" are the same word.
+        pre_tokenizer: the name in `elmo.data.text.PATTERNS` of the pattern that finds words.
+        cache_dir: folder for prepared data.
+
+    Attributes:
+        name: the name of the corpus in runs, reports and cache folders.
+        redistributable: whether a run may show its text.
+        streaming: whether its splits are drawn from a sample, see `StreamedCorpus`.
+
+    Raises:
+        ConfigError: `validation_size` is neither a number of rows nor a share, or there is no such
+            pre-tokenizer.
     """
 
     name: str
-    redistributable = False  # whether its text may stand in what a run shows
-    streaming = False  # whether its splits are of a sample, see `StreamedCorpus`
+    redistributable = False
+    streaming = False
 
     def __init__(
         self,
@@ -93,32 +103,33 @@ class Corpus(ABC):
     @property
     @abstractmethod
     def class_names(self) -> tuple[str, ...]:
-        """In the order of the labels; one where the corpus has no classes."""
+        """The class names in the order of the labels; a single one if there are no classes."""
 
     def check_classes(self) -> None:
-        """
+        """Check that the corpus has at least two classes, as a classifier needs.
+
         Raises:
-            ConfigError: there are no classes to tell apart.
+            ConfigError: it has one.
         """
         if len(self.class_names) < 2:
             raise ConfigError(
                 f"data={self.name} has one class, {self.class_names[0]!r}; a classifier needs two "
-                "or more: name a column with classes, data=table data.label_column=COLUMN"
+                "or more; set a column with classes, data=table data.label_column=COLUMN"
             )
 
     @abstractmethod
     def source_fingerprint(self) -> str:
-        """A hash of the content that `read` would give."""
+        """Return a hash of the content that `read` would give."""
 
     @abstractmethod
     def read(self, split: str) -> Iterator[RawRow]:
-        """The rows of the source's `train` or `test` split."""
+        """Read the rows of the source's `train` or `test` split."""
 
     @cached_property
     def fingerprint(self) -> str:
-        """Names this corpus and this split of it: source, cleaning rules, validation rows."""
+        """A hash of the source, the cleaning rules and the choice of the validation rows."""
         rules = [
-            # A function as replacement has no content to hash; its name stands for it.
+            # A function has no content to hash, so its name is hashed instead.
             (
                 rule.name,
                 rule.pattern.pattern,
@@ -136,12 +147,18 @@ class Corpus(ABC):
 
     @cached_property
     def splits(self) -> DatasetDict:
+        """The train, validation and test split, with the columns `text`, `label` and `row`.
+
+        `text: str`, `label: int` (a ClassLabel, which has the class names), and `row: int`, the
+        number of the row in its source. Built once, then memory-mapped from `cache_dir`; the key is
+        the `fingerprint`.
+        """
         return load_from_disk(str(cached(self._folder, self._build)))
 
     @cached_property
     def facts(self) -> dict[str, int]:
-        """What cleaning and splitting did, in rows."""
-        _ = self.splits  # built by now
+        """The numbers of rows read, kept, dropped and repeated in cleaning and splitting."""
+        _ = self.splits  # builds the file
         return json.loads((self._folder / "facts.json").read_text())
 
     @cached_property
@@ -160,41 +177,46 @@ class Corpus(ABC):
         return WordTokenizer((cached(folder, build) / "tokenizer.json").read_text())
 
     def _build(self, folder: Path) -> None:
-        """Clean, drop what stands in the test split, draw the validation rows, save.
+        """Clean the rows, drop train rows that are in the test split, draw validation rows, save.
 
-        Rows go from file to file in blocks: what stays in memory of a row is its digest.
+        Rows go from file to file in blocks: only the digest of each row stays in memory.
         """
         disable_progress_bars()
         facts: dict[str, int] = {}
         with tempfile.TemporaryDirectory(dir=folder) as temporary:
-            test, in_test = self._cleaned("test", Path(temporary), facts)
-            train, in_train = self._cleaned("train", Path(temporary), facts)
-            share = self.validation_size < 1
-            wanted = self.validation_size * len(train) if share else self.validation_size
-            wanted = max(1, round(wanted))
+            test, test_digests = self._write_cleaned("test", Path(temporary), facts)
+            train, train_digests = self._write_cleaned("train", Path(temporary), facts)
+            size = self.validation_size
+            wanted = max(1, round(size * len(train) if size < 1 else size))
             labels = column(train, "label")
-            division = divide(in_train, labels, in_test, wanted, self.split_seed)
-            kept, drawn = len(division.train), len(division.validation)
+            chosen = train_validation_split(
+                train_digests, labels, test_digests, wanted, self.split_seed
+            )
+            kept, drawn = len(chosen.train), len(chosen.validation)
             if not kept or not len(test) or drawn < wanted:
                 raise ConfigError(
-                    f"data.validation_size is {self.validation_size}, but data={self.name} has "
+                    f"data.validation_size is {size}, but data={self.name} has "
                     f"{drawn + kept} usable train rows and {len(test)} test rows; "
                     "expected fewer validation than train rows, and at least one test row"
                 )
             splits = DatasetDict(
-                train=train.select(division.train),
-                validation=train.select(division.validation),
+                train=train.select(chosen.train),
+                validation=train.select(chosen.validation),
                 test=test,
             )
             splits.save_to_disk(str(folder))
-        facts |= division.facts
+        facts |= chosen.facts
         facts |= {f"{split}_rows": len(rows) for split, rows in splits.items()}
         (folder / "facts.json").write_text(json.dumps(facts, indent=2))
 
-    def _cleaned(
+    def _write_cleaned(
         self, split: str, folder: Path, facts: dict[str, int]
     ) -> tuple[Dataset, np.ndarray]:
-        """The rows with text left, memory-mapped from a file in `folder`, and their digests."""
+        """Write the rows that are not empty once cleaned to a file in `folder`, and count them.
+
+        Returns:
+            The rows, memory-mapped from the file, and their digests.
+        """
         features = Features(
             text=Value("string"), label=ClassLabel(names=list(self.class_names)), row=Value("int64")
         )
@@ -202,27 +224,27 @@ class Corpus(ABC):
         file = str(folder / f"{split}.arrow")
         source = self.read(split)
         in_source = 0
-        found = [digests([])]
+        digests = [text_digests([])]
         with pa.OSFile(file, "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
             while block := list(islice(source, BLOCK)):
                 cleaned = [RawRow(row, clean(text), label) for row, text, label in block]
                 kept = [row for row in cleaned if row.text]
                 in_source += len(block)
-                found.append(digests(row.text for row in kept))
+                digests.append(text_digests(row.text for row in kept))
                 columns = {field: [getattr(row, field) for row in kept] for field in features}
                 writer.write_batch(pa.record_batch(columns, schema))
         rows = Dataset.from_file(file)
         facts[f"{split}_rows_in_source"] = in_source
         facts[f"empty_{split}_rows"] = in_source - len(rows)
-        return rows, np.concatenate(found)
+        return rows, np.concatenate(digests)
 
 
 def texts_of(rows: Dataset) -> Iterator[str]:
-    """The texts of a split, read block by block."""
+    """Yield the texts of a split, which are read block by block."""
     for block in rows.iter(BLOCK):
         yield from block["text"]
 
 
 def column(rows: Dataset, name: str) -> np.ndarray:
-    """A column of numbers (N,), read without a Python object for each row."""
+    """Read a column of numbers (N,) without a Python object for each row."""
     return rows.with_format("numpy", columns=[name])[:][name]

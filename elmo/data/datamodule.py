@@ -1,4 +1,4 @@
-"""From a corpus to loaders: tokenised once, memory-mapped, one data module for each task."""
+"""Data modules of both tasks: a corpus is tokenized once, memory-mapped and loaded in batches."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from elmo.data.batches import Batch, EpochOrder, ResumableLoader, TokenBudgetBatches
 from elmo.data.corpus import Corpus, column, texts_of
-from elmo.data.splitting import labelled
+from elmo.data.splitting import stratified_sample
 from elmo.data.streaming import Stream, StreamLoader
 from elmo.data.text import WordTokenizer
-from elmo.data.tokens import Selected, TokenizedSplit
+from elmo.data.tokens import RowSubset, TokenizedSplit
 from elmo.data.user_corpus import StreamedCorpus
 from elmo.errors import ConfigError, check_range
 from elmo.utils.cache import cached
@@ -27,22 +27,22 @@ log = logging.getLogger(__name__)
 
 
 class TokenData(lightning.LightningDataModule):
-    """Batches of a corpus under a tokenizer, the same for both tasks.
+    """Batches of a corpus, the same for both tasks.
 
-    Tokenised once into `cache_dir`, keyed by the content of the corpus and of the tokenizer, when
-    the first batch or fact is asked for.
+    When the first batch or fact is needed, the corpus is tokenized into `cache_dir`, under a key of
+    the content of the corpus, `max_tokens` and the tokenizer.
 
     Args:
-        corpus: what is read.
+        corpus: the corpus to read.
         token_budget: padded tokens in a batch, at most.
         num_workers: processes that load batches; 0 loads in the main process.
         seed: of the shuffling.
-        max_tokens: a longer document, `<s>` and `</s>` counted, keeps its start: a document of any
-            length would make a batch of any size.
-        tokenizer: None takes the corpus's own.
+        max_tokens: maximum length of a document, `<s>` and `</s>` included; longer ones are
+            truncated, because they would make batches of any size.
+        tokenizer: the tokenizer; None takes that of the corpus.
 
     Raises:
-        ConfigError: a number that cannot be.
+        ConfigError: a number is out of range.
     """
 
     def __init__(
@@ -67,15 +67,17 @@ class TokenData(lightning.LightningDataModule):
 
     @cached_property
     def tokenizer(self) -> WordTokenizer:
+        """The tokenizer that makes ids of the words."""
         return self._tokenizer or self.corpus.tokenizer
 
     def prepare_data(self) -> None:
-        """Read and tokenise everything, so that what is wrong with it shows before a training."""
+        """Read and tokenize all splits, so that errors in the data show before the training."""
         _ = self.splits
 
     @cached_property
     def splits(self) -> dict[str, TokenizedSplit]:
-        """
+        """The tokenized train, validation and test split.
+
         Raises:
             ConfigError: a document does not fit into a batch.
         """
@@ -90,8 +92,8 @@ class TokenData(lightning.LightningDataModule):
         for split, data in splits.items():
             if data.cut_documents:
                 log.warning(
-                    "%s: %s documents are longer than datamodule.max_tokens=%d and keep their "
-                    "first %d words",
+                    "%s: %s documents are longer than datamodule.max_tokens=%d and truncated to "
+                    "%d words",
                     split,
                     f"{data.cut_documents:,}",
                     self.max_tokens,
@@ -101,7 +103,7 @@ class TokenData(lightning.LightningDataModule):
                 raise ConfigError(
                     f"datamodule.token_budget is {self.token_budget}, but document "
                     f"{data.lengths.argmax()} of {split} has {longest} tokens; expected at least "
-                    "as many, or a smaller datamodule.max_tokens, which cuts long documents"
+                    "as many, or a smaller datamodule.max_tokens, which truncates long documents"
                 )
         return splits
 
@@ -119,7 +121,7 @@ class TokenData(lightning.LightningDataModule):
 
     @cached_property
     def facts(self) -> dict[str, Any]:
-        """What every result should name: rows, V, unknown rates, the fingerprint of the data."""
+        """The facts to record with every result: fingerprints, rows, V, unknown rates, tokens."""
         return {
             **self._identity,
             "name": self.corpus.name,
@@ -138,21 +140,28 @@ class TokenData(lightning.LightningDataModule):
         }
 
     def state_dict(self) -> dict[str, str]:
+        """Return the fingerprints of the corpus and the tokenizer."""
         return self._identity
 
     def load_state_dict(self, state_dict: dict[str, str]) -> None:
-        """
+        """Check that a checkpoint is from the same data.
+
         Raises:
-            ConfigError: a checkpoint of other data.
+            ConfigError: it is from other data.
         """
         if state_dict != self._identity:
             raise ConfigError(
                 f"the run was started on data={self.corpus.name} {state_dict}, which is now "
-                f"{self._identity}: the content of the corpus has changed; bring the old one back, "
-                "or start a new run"
+                f"{self._identity}: the content of the corpus has changed; restore the old one, or "
+                "start a new run"
             )
 
     def loader(self, rows: Dataset[Batch], lengths: np.ndarray, seed: int | None) -> DataLoader:
+        """Return a loader of rows of the given lengths (N,); without a seed they are not shuffled.
+
+        Raises:
+            ConfigError: there are fewer rows than ranks.
+        """
         order = EpochOrder(lengths, seed)
         batches = TokenBudgetBatches(order, self.token_budget, *rank_and_ranks())
         return ResumableLoader(rows, batches, self.num_workers)
@@ -167,23 +176,29 @@ class TokenData(lightning.LightningDataModule):
         return self.evaluation_loader("test")
 
     def evaluation_loader(self, split: str) -> DataLoader:
-        """The whole split, in the order of its lengths."""
+        """Return a loader of a whole split, in the order of the lengths."""
         return self.loader(self.splits[split], self.splits[split].lengths, seed=None)
 
-    def _selected(self, split: str, rows: np.ndarray, seed: int | None) -> DataLoader:
+    def _subset_loader(self, split: str, rows: np.ndarray, seed: int | None) -> DataLoader:
         data = self.splits[split]
-        return self.loader(Selected(data, rows), data.lengths[rows], seed)
+        return self.loader(RowSubset(data, rows), data.lengths[rows], seed)
 
 
 class LanguageModelData(TokenData):
-    """Pretraining: evaluates the train split on a sample, because perplexity needs no more rows.
+    """Batches for pretraining.
+
+    The train split is evaluated on a sample, because perplexity needs no more rows.
 
     Args:
         evaluation_rows: train rows in the sample.
-        train_rows: pretrain on so many rows, drawn by `seed`, as a search does; None for all. The
-            vocabulary is that of all train rows.
-        epoch_batches: of a corpus that is streamed: how many batches are called an epoch.
-        buffer_documents: of a stream: read, shuffled and sorted by length at a time.
+        train_rows: number of train rows to pretrain on, drawn by `seed`, for searches; None for
+            all. The vocabulary is that of all train rows.
+        epoch_batches: number of batches in an epoch of a streamed corpus; None for other corpora.
+        buffer_documents: documents of a stream that are shuffled and sorted by length at a time.
+        arguments: see `TokenData`.
+
+    Raises:
+        ConfigError: a number is out of range or does not fit `corpus.streaming`.
     """
 
     def __init__(
@@ -204,8 +219,8 @@ class LanguageModelData(TokenData):
         super().__init__(**arguments)
         if self.corpus.streaming != (epoch_batches is not None):
             raise ConfigError(
-                f"datamodule.epoch_batches is {epoch_batches}; expected the number of batches to "
-                "call an epoch with data.streaming=true, which has no end, and null without"
+                f"datamodule.epoch_batches is {epoch_batches}; expected the number of batches in "
+                "an epoch with data.streaming=true, which has no end, and null without it"
             )
         if self.corpus.streaming and train_rows is not None:
             raise ConfigError(
@@ -218,7 +233,7 @@ class LanguageModelData(TokenData):
 
     @cached_property
     def pretraining_rows(self) -> np.ndarray:
-        """Positions in the train split of the rows that are trained on (N',), ascending."""
+        """Positions in the train split of the rows to pretrain on, ascending (N',)."""
         count = len(self.splits["train"])
         if self.train_rows is None or self.train_rows >= count:
             return np.arange(count)
@@ -226,14 +241,14 @@ class LanguageModelData(TokenData):
 
     @property
     def facts(self) -> dict[str, Any]:
-        if self.epoch_batches is not None:  # the other facts are of the sample
+        if self.epoch_batches is not None:  # the other facts describe the sample
             return {**super().facts, "streamed_batches_an_epoch": self.epoch_batches}
         return {**super().facts, "pretraining_rows": len(self.pretraining_rows)}
 
     def train_dataloader(self) -> DataLoader:
         if self.epoch_batches is None:
-            return self._selected("train", self.pretraining_rows, self.seed)
-        assert isinstance(self.corpus, StreamedCorpus)  # no other says that it is streaming
+            return self._subset_loader("train", self.pretraining_rows, self.seed)
+        assert isinstance(self.corpus, StreamedCorpus)  # only these can be streaming
         stream = Stream(
             self.corpus,
             self.tokenizer,
@@ -251,15 +266,21 @@ class LanguageModelData(TokenData):
         if len(rows) > self.evaluation_rows:
             random = np.random.default_rng(self.seed)
             rows = np.sort(random.choice(rows, self.evaluation_rows, replace=False))
-        return self._selected(split, rows, seed=None)
+        return self._subset_loader(split, rows, seed=None)
 
 
 class ClassificationData(TokenData):
-    """Classification: every split is evaluated whole, because predictions of each row are kept.
+    """Batches for classification.
+
+    Whole splits are evaluated, because the predictions for all rows are stored.
 
     Args:
-        label_share: of the train rows, drawn by `seed`, class by class; only these are trained on
-            and evaluated as the train split.
+        label_share: share of the train rows of each class, drawn by `seed`; only these are trained
+            on, and evaluated as the train split.
+        arguments: see `TokenData`.
+
+    Raises:
+        ConfigError: a number is out of range, or the corpus has no classes.
     """
 
     def __init__(self, label_share: float = 1.0, **arguments: Any) -> None:
@@ -270,17 +291,17 @@ class ClassificationData(TokenData):
 
     @cached_property
     def labelled_rows(self) -> np.ndarray:
-        """Positions in the train split of the rows whose labels are used (N',)."""
-        return labelled(self.splits["train"].labels.numpy(), self.label_share, self.seed)
+        """Positions in the train split of the rows with labels that are used (N',)."""
+        return stratified_sample(self.splits["train"].labels.numpy(), self.label_share, self.seed)
 
     @property
     def facts(self) -> dict[str, Any]:
         return {**super().facts, "labelled_rows": len(self.labelled_rows)}
 
     def train_dataloader(self) -> DataLoader:
-        return self._selected("train", self.labelled_rows, self.seed)
+        return self._subset_loader("train", self.labelled_rows, self.seed)
 
     def evaluation_loader(self, split: str) -> DataLoader:
         if split != "train":
             return super().evaluation_loader(split)
-        return self._selected(split, self.labelled_rows, seed=None)
+        return self._subset_loader(split, self.labelled_rows, seed=None)

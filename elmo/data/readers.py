@@ -1,4 +1,4 @@
-"""Documents to work on, one after the other: plain text by the line, or a column of a table."""
+"""Documents read one at a time from files: the lines of plain text, or the columns of a table."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import IO, Any, NamedTuple
 
 from elmo.errors import ConfigError, DataError
 
-# A quote that is never closed would take the rest of the file into memory as one field.
-LARGEST_FIELD = 2**28
+# A quote that is never closed would read the rest of the file into memory as one field.
+MAX_FIELD_SIZE = 2**28
 
 
 class Column(NamedTuple):
-    """A column that is read.
+    """A column to read.
 
     Attributes:
-        name: None where it was not named.
-        option: by which a user names it.
-        is_label: its values may be whole numbers and booleans, too.
+        name: its name; None if the user has not set it.
+        option: the option or key that sets the name, for messages.
+        is_label: whether its values may be whole numbers and booleans as well.
     """
 
     name: str | None
@@ -30,20 +30,23 @@ class Column(NamedTuple):
 
 
 def read_documents(path: Path, column: str | None, option: str = "--column") -> Iterator[str]:
-    """The documents of a file, one at a time, in its order.
+    """Read the documents of a file one at a time, in file order.
 
-    `.csv`, `.tsv` (with a header row), `.jsonl` (an object a line) and `.parquet` are tables; any
-    other file is plain text in UTF-8, a document a line. An empty line of it is the document "".
-    `.gz` and `.zst` after that are read as what they hold.
+    `.csv`, `.tsv` (with a header row), `.jsonl` (an object on each line) and `.parquet` are tables;
+    any other file is plain text in UTF-8 with a document on each line. An empty line is the
+    document "". Files that end in `.gz` or `.zst` as well are decompressed.
 
     Args:
         path: the file.
-        column: the table's column that holds the documents; None for plain text.
-        option: by which a user names the column.
+        column: the table's column with the documents; None for plain text.
+        option: the option or key that sets the column, for messages.
+
+    Returns:
+        An iterator over the documents.
 
     Raises:
-        DataError: the file is missing, unreadable or damaged; names the line or row.
-        ConfigError: `column` does not fit the file; lists the columns found.
+        DataError: the file is missing, unreadable or damaged; the message names the line or row.
+        ConfigError: `column` does not fit the file; the message lists the columns of a table.
     """
     if is_table(path):
         return (text for (text,) in read_table(path, [Column(column, option)]))
@@ -56,10 +59,10 @@ def read_documents(path: Path, column: str | None, option: str = "--column") -> 
 
 
 def is_table(path: Path) -> bool:
-    """Whether the file is read by columns, by its name.
+    """Tell from its name whether a file is a table.
 
     Raises:
-        DataError: it is no file.
+        DataError: the path does not exist or is a folder.
     """
     if not path.exists():
         raise DataError(f"{path}: no such file")
@@ -69,16 +72,41 @@ def is_table(path: Path) -> bool:
 
 
 def read_table(path: Path, columns: Sequence[Column]) -> Iterator[tuple[str, ...]]:
-    """The values of `columns` in each row of a table, labels as strings.
+    """Read the values of `columns` in each row of a table, labels as strings.
 
     Raises:
-        DataError, ConfigError: as `read_documents`.
+        DataError: the file is missing, unreadable or damaged; the message names the line or row.
+        ConfigError: the table does not have the columns; the message lists those that it has.
     """
     return TABLES[_inner_suffix(path)](path, columns)
 
 
+def csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Read the rows of a CSV file with strict quoting; fields are separated by tabs in a `.tsv`.
+
+    Returns:
+        An iterator over the rows: the number of the first line, from 1, and the fields. A blank
+        line is a row without fields.
+
+    Raises:
+        DataError: the file is unreadable or damaged; the message names the line.
+    """
+    csv.field_size_limit(MAX_FIELD_SIZE)
+    delimiter = "\t" if _inner_suffix(path) == ".tsv" else ","
+    reader = csv.reader(_lines_without_nul(path), delimiter=delimiter, strict=True)
+    line = 1
+    try:
+        for fields in reader:
+            yield line, fields
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(
+            f"{path}, line {line}: {error}; expected each quote inside a quoted field to be doubled"
+        ) from error
+
+
 def _inner_suffix(path: Path) -> str:
-    """`.csv` of `news.csv` and `news.csv.gz`."""
+    """Return `.csv` for both `news.csv` and `news.csv.gz`."""
     if path.suffix.lower() in COMPRESSED:
         path = path.with_suffix("")
     return path.suffix.lower()
@@ -94,7 +122,7 @@ def _open(path: Path) -> IO[bytes]:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Numbers from 1 and lines with their ends; no character but the line feed ends one."""
+    """Yield each line, with its number from 1 and its end; only the line feed ends a line."""
     try:
         with _open(path) as handle:
             for number, line in enumerate(handle, start=1):
@@ -109,7 +137,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _positions(place: object, names: list[str], columns: Sequence[Column]) -> list[int]:
-    """Where each of `columns` stands among the `names` of a table."""
+    """Return the position of each of `columns` among the column names of a table."""
     return [_position(place, names, column) for column in columns]
 
 
@@ -117,49 +145,35 @@ def _position(place: object, names: list[str], column: Column) -> int:
     name = column.name
     if name is not None and names.count(name) == 1:
         return names.index(name)
-    shown = ", ".join(names[:30]) + (", ..." if len(names) > 30 else "")
     if name is None:
-        finding = f"a table, whose column with the {'classes' if column.is_label else 'documents'}"
-        finding += " is not named"
+        kind = "classes" if column.is_label else "documents"
+        finding = f"a table, and the column with the {kind} is not set"
     elif name in names:
         finding = f"more than one column {name!r}"
     else:
         finding = f"no column {name!r}"
-    raise ConfigError(f"{place}: {finding}; say {column.option} with one of: {shown}")
+    shown = ", ".join(names[:30]) + (", ..." if len(names) > 30 else "")
+    raise ConfigError(f"{place}: {finding}; set {column.option} to one of: {shown}")
 
 
 def _read_csv(path: Path, columns: Sequence[Column]) -> Iterator[tuple[str, ...]]:
-    reader = csv.reader(
-        _without_nul(path), delimiter="\t" if _inner_suffix(path) == ".tsv" else ",", strict=True
-    )
-    start = 1
-    header: list[str] = []
-    positions: list[int] = []
-    csv.field_size_limit(LARGEST_FIELD)
-    try:
-        for fields in reader:
-            place = f"{path}, line {start}"
-            start = reader.line_num + 1
-            if not header:
-                header, positions = fields, _positions(path, fields, columns)
-                continue
-            if not fields and len(header) == 1:
-                fields = [""]
-            if len(fields) != len(header):
-                raise DataError(
-                    f"{place}: {len(fields)} columns, the header has {len(header)}; a field that "
-                    "holds a separator or a line break needs quotes around it"
-                )
-            yield tuple(fields[position] for position in positions)
-    except csv.Error as error:
-        raise DataError(
-            f"{path}, line {start}: {error}; a quote inside a quoted field is doubled"
-        ) from error
-    if not header:
+    rows = csv_rows(path)
+    _, header = next(rows, (1, None))
+    if header is None:
         raise DataError(f"{path}: empty file, expected a header row with the names of the columns")
+    positions = _positions(path, header, columns)
+    for line, fields in rows:
+        if not fields and len(header) == 1:
+            fields = [""]
+        if len(fields) != len(header):
+            raise DataError(
+                f"{path}, line {line}: {len(fields)} columns, the header has {len(header)}; a "
+                "field with a separator or a line break needs quotes around it"
+            )
+        yield tuple(fields[position] for position in positions)
 
 
-def _without_nul(path: Path) -> Iterator[str]:
+def _lines_without_nul(path: Path) -> Iterator[str]:
     for number, line in _lines(path):
         if "\0" in line:
             raise DataError(f"{path}, line {number}: a NUL byte; not a text file, or a damaged one")
@@ -172,7 +186,9 @@ def _read_jsonl(path: Path, columns: Sequence[Column]) -> Iterator[tuple[str, ..
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise DataError(f"{place}: not JSON ({error}); expected an object a line") from error
+            raise DataError(
+                f"{place}: not JSON ({error}); expected an object on each line"
+            ) from error
         if not isinstance(row, dict):
             raise DataError(f"{place}: {_kind(row)}, expected an object such as {{...}}")
         _positions(place, list(row), columns)
@@ -182,8 +198,8 @@ def _read_jsonl(path: Path, columns: Sequence[Column]) -> Iterator[tuple[str, ..
                 value.encode()
             except UnicodeEncodeError as error:
                 raise DataError(
-                    f"{place}: {column.name!r} holds half a surrogate pair at character "
-                    f"{error.start}"
+                    f"{place}: {column.name!r} contains half a surrogate pair at character "
+                    f"{error.start}; expected valid Unicode text"
                 ) from error
         yield values
 
@@ -207,7 +223,7 @@ def _read_parquet(path: Path, columns: Sequence[Column]) -> Iterator[tuple[str, 
 
     row = 0
     try:
-        # With other settings the whole column of a row group is read at once.
+        # Other settings would read the whole column of a row group at once.
         with pq.ParquetFile(path, buffer_size=2**16, pre_buffer=False) as file:
             schema = file.schema_arrow
             for column, position in zip(

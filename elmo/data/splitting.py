@@ -1,4 +1,4 @@
-"""Which rows of the train split become validation rows: equal descriptions stay on one side."""
+"""Random selections of train rows: the validation split, and the rows with labels."""
 
 from __future__ import annotations
 
@@ -12,41 +12,48 @@ import numpy as np
 from elmo.errors import check_range
 
 
-def digests(texts: Iterable[str]) -> np.ndarray:
-    """(N,) 16 bytes for each text, equal where lower-cased texts are.
+def text_digests(texts: Iterable[str]) -> np.ndarray:
+    """Return a digest of 16 bytes for each text (N,); equal lower-cased texts have equal digests.
 
-    Of a thousand million different texts, two share a digest with a probability below 1e-20.
+    The probability that any two of 10^9 different texts share a digest is below 1e-20.
     """
-    found = (hashlib.blake2b(text.lower().encode(), digest_size=16).digest() for text in texts)
-    return np.frombuffer(b"".join(found), dtype="V16")
+    digests = (hashlib.blake2b(text.lower().encode(), digest_size=16).digest() for text in texts)
+    return np.frombuffer(b"".join(digests), dtype="V16")
 
 
-class Division(NamedTuple):
-    """Positions of the rows of both splits among the train rows given, ascending; and the facts."""
+class TrainValidationSplit(NamedTuple):
+    """The result of `train_validation_split`.
+
+    Attributes:
+        train: positions of the rows that stay in the train split, ascending.
+        validation: positions of the validation rows, ascending.
+        facts: numbers of dropped, repeated and conflicting rows.
+    """
 
     train: np.ndarray
     validation: np.ndarray
     facts: dict[str, int]
 
 
-def divide(
+def train_validation_split(
     train: np.ndarray, labels: np.ndarray, test: np.ndarray, validation_size: int, seed: int
-) -> Division:
-    """Drop the train rows that stand in the test split, draw the validation rows from the others.
+) -> TrainValidationSplit:
+    """Drop the train rows that are in the test split, and draw validation rows from the others.
 
-    Whole groups of equal descriptions go to one side, so no validation row has its equal in the
-    train split. A group that does not fit any more stays in the train split.
+    A group of equal descriptions stays together, so that no validation row has an equal one in the
+    train split. A group that is too large for the remaining validation rows stays in the train
+    split.
 
     Args:
         train: digests of the train rows (N,).
         labels: their classes (N,).
         test: digests of the test rows.
-        validation_size: rows to draw; fewer come where no more fit.
+        validation_size: rows to draw; fewer are drawn if no further group fits.
         seed: of the draw.
     """
     rows = np.flatnonzero(~np.isin(train, test))
     labels = labels[rows]
-    # Groups are numbered by digest; `first` is where each appears first.
+    # Groups are numbered by digest; `first` is the first position of each.
     _, first, group = np.unique(train[rows], return_index=True, return_inverse=True)
     sizes = np.bincount(group)
     repeated = sizes[sizes > 1]
@@ -67,18 +74,22 @@ def divide(
         if room == 0:
             break
     in_validation = drawn[group]
-    return Division(rows[~in_validation], rows[in_validation], facts)
+    return TrainValidationSplit(rows[~in_validation], rows[in_validation], facts)
 
 
-def labelled(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """Positions (N',) of the rows whose labels are used, ascending: a share of each class.
+def stratified_sample(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Draw a share of the rows of each class, to use their labels.
 
-    With one seed a smaller share is part of a larger one. Rounded up: every class has a row.
+    With the same seed, a smaller sample is part of a larger one. The number of rows is rounded up,
+    so that every class has at least one.
 
     Args:
         labels: classes of all rows (N,).
         share: of the rows of each class.
         seed: of the draw.
+
+    Returns:
+        The positions of the rows that were drawn (N',), ascending.
 
     Raises:
         ConfigError: the share is not above 0 and at most 1.

@@ -1,4 +1,4 @@
-"""Pretraining on more text than memory or disk hold: batches from a stream of documents."""
+"""Batches from a stream of documents, for pretraining on more text than memory or disk hold."""
 
 from __future__ import annotations
 
@@ -18,36 +18,41 @@ from elmo.data.batches import (
     pad,
     unchanged,
 )
-from elmo.data.splitting import digests
+from elmo.data.splitting import text_digests
 from elmo.data.text import WordTokenizer, clean
-from elmo.data.tokens import shortened
+from elmo.data.tokens import truncate
 from elmo.errors import ConfigError
 from elmo.utils.ranks import gather_from_ranks, rank_and_ranks
 
 if TYPE_CHECKING:
     from elmo.data.user_corpus import StreamedCorpus
 
-Position = dict[str, Any]  # plain data, because a checkpoint keeps it
-Item = tuple[Batch, int, Position]  # a batch, whose part it is, where that part goes on
+Position = dict[str, Any]  # plain data, because checkpoints store it
+Item = tuple[Batch, int, Position]  # a batch, the part it is from, where that part continues
 
 START: Position = {"round": 0, "stream": None, "buffer": 0, "given": 0}
 
 
 class Stream(IterableDataset[Item]):
-    """Batches of documents of like length, without end: after the last document comes the first.
+    """Endless batches of documents of similar length; each round reads the whole stream once.
 
     A buffer of documents is read, shuffled, sorted by length and cut into batches, which come in
-    random order; then the next. Where a buffer began in the stream, its number and how many of its
-    batches were given are a position to go on from: the buffer is read again, and no document is
-    skipped or given twice. Ranks and workers each read a part of their own of every round.
+    random order; then the next buffer is read. A position consists of the start of a buffer in the
+    stream, the number of the buffer, and the number of batches it has given. To continue there, the
+    buffer is read again, and no document is skipped or given twice. In every round, each worker of
+    each rank reads a separate part of the documents.
 
     Args:
-        corpus: whose `stream` is read; what stands in its validation and test split is left out.
-        tokenizer: makes ids of the words.
+        corpus: the corpus to read; documents in its validation and test split are left out.
+        tokenizer: the tokenizer that makes ids of the words.
         token_budget: padded tokens in a batch, at most.
-        max_tokens: a longer document keeps its start.
-        buffer_documents: read at a time, by each rank and worker.
+        max_tokens: maximum length of a document; longer ones are truncated.
+        buffer_documents: documents in a buffer, of which each worker of each rank has one.
         seed: of the shuffling.
+
+    Attributes:
+        positions: where each part of this rank continues.
+        first: the part that gives the next batch.
     """
 
     def __init__(
@@ -66,47 +71,45 @@ class Stream(IterableDataset[Item]):
         self.buffer_documents = buffer_documents
         self.seed = seed
         held_out = (corpus.splits[split]["text"] for split in ("validation", "test"))
-        self.held_out = {digest.tobytes() for texts in held_out for digest in digests(texts)}
-        self.positions: dict[int, Position] = {}  # of each part of this rank
-        self.first = 0  # the part whose turn is next
+        self.held_out = {digest.tobytes() for texts in held_out for digest in text_digests(texts)}
+        self.positions: dict[int, Position] = {}
+        self.first = 0
 
     def __iter__(self) -> Iterator[Item]:
         info = get_worker_info()
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
-        # A loader asks its workers in turn, from the first on, whenever it begins.
+        # A loader always asks its workers in turn, beginning with the first.
         parts = [(self.first + number) % workers for number in range(workers)]
         part = parts[worker]
         rank, ranks = rank_and_ranks()
         position = self.positions.get(part, START)
         documents = Documents(
-            self.corpus, [rank * workers + one for one in parts], ranks * workers, position
+            self.corpus, [rank * workers + part for part in parts], ranks * workers, position
         )
         given = position["given"]
         for number in count(position["buffer"]):
             start = documents.position()
             buffer = self._buffer(documents)
-            lengths = np.array([len(ids) for ids in buffer])
-            order = EpochOrder(lengths, self.seed)
+            order = EpochOrder(np.array([len(ids) for ids in buffer]), self.seed)
             order.set_epoch(number * ranks * workers + rank * workers + part)
             batches = list(TokenBudgetBatches(order, self.token_budget))
             for index in range(given, len(batches)):
-                tokens, found = pad([buffer[row] for row in batches[index]])
-                nothing = torch.zeros(len(found), dtype=torch.long)
-                whole = index + 1 == len(batches)
+                tokens, lengths = pad([buffer[row] for row in batches[index]])
+                zeros = torch.zeros(len(lengths), dtype=torch.long)
                 after = {**start, "buffer": number, "given": index + 1}
-                if whole:
+                if index + 1 == len(batches):
                     after = {**documents.position(), "buffer": number + 1, "given": 0}
-                yield Batch(tokens, found, nothing, nothing), part, after
+                yield Batch(tokens, lengths, zeros, zeros), part, after
             given = 0
 
     def _buffer(self, documents: Documents) -> list[np.ndarray]:
-        """The ids (T,) of the next documents.
+        """Read the ids (T,) of the next documents.
 
         Raises:
-            ConfigError: a part of the stream has none.
+            ConfigError: a part of the stream has no documents.
         """
-        texts = islice(self._kept(documents), self.buffer_documents)
-        buffer = list(shortened(self.tokenizer.encode_ids(texts), self.max_tokens))
+        texts = islice(self._train_texts(documents), self.buffer_documents)
+        buffer = list(truncate(self.tokenizer.encode_ids(texts), self.max_tokens))
         if not buffer:
             raise ConfigError(
                 f"data={self.corpus.name}: a part of the stream has no documents; expected more "
@@ -114,43 +117,45 @@ class Stream(IterableDataset[Item]):
             )
         return buffer
 
-    def _kept(self, documents: Documents) -> Iterator[str]:
-        """Cleaned texts that are not held out, round after round."""
-        empty = 0  # the first may be the end of a round
+    def _train_texts(self, documents: Documents) -> Iterator[str]:
+        """Yield cleaned texts that are not held out, round after round."""
+        empty = 0  # rounds without a text; the first may be the rest of a round
         while empty < 2:
             empty += 1
             for text in documents:
                 cleaned = clean(text)
-                if cleaned and digests([cleaned])[0].tobytes() not in self.held_out:
+                if cleaned and text_digests([cleaned])[0].tobytes() not in self.held_out:
                     empty = 0
                     yield cleaned
 
 
 class Documents:
-    """The texts of one part of a corpus's stream; iterated again, it begins the next round.
+    """The texts of one part of a corpus's stream; each iteration is a round.
 
     Args:
-        corpus: whose `stream` is read.
-        parts: those of this rank, in the order of its workers: `datasets` gives each its own.
-        of: how many parts there are in all.
+        corpus: the corpus to read.
+        parts: the parts of this rank, in the order of its workers; `datasets` gives each worker its
+            part.
+        num_parts: the number of parts of all ranks.
         position: where to begin.
     """
 
     def __init__(
-        self, corpus: StreamedCorpus, parts: list[int], of: int, position: Position
+        self, corpus: StreamedCorpus, parts: list[int], num_parts: int, position: Position
     ) -> None:
         self.corpus = corpus
         self.parts = parts
-        self.of = of
+        self.num_parts = num_parts
         self.round = position["round"]
-        self._source = corpus.stream(parts, of)
+        self._source = corpus.stream(parts, num_parts)
         self._start: dict[str, Any] | None = position["stream"]
         if self._start is not None:
             self._source.load_state_dict(self._start)
         self._iterator: Iterator[dict[str, Any]] | None = None
 
     def position(self) -> Position:
-        # A source has no state before its first document, not even the one that it was given.
+        """Return where the next document is in the stream."""
+        # Before its first document a source has no state, not even the one that was loaded.
         stream = self._start if self._iterator is None else self._source.state_dict()
         return {"round": self.round, "stream": stream}
 
@@ -160,19 +165,19 @@ class Documents:
         for row in self._iterator:
             yield row["text"]
         self.round += 1
-        self._source = self.corpus.stream(self.parts, self.of)
+        self._source = self.corpus.stream(self.parts, self.num_parts)
         self._start, self._iterator = None, None
 
 
 class StreamLoader(DataLoader[Item]):
-    """`epoch_batches` batches of a stream an epoch; each epoch goes on where the last one ended.
+    """A loader of streams: an epoch has `epoch_batches` batches and continues after the last one.
 
-    Knows where it is, as `ResumableLoader` does.
+    Like `ResumableLoader`, it has a state, so that a resumed run continues with the next batch.
 
     Args:
-        stream: what is read.
-        epoch_batches: how many batches are called an epoch.
-        num_workers: processes that read, tokenise and shuffle.
+        stream: the batches.
+        epoch_batches: number of batches in an epoch.
+        num_workers: processes that read, tokenize and shuffle.
     """
 
     dataset: Stream
@@ -187,7 +192,7 @@ class StreamLoader(DataLoader[Item]):
             generator=torch.Generator(),
         )
         self.epoch_batches = epoch_batches
-        self._given = 0  # since the beginning of the run
+        self._given = 0  # batches since the start of the run
         self._positions: dict[int, Position] = {}
 
     def __len__(self) -> int:
@@ -203,6 +208,7 @@ class StreamLoader(DataLoader[Item]):
             yield batch
 
     def state_dict(self) -> dict[str, Any]:
+        """Return the number of batches given, the numbers of workers and ranks, all positions."""
         return {
             "given": self._given,
             "parts": [max(1, self.num_workers), rank_and_ranks()[1]],
@@ -210,16 +216,17 @@ class StreamLoader(DataLoader[Item]):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """
+        """Let the next iteration continue from a state.
+
         Raises:
-            ConfigError: the checkpoint is of other parts of the stream.
+            ConfigError: the state is from another number of workers or ranks.
         """
         parts = [max(1, self.num_workers), rank_and_ranks()[1]]
         if state["parts"] != parts:
             raise ConfigError(
                 f"the run was started with {state['parts'][0]} loading processes for each of "
                 f"{state['parts'][1]} ranks, now there are {parts[0]} for each of {parts[1]}; a "
-                "stream goes on with the same numbers alone"
+                "stream can only continue with the same numbers"
             )
         self._given = state["given"]
         self._positions = dict(state["positions"][rank_and_ranks()[0]])

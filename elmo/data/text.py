@@ -1,4 +1,4 @@
-"""From raw descriptions to token ids: named cleaning rules and a word-level tokenizer."""
+"""Named cleaning rules for raw descriptions, and a word-level tokenizer."""
 
 from __future__ import annotations
 
@@ -21,9 +21,13 @@ SPECIAL_TOKENS = ("<pad>", "<unk>", "<s>", "</s>")
 
 
 class Rule(NamedTuple):
-    """One cleaning rule: every match of `pattern` becomes `replacement`.
+    """A cleaning rule: every match of `pattern` is replaced.
 
-    `possible` is quicker than the pattern, and false only for texts that the rule leaves alone.
+    Attributes:
+        name: what the rule removes or replaces.
+        pattern: what is matched.
+        replacement: the new text, or a function that makes it from a match.
+        possible: a check faster than the pattern; if it is false, the rule changes nothing.
     """
 
     name: str
@@ -32,8 +36,8 @@ class Rule(NamedTuple):
     possible: Callable[[str], bool]
 
 
-def _holds(sign: str) -> Callable[[str], bool]:
-    return lambda text: sign in text
+def _has(character: str) -> Callable[[str], bool]:
+    return lambda text: character in text
 
 
 def _not_ascii(text: str) -> bool:
@@ -41,51 +45,49 @@ def _not_ascii(text: str) -> bool:
 
 
 def _unprintable(text: str) -> bool:
-    """Has control or format characters, which to Python all white space but " " belongs to."""
+    """Tell whether a text has control or format characters, or white space other than " "."""
     return not text.isprintable()
 
 
-def _wide(text: str) -> bool:
+def _has_wide_space(text: str) -> bool:
     return "  " in text or _unprintable(text)
 
 
-# In the order in which they apply: the entities first, because they hide tags and quotes.
+# In the order in which they apply: entities first, because they hide tags and quotes.
 CLEANING_RULES = (
     Rule("control_characters", re.compile(r"[\x00-\x1f\x7f\u200b\ufeff]"), " ", _unprintable),
-    # The corpus lost the "&" of its entities, a space stands in its place: "the world #39;s".
+    # In AG News a space has replaced the "&" of entities: "the world #39;s".
+    Rule("clitic", re.compile(r" ?&?#(?:39|146);(?=(?:s|t|re|ve|ll|d|m)\b)", re.I), "'", _has("#")),
+    Rule("bare_numeric_entity", re.compile(r"(?<![&\w])#(?=\d{2,5};)"), "&#", _has("#")),
     Rule(
-        "clitic", re.compile(r" ?&?#(?:39|146);(?=(?:s|t|re|ve|ll|d|m)\b)", re.I), "'", _holds("#")
-    ),
-    Rule("bare_numeric_entity", re.compile(r"(?<![&\w])#(?=\d{2,5};)"), "&#", _holds("#")),
-    Rule(
-        "bare_named_entity", re.compile(r"(?<![&\w])(?=(?:quot|amp|lt|gt|nbsp);)"), "&", _holds(";")
+        "bare_named_entity", re.compile(r"(?<![&\w])(?=(?:quot|amp|lt|gt|nbsp);)"), "&", _has(";")
     ),
     Rule(
         "entity",
         re.compile(r"&(?:#\d+|#x[\da-fA-F]+|\w+);"),
         lambda m: html.unescape(m[0]),
-        _holds("&"),
+        _has("&"),
     ),
-    Rule("tag", re.compile(r"</?[A-Za-z][^<>]*>"), " ", _holds("<")),
+    Rule("tag", re.compile(r"</?[A-Za-z][^<>]*>"), " ", _has("<")),
     # Descriptions are cut at a fixed length, sometimes inside a link: `<A HREF="http://www.inv`.
-    Rule("truncated_tag", re.compile(r"<[A-Za-z]+\s[^<>=]*=[^<>]*$"), " ", _holds("<")),
-    # Only where a run begins: tried at each of its n signs, it would take n * n steps.
-    Rule("escaped_dollar", re.compile(r"(?<!\\)\\+(?=\$)"), "", _holds("\\")),
-    Rule("line_break", re.compile(r"\\+"), " ", _holds("\\")),
+    Rule("truncated_tag", re.compile(r"<[A-Za-z]+\s[^<>=]*=[^<>]*$"), " ", _has("<")),
+    # Only at the start of a run: tried at each of its n backslashes, it would take n * n steps.
+    Rule("escaped_dollar", re.compile(r"(?<!\\)\\+(?=\$)"), "", _has("\\")),
+    Rule("line_break", re.compile(r"\\+"), " ", _has("\\")),
     Rule("apostrophe", re.compile("[\u2018\u2019]"), "'", _not_ascii),
     Rule("quotation_mark", re.compile("[\u201c\u201d]"), '"', _not_ascii),
-    Rule("white_space", re.compile(r"\s+"), " ", _wide),
+    Rule("white_space", re.compile(r"\s+"), " ", _has_wide_space),
 )
 
 
-# What is nested deeper than news ever is ("&amp;amp;amp;...", "<a <a <a >>>") gives one level a
-# pass: a text made for it would take forever. After these passes its signs mean nothing any more.
-PASSES = 8
+# Each pass removes one level of nesting ("&amp;amp;amp;...", "<a <a <a >>>"), so a malicious text
+# could take forever. After these passes, more than news ever needs, its "<" and ";" become spaces.
+MAX_PASSES = 8
 NESTING = str.maketrans("<;", "  ")
 
 
 def clean(text: str) -> str:
-    """Apply `CLEANING_RULES` until nothing changes, so that cleaning cleaned text is harmless."""
+    """Apply `CLEANING_RULES` until nothing changes, so that cleaning twice changes nothing."""
     for number in count(1):
         before = text
         for _, pattern, replacement, possible in CLEANING_RULES:
@@ -94,43 +96,51 @@ def clean(text: str) -> str:
         text = text.strip()
         if text == before:
             break
-        if number == PASSES:
+        if number == MAX_PASSES:
             text = text.translate(NESTING)
     return text
 
 
-# Words keep their digits; clitics, numbers with separators, dotted abbreviations and runs of dots
-# or dashes are tokens of their own; any other punctuation mark stands alone.
+# Words keep their digits; clitics, numbers with separators, dotted abbreviations, and runs of dots
+# or dashes are separate tokens, and so is every other punctuation mark.
 PATTERNS = {
     "words": (
         r"(?:[a-z]\.){2,}|\d+(?:[.,]\d+)*(?!\w)|\w+|'(?:s|t|re|ve|ll|d|m)\b|\.{2,}|-{2,}|[^\w\s]"
     ),
-    "white_space": r"\S+",  # of texts that were tokenised by others
+    "white_space": r"\S+",  # for texts that are tokenized already
 }
 
 
 class TokenizedText(NamedTuple):
-    """One document: its words as they stand in the text, and the ids with `<s>` and `</s>`."""
+    """The words and ids of a document.
+
+    Attributes:
+        words: the words as they are written in the text.
+        ids: their ids between those of `<s>` and `</s>`, int32 (T,), T = len(words) + 2.
+    """
 
     words: list[str]
-    ids: np.ndarray  # (T,) int32, T = len(words) + 2
+    ids: np.ndarray
 
 
 class WordTokenizer:
-    """Lower-cased words by frequency: id 0 is padding, then `<unk>`, `<s>`, `</s>`, the words.
+    """A word-level tokenizer: ids of padding, `<unk>`, `<s>`, `</s>`, then words by frequency.
 
-    A thin wrapper around a Hugging Face `tokenizers` WordLevel model, whose JSON is what the
-    artifacts keep. Ids fall in frequency order, which the adaptive softmax relies on.
+    A thin wrapper around a WordLevel model of Hugging Face `tokenizers`; artifacts store its JSON.
+    The adaptive softmax relies on the order of the ids: a more frequent word has a lower one.
 
     Args:
-        text: that JSON.
+        text: the JSON of the tokenizer.
+
+    Attributes:
+        json: the same JSON.
 
     Raises:
-        ArtifactError: it is not of a tokenizer that `train` made; only the words may differ.
+        ArtifactError: `train` makes no tokenizer like this; only the words may differ.
     """
 
     def __init__(self, text: str) -> None:
-        _check(text)
+        _check_supported(text)
         self.json = text
         self._tokenizer = Tokenizer.from_str(text)
         self._tokenizer.encode_special_tokens = True  # "<pad>" in a text is three tokens
@@ -144,14 +154,17 @@ class WordTokenizer:
         lowercase: bool = True,
         pre_tokenizer: str = "words",
     ) -> Self:
-        """Count the words of `texts` and keep those seen at least `min_count` times.
+        """Count the words of `texts` and keep those that occur at least `min_count` times.
 
         Args:
             texts: cleaned documents of the train split, and of no other.
             min_count: rarer words become `<unk>`.
-            max_size: keep at most so many entries, the special ones included; None keeps all.
-            lowercase: "Apple" and "apple" are one word.
-            pre_tokenizer: what a word is, a name in `PATTERNS`.
+            max_size: maximum number of entries, special ones included; None keeps all.
+            lowercase: whether "Apple" and "apple" are the same word.
+            pre_tokenizer: the name in `PATTERNS` of the pattern that finds words.
+
+        Raises:
+            ConfigError: an argument is out of range, or there is no such pattern.
         """
         check_range({"data.min_count": min_count}, at_least=1)
         check_range({"data.max_vocabulary": max_size}, at_least=5, otherwise="null")
@@ -170,18 +183,19 @@ class WordTokenizer:
 
     @cached_property
     def words(self) -> list[str]:
-        """Every entry of the vocabulary, by id."""
+        """All entries of the vocabulary, by id."""
         return sorted(vocabulary := self._tokenizer.get_vocab(), key=vocabulary.__getitem__)
 
     @property
     def fingerprint(self) -> str:
+        """The hash of the tokenizer's JSON."""
         return hashlib.sha256(self.json.encode()).hexdigest()[:16]
 
     def encode(self, texts: Sequence[str]) -> list[TokenizedText]:
-        """Tokenise cleaned texts; an empty one gives `<s> </s>` alone.
+        """Tokenize cleaned texts; an empty text becomes `<s> </s>`.
 
         Raises:
-            DataError: a text holds half a surrogate pair, as bytes that are not UTF-8 become.
+            DataError: a text contains half a surrogate pair; bytes that are not UTF-8 become one.
         """
         try:
             encodings = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
@@ -198,7 +212,7 @@ class WordTokenizer:
         ]
 
     def encode_ids(self, texts: Iterable[str], chunk: int = 1000) -> Iterator[np.ndarray]:
-        """The ids (T,) of each text, tokenised `chunk` texts at a time."""
+        """Yield the ids (T,) of each text; `chunk` texts are tokenized at a time."""
         texts = iter(texts)
         while block := list(islice(texts, chunk)):
             for encoding in self._tokenizer.encode_batch_fast(block, add_special_tokens=False):
@@ -206,9 +220,10 @@ class WordTokenizer:
 
 
 def pattern_of(pre_tokenizer: str) -> str:
-    """
+    """Return the pattern with a name in `PATTERNS`.
+
     Raises:
-        ConfigError: there is none of that name.
+        ConfigError: there is no such pattern.
     """
     if pre_tokenizer not in PATTERNS:
         raise ConfigError(
@@ -226,8 +241,8 @@ def _without_words(lowercase: bool, pattern: str) -> Tokenizer:
     return tokenizer
 
 
-def _known() -> Iterator[dict[str, Any]]:
-    """The JSON of every tokenizer that `train` makes, without words."""
+def _supported_tokenizers() -> Iterator[dict[str, Any]]:
+    """Yield the JSON content of every tokenizer that `train` can make, without words."""
     for lowercase, pattern in product((True, False), PATTERNS.values()):
         tokenizer = _without_words(lowercase, pattern)
         tokenizer.add_special_tokens(list(SPECIAL_TOKENS))
@@ -236,20 +251,20 @@ def _known() -> Iterator[dict[str, Any]]:
         yield expected
 
 
-def _check(text: str) -> None:
-    """Refuse a tokenizer that is not ours: another's patterns could take forever."""
+def _check_supported(text: str) -> None:
+    """Check that `train` can make this tokenizer: the patterns of another could take forever."""
     try:
         content = json.loads(text)
         words: Any = content["model"].pop("vocab")
-        whole = content in _known() and all(
+        supported = content in _supported_tokenizers() and all(
             words.get(word) == index for index, word in enumerate(SPECIAL_TOKENS)
         )
-        # The type too, because True and 1.0 equal 1.
+        # The type matters, because True and 1.0 equal 1.
         ids = [index for index in words.values() if type(index) is int]
-        whole = whole and sorted(ids) == list(range(len(words)))
+        supported = supported and sorted(ids) == list(range(len(words)))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        whole = False
-    if not whole:
+        supported = False
+    if not supported:
         raise ArtifactError(
             "its tokenizer is not one that this version of elmo makes; use the version of elmo "
             "that wrote it, or train again"
@@ -261,6 +276,6 @@ def _refuse_surrogates(text: str) -> None:
         text.encode()
     except UnicodeEncodeError as error:
         raise DataError(
-            f"{text!r:.60}: character {error.start} is half a surrogate pair, which no UTF-8 text "
-            "holds; was it read as another encoding?"
+            f"{text!r:.60}: character {error.start} is half a surrogate pair, which UTF-8 text "
+            "cannot contain; check that the text was read with the right encoding"
         ) from error

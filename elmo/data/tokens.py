@@ -1,4 +1,4 @@
-"""The token ids of a split, memory-mapped, as a data set that makes whole batches."""
+"""The token ids of a split as a memory-mapped data set that makes whole batches."""
 
 from __future__ import annotations
 
@@ -21,10 +21,15 @@ from elmo.data.text import EOS, UNK, WordTokenizer
 class TokenizedSplit(Dataset[Batch]):
     """The token ids of one split, memory-mapped from a folder that `build` filled.
 
-    `tokens.npy` holds all documents one after another, `offsets.npy` (N + 1) where each begins.
+    `tokens.npy` contains the ids of all documents, `offsets.npy` (N + 1) where each one begins.
 
     Attributes:
-        cut_documents: how many were longer than `max_tokens` and lost their end.
+        tokens: the ids of all documents, one after another.
+        offsets: where each document begins in `tokens` (N + 1,).
+        labels: the class of each document (N,).
+        lengths: the number of tokens of each document (N,).
+        cut_documents: number of documents that were longer than `max_tokens` and lost their end.
+        layers: a function that loads the stored encoder layers of some rows (S, B, T, D), or None.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -33,7 +38,7 @@ class TokenizedSplit(Dataset[Batch]):
         self.labels = torch.from_numpy(np.load(folder / "labels.npy"))
         self.lengths = np.diff(self.offsets)
         self.cut_documents = json.loads((folder / "facts.json").read_text())["cut_documents"]
-        self.layers: Callable[[list[int]], Tensor] | None = None  # what a store has of these rows
+        self.layers: Callable[[list[int]], Tensor] | None = None
 
     @staticmethod
     def build(
@@ -43,6 +48,15 @@ class TokenizedSplit(Dataset[Batch]):
         tokenizer: WordTokenizer,
         max_tokens: int,
     ) -> None:
+        """Tokenize documents and write the files of the split to `folder`.
+
+        Args:
+            folder: an existing folder.
+            texts: the cleaned documents.
+            labels: the class of each document (N,).
+            tokenizer: the tokenizer that makes ids of the words.
+            max_tokens: maximum length, `<s>` and `</s>` included; longer documents are truncated.
+        """
         cut = 0
         lengths = [np.zeros(1, dtype=np.int64)]
 
@@ -52,7 +66,7 @@ class TokenizedSplit(Dataset[Batch]):
                 cut += len(ids) > max_tokens
                 yield ids
 
-        documents = shortened(count_cut(), max_tokens)
+        documents = truncate(count_cut(), max_tokens)
         with (folder / "tokens.npy").open("wb") as file:
             _write_header(file, 0)
             while block := list(islice(documents, BLOCK)):
@@ -68,7 +82,7 @@ class TokenizedSplit(Dataset[Batch]):
         return len(self.lengths)
 
     def ids(self, row: int) -> np.ndarray:
-        """The ids (T,) of one document, with `<s>` and `</s>`."""
+        """Return the ids (T,) of one document, with `<s>` and `</s>`."""
         return self.tokens[self.offsets[row] : self.offsets[row + 1]]
 
     def __getitems__(self, rows: list[int]) -> Batch:
@@ -79,30 +93,35 @@ class TokenizedSplit(Dataset[Batch]):
 
     @property
     def unknown_words(self) -> np.ndarray:
-        """How many words of each document are `<unk>` (N,)."""
+        """The number of `<unk>` in each document (N,)."""
         return np.add.reduceat(self.tokens == UNK, self.offsets[:-1], dtype=np.int64)
 
     @property
     def unknown_rate(self) -> float:
-        """The share of `<unk>` among the words, `<s>` and `</s>` not counted."""
+        """The share of `<unk>` among the words; `<s>` and `</s>` do not count."""
         return float((self.tokens == UNK).sum() / max(1, len(self.tokens) - 2 * len(self)))
 
 
-def shortened(documents: Iterator[np.ndarray], max_tokens: int) -> Iterator[np.ndarray]:
-    """Ids (T,) of which those of long documents keep their start, and end as all do."""
+def truncate(documents: Iterator[np.ndarray], max_tokens: int) -> Iterator[np.ndarray]:
+    """Yield ids (T,), those of documents longer than `max_tokens` cut and ended with `</s>`."""
     for ids in documents:
         yield ids if len(ids) <= max_tokens else np.append(ids[: max_tokens - 1], np.int32(EOS))
 
 
 def _write_header(file: IO[bytes], count: int) -> None:
-    """Begin an .npy file of `count` ids, or set its count: numpy leaves room for any number."""
+    """Write the header of an .npy file of `count` ids; it has the same size for every count."""
     file.seek(0)
     header = {"descr": np.dtype(np.int32).str, "fortran_order": False, "shape": (count,)}
     np.lib.format.write_array_header_1_0(file, header)
 
 
-class Selected(Dataset[Batch]):
-    """Some rows of a split; batches name the rows by their number in the split."""
+class RowSubset(Dataset[Batch]):
+    """Some rows of a split; `Batch.row` is still their position in the whole split.
+
+    Args:
+        data: the split.
+        rows: positions of the rows (N',).
+    """
 
     def __init__(self, data: TokenizedSplit, rows: np.ndarray) -> None:
         self.data = data

@@ -1,10 +1,10 @@
-"""What corpora that a user brings share: classes from the data, a test split that may be drawn."""
+"""The base classes of user corpora: classes from the data, a test split that may be drawn."""
 
 from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,71 +14,72 @@ from datasets import IterableDataset
 from elmo.data.corpus import Corpus, RawRow
 from elmo.errors import ConfigError, DataError, check_range
 
-NO_CLASSES = ("document",)  # of a corpus without labels
-MOST_CLASSES = 1000
+NO_CLASSES = ("document",)  # the class names of a corpus without labels
+MAX_CLASSES = 1000
 
 
-class Labelled(NamedTuple):
-    """A document of a source, and its class by name."""
+class LabelledText(NamedTuple):
+    """A document of a source, and the name of its class."""
 
     text: str
     label: str
 
 
 class UserCorpus(Corpus, ABC):
-    """A corpus that a user brings: its classes stand in the data, its test split may be drawn.
+    """A corpus of a user: its classes are read from the data, its test split may be drawn.
 
-    Where no test split comes with the data, a document goes there by a hash of its text, so that
-    equal documents stay together and more documents leave the others where they are.
+    If the data have no test split, a hash of the text decides whether a document goes there: equal
+    documents stay together, and adding documents does not move the others.
 
     Args:
-        name: of the corpus, by which models trained on it are found again.
-        test_share: of the documents, where a test split is drawn.
+        name: the name of the corpus; jobs find models trained on it by this name.
+        test_share: share of the documents in a test split that is drawn.
+
+    Raises:
+        ConfigError: the name cannot be a file name, or the share is out of range.
     """
 
     def __init__(self, name: str, test_share: float, **arguments: Any) -> None:
         super().__init__(**arguments)
         check_range({"data.test_share": test_share}, above=0, below=1)
         if not name or Path(name).name != name or name.startswith("."):
-            raise ConfigError(f"data.name is {name!r}; expected a name that a file may have")
+            raise ConfigError(f"data.name is {name!r}; expected a valid file name")
         self.name = name
         self.test_share = test_share
 
     @property
     @abstractmethod
     def has_test_split(self) -> bool:
-        """Whether a test split comes with the data."""
+        """True if the data have a test split."""
 
     @property
     @abstractmethod
     def has_labels(self) -> bool:
-        """Whether documents have classes."""
+        """True if documents have classes."""
 
     @abstractmethod
-    def documents(self, split: str) -> Iterator[Labelled]:
-        """What comes with the data as `train` or `test`."""
+    def documents(self, split: str) -> Iterator[LabelledText]:
+        """Read the documents that the data have as `train` or `test`."""
 
     @cached_property
     def class_names(self) -> tuple[str, ...]:
-        return self.labels_found()
-
-    def labels_found(self) -> tuple[str, ...]:
-        """The labels that stand in the train split, numbers by size, others by the alphabet.
+        """The labels in the train split: numbers by value, others in alphabetical order.
 
         Raises:
-            ConfigError: there are so many that they cannot be classes.
+            ConfigError: there are more than `MAX_CLASSES`.
         """
         if not self.has_labels:
             return NO_CLASSES
         names: set[str] = set()
         for _, label in self.documents("train"):
             names.add(label)
-            if len(names) > MOST_CLASSES:
+            if len(names) > MAX_CLASSES:
                 raise ConfigError(
-                    f"data.label_column: more than {MOST_CLASSES:,} classes, such as "
+                    f"data.label_column: more than {MAX_CLASSES:,} classes, such as "
                     f"{', '.join(map(repr, sorted(names)[:3]))}; expected a column of classes"
                 )
-        return tuple(in_order(names))
+        are_numbers = all(name.removeprefix("-").isdecimal() for name in names)
+        return tuple(sorted(sorted(names), key=int if are_numbers else str))
 
     def read(self, split: str) -> Iterator[RawRow]:
         labels = {name: index for index, name in enumerate(self.class_names)}
@@ -100,26 +101,24 @@ class UserCorpus(Corpus, ABC):
         return int.from_bytes(digest.digest(), "little") < self.test_share * 2**64
 
 
-def in_order(names: Iterable[str]) -> list[str]:
-    """Numbers by size where all are whole numbers, else by the alphabet."""
-    names = list(names)
-    numbers = all(name.removeprefix("-").isdecimal() for name in names)
-    return sorted(names, key=int) if numbers else sorted(names)
-
-
-def list_of(names: str | Sequence[str] | None) -> list[str]:
+def as_list(names: str | Sequence[str] | None) -> list[str]:
+    """Return one name, several or none as a list."""
     return [names] if isinstance(names, str) else list(names or ())
 
 
 class StreamedCorpus(UserCorpus, ABC):
-    """A corpus that can be streamed.
+    """A user corpus that can be streamed.
 
-    Then its splits are drawn from a sample, the first documents of each file: vocabulary, word
-    vectors, validation and test come from there, and pretraining reads all other documents.
+    The splits of a stream are drawn from a sample, the first documents of each file: vocabulary,
+    word vectors, validation and test come from it. Pretraining reads all documents except those of
+    the validation and test split.
 
     Args:
-        streaming: read the source again and again instead of preparing all of it once.
-        sample_documents: in the sample, at most.
+        streaming: whether to read the source again and again instead of preparing it once.
+        sample_documents: documents in the sample, at most.
+
+    Raises:
+        ConfigError: `sample_documents` is out of range.
     """
 
     def __init__(
@@ -131,10 +130,10 @@ class StreamedCorpus(UserCorpus, ABC):
         self.sample_documents = sample_documents
 
     @abstractmethod
-    def stream(self, parts: list[int], of: int) -> IterableDataset:
-        """The documents for pretraining, in a column `text`.
+    def stream(self, parts: list[int], num_parts: int) -> IterableDataset:
+        """Return the documents for pretraining, in a column `text`.
 
         Args:
-            parts: of the documents, one for each process that loads them.
-            of: how many parts there are in all.
+            parts: the parts of the documents to read, one for each loading process of this rank.
+            num_parts: the number of parts of all ranks.
         """

@@ -1,4 +1,4 @@
-"""Figures made from results."""
+"""The figures that are made from the results of an evaluation."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from elmo.evaluation.language_model_scores import DIRECTIONS, Group
 
 COLOURS = dict(zip(DIRECTIONS, ("tab:blue", "tab:orange", "black"), strict=True))
 MARKERS = dict(zip(DIRECTIONS, (">", "<", "o"), strict=True))
-SPACIOUS = 10  # rows and columns up to which a cell has room for its count
+SPACIOUS = 10  # up to this number of rows, a cell has room for its count
 
 
 def confusion_matrix_figure(counts: np.ndarray, names: list[str], title: str) -> Figure:
-    """A confusion matrix, coloured by the share of the true class or word.
+    """Draw a confusion matrix, coloured by the share of the true class or word.
 
-    Cells hold share and count; in a matrix of many words per cent alone, where it is 1 or more.
+    Cells show share and count; in a matrix of many words, only the share, where it is 1 % or more.
 
     Args:
         counts: (C true, C predicted).
     """
     shares = counts / np.maximum(1, counts.sum(1, keepdims=True))
     spacious = len(names) <= SPACIOUS
-    # Few pixels: TensorBoard shows pictures small at first, and the numbers are to be read there.
+    # Few pixels: TensorBoard shows images small at first, and the numbers must be readable there.
     size = 1.1 + 0.75 * len(names) if spacious else 1.6 + 0.33 * len(names)
     figure = Figure(figsize=(size + 0.9, size), layout="constrained", dpi=100)
     axes = figure.add_subplot()
@@ -50,15 +50,15 @@ def confusion_matrix_figure(counts: np.ndarray, names: list[str], title: str) ->
 
 
 def perplexity_figure(groups: list[Group], axis: str, title: str) -> Figure:
-    """Perplexity of each direction over frequency bands or positions.
+    """Draw the perplexity of each direction over frequency bands or positions.
 
     Args:
-        axis: what the groups are.
+        axis: the property by which the groups are made.
     """
     figure = Figure(figsize=(7, 4.2), layout="constrained", dpi=120)
     axes = figure.add_subplot()
     values = np.array([group.perplexity for group in groups])  # (groups, 3)
-    values[~np.isfinite(values)] = np.nan  # no such targets, or a training that diverged
+    values[~np.isfinite(values)] = np.nan  # no targets, or a training that diverged
     for index, direction in enumerate(DIRECTIONS):
         axes.plot(
             values[:, index],
@@ -82,12 +82,12 @@ def perplexity_figure(groups: list[Group], axis: str, title: str) -> Figure:
 def reliability_figure(
     probabilities: np.ndarray, labels: np.ndarray, bins: int, error: float, title: str
 ) -> Figure:
-    """How often the predicted class is right, by its probability (Guo et al. 2017, figure 1).
+    """Draw the accuracy by the probability of the predicted class (Guo et al. 2017, figure 1).
 
     Args:
         probabilities: (N, C).
         labels: (N,).
-        bins: of equal width.
+        bins: the number of bins of equal width.
         error: the expected calibration error over the same bins.
     """
     confidence, right = probabilities.max(1), probabilities.argmax(1) == labels

@@ -1,4 +1,4 @@
-"""What the final evaluation measures of a language model, per direction and together."""
+"""The scores of a language model in its final evaluation, per direction and together."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from elmo.data.text import SPECIAL_TOKENS, UNK
 from elmo.models.language_model import LanguageModel
 
 DIRECTIONS = ("forward", "backward", "together")
-TOP = 5
-FREQUENT = 30
+TOP = 5  # a target among as many words counts for top-5 accuracy
+FREQUENT = 30  # words in the confusion matrix
 FIRST_WORD = len(SPECIAL_TOKENS)
 
-# Ids fall in frequency order, so the rank of a word is its id less the special tokens. The first
-# two bands are `<unk>` and the marks `<s>` and `</s>`.
+# Ids are in the order of frequency, so the rank of a word is its id minus the special tokens. The
+# first two bands are `<unk>` and the marks `<s>` and `</s>`.
 RANKS = (10, 100, 1_000, 10_000, 100_000)
 POSITIONS = (0, 1, 2, 4, 8, 16, 32, 64)
 
 
 class Group(NamedTuple):
-    """The targets of one frequency band or of one range of positions; of each direction."""
+    """The targets of one frequency band or one range of positions."""
 
     name: str
-    targets: list[int]  # forward, backward, together
-    perplexity: list[float]
+    targets: list[int]  # their number: forward, backward, together
+    perplexity: list[float]  # forward, backward, together
 
 
 class LanguageModelResult(NamedTuple):
@@ -39,15 +39,16 @@ class LanguageModelResult(NamedTuple):
     scalars: dict[str, float]  # "perplexity_forward", "perplexity_backward", "perplexity", ...
     by_frequency: list[Group]
     by_position: list[Group]
-    confusion: Tensor  # (3, K + 1 true, K + 1 predicted), the last is any other word
+    confusion: Tensor  # (3, K + 1 true, K + 1 predicted); the last class is any other word
 
 
 class LanguageModelScores(Metric):
-    """Perplexity, top-1 and top-5 accuracy, macro precision, recall and F1, and where they arise.
+    """Perplexity, top-1 and top-5 accuracy, and macro precision, recall and F1.
 
-    Counts are kept for each word, so memory grows with V and never with V x V: 48 V bytes. Macro
-    scores are means over the words that occur as targets; a word that is never predicted has
-    precision 0. "Together" counts the targets of both directions.
+    Perplexity is also given by word frequency and by position, and the most frequent words have a
+    confusion matrix. Counts are kept for each word, so memory grows with V and never with V x V:
+    48 V bytes. Macro scores are means over the words that occur as targets; a word that is never
+    predicted has precision 0. "Together" counts the targets of both directions.
 
     Args:
         vocab_size: V.
@@ -81,13 +82,13 @@ class LanguageModelScores(Metric):
         self.add_state(name, torch.zeros(2, size, dtype=dtype), dist_reduce_fx="sum")
 
     def update(self, nll: Tensor, top: Tensor, targets: Tensor, positions: Tensor) -> None:
-        """Add some targets of both directions; all but `top` are (2, N), forward first.
+        """Add targets of both directions, forward first.
 
         Args:
-            nll: negative log-likelihoods in nats.
-            top: (2, N, 5), the most probable words, best first.
-            targets: word ids.
-            positions: of the targets in their document, where `<s>` is 0.
+            nll: negative log-likelihoods in nats, (2, N).
+            top: the 5 most probable words, best first, (2, N, 5).
+            targets: word ids, (2, N).
+            positions: of the targets in their documents, where `<s>` is 0, (2, N).
         """
         best = top[..., 0]
         band = self._band(targets)
@@ -106,7 +107,7 @@ class LanguageModelScores(Metric):
 
     @torch.no_grad()
     def add(self, model: LanguageModel, batch: Batch) -> None:
-        """Add the targets of a batch, as a language model in eval mode predicts them."""
+        """Add the targets of a batch and the predictions of a language model in eval mode."""
         hidden, targets = model.hidden_and_targets(batch.tokens, batch.lengths)
         flat = hidden.flatten(0, 1)  # (2 N, D/2)
         nll = model.softmax(flat, targets.flatten()).view_as(targets)
@@ -132,7 +133,7 @@ class LanguageModelScores(Metric):
         return torch.where(words >= FIRST_WORD, bands, (words != UNK).long())
 
     def _frequent(self, words: Tensor) -> Tensor:
-        """0 .. K-1 for the K most frequent words, K for any other."""
+        """Return 0 .. K-1 for the K most frequent words, K for any other."""
         places = words - FIRST_WORD
         return torch.where((places >= 0) & (places < self.frequent), places, self.frequent)
 
@@ -140,7 +141,7 @@ class LanguageModelScores(Metric):
         hits, predicted, targets = map(_with_sum, (self.hits, self.predicted, self.targets))
         nll, total = _with_sum(self.nll_by_band).sum(1), targets.sum(1)
         occurs = targets > 0
-        # Where a count is zero so are its hits: the score is 0 then, whatever the divisor.
+        # Where a count is zero, its hits are zero: then the score is 0 whatever the divisor is.
         precision = hits / predicted.clamp(min=1)
         recall = hits / targets.clamp(min=1)
         f1 = 2 * hits / (predicted + targets).clamp(min=1)
@@ -169,12 +170,14 @@ class LanguageModelScores(Metric):
 
 
 def band_names() -> list[str]:
+    """Return the names of the frequency bands."""
     starts = [1, *(rank + 1 for rank in RANKS)]
     ranks = [f"{start:,} to {end:,}" for start, end in zip(starts, RANKS, strict=False)]
     return ["<unk>", "<s> or </s>", *ranks, f"{starts[-1]:,} on"]
 
 
 def position_names() -> list[str]:
+    """Return the names of the ranges of positions."""
     starts = [0, *(position + 1 for position in POSITIONS)]
     spans = [
         f"{start}" if start == end else f"{start} to {end}"
@@ -184,12 +187,12 @@ def position_names() -> list[str]:
 
 
 def _with_sum(values: Tensor) -> Tensor:
-    """(2, ...) forward and backward -> (3, ...) with both together."""
+    """Return forward and backward (2, ...) followed by both together (3, ...)."""
     return torch.cat([values, values.sum(0, keepdim=True)])
 
 
 def _groups(names: list[str], nll: Tensor, count: Tensor) -> list[Group]:
-    """The groups that have targets, one `Group` a column."""
+    """Return the groups that have targets; a group is a column of `nll` and `count` (2, groups)."""
     counts: list[list[int]] = _with_sum(count).T.tolist()
     sums: list[list[float]] = _with_sum(nll).T.tolist()
     return [
@@ -200,7 +203,7 @@ def _groups(names: list[str], nll: Tensor, count: Tensor) -> list[Group]:
 
 
 def _perplexity(nll: float, targets: int) -> float:
-    """NaN where there are no targets; infinite where the exponential is too large."""
+    """Return a perplexity, NaN without targets, infinite where the exponential is too large."""
     try:
         return math.exp(nll / targets) if targets else math.nan
     except OverflowError:
@@ -208,7 +211,7 @@ def _perplexity(nll: float, targets: int) -> float:
 
 
 def as_record(result: LanguageModelResult) -> dict[str, Any]:
-    """The tables of a result as plain data, for `metrics.json`."""
+    """Return the tables of a result as plain data, for `metrics.json`."""
 
     def table(groups: list[Group]) -> list[dict[str, Any]]:
         return [
@@ -227,7 +230,7 @@ def as_record(result: LanguageModelResult) -> dict[str, Any]:
 
 
 def evaluate_language_model(model: LanguageModel, batches: Iterable[Batch]) -> LanguageModelResult:
-    """Evaluate a language model in eval mode on batches, on the device of its weights."""
+    """Return the scores of a language model in eval mode, on the device of its weights."""
     device = next(model.parameters()).device
     scores = LanguageModelScores(model.softmax.vocab_size).to(device)
     for batch in batches:

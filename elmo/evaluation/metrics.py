@@ -1,4 +1,4 @@
-"""The figures of both tasks, as torchmetrics, so that they add up over batches and processes."""
+"""The metrics of both tasks as torchmetrics, which add up over batches and processes."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ CALIBRATION_BINS = 15
 
 
 class TokenMean(MeanMetric):
-    """Mean over tokens or rows; padding never gets here, so every value counts once.
+    """The mean over tokens or rows; it gets no padding, so every value counts once.
 
-    A value that is not finite stays in, so that the mean shows it.
+    A value that is not finite is kept, so that the mean shows it.
     """
 
     def __init__(self) -> None:
@@ -32,14 +32,17 @@ class TokenMean(MeanMetric):
 
 
 class Perplexity(TokenMean):
-    """exp(sum of negative log-likelihoods / number of targets); `update` takes the former (N,)."""
+    """The perplexity, exp(sum of negative log-likelihoods / number of targets).
+
+    `update` takes the negative log-likelihoods in nats (N,).
+    """
 
     def compute(self) -> Tensor:
         return super().compute().exp()
 
 
 def language_model_metrics() -> MetricCollection:
-    """Loss (nats a token) and perplexity, per direction and together."""
+    """Return loss (nats per token), and perplexity per direction and together."""
     return MetricCollection(
         {
             "loss": TokenMean(),
@@ -52,17 +55,17 @@ def language_model_metrics() -> MetricCollection:
 
 
 def update_directions(metrics: MetricCollection, name: str, values: Tensor) -> None:
-    """Update the metric `name` and its two halves with (2, N): forward, backward."""
+    """Update the metric `name` and that of each direction with values (2, N), forward first."""
     metrics[name].update(values)
     metrics[f"{name}_forward"].update(values[0])
     metrics[f"{name}_backward"].update(values[1])
 
 
 def classification_metrics(num_classes: int, calibration: bool = False) -> MetricCollection:
-    """Accuracy over the rows (micro); precision, recall and F1 as the mean over classes (macro).
+    """Return accuracy over rows (micro), and precision, recall and F1 over classes (macro).
 
     Args:
-        calibration: the expected calibration error, too (Guo et al. 2017); `update` has to get
+        calibration: add the expected calibration error (Guo et al. 2017); `update` must get
             probabilities then.
     """
     metrics: dict[str, Metric | MetricCollection] = {
@@ -77,7 +80,10 @@ def classification_metrics(num_classes: int, calibration: bool = False) -> Metri
 
 
 def per_class_metrics(num_classes: int) -> MetricCollection:
-    """Precision, recall, F1 of each class (C,), and the confusion matrix (C true, C predicted)."""
+    """Return precision, recall and F1 of each class (C,), and the confusion matrix.
+
+    The matrix counts rows, (C true, C predicted).
+    """
     return MetricCollection(
         {
             "precision": MulticlassPrecision(num_classes, average=None),
@@ -92,5 +98,5 @@ def evaluate_classifier(model: TextClassifier, batches: Iterable[Batch]) -> dict
     """Return accuracy and macro precision, recall and F1 of a classifier on batches."""
     metrics = classification_metrics(len(model.class_names))
     for batch in batches:
-        metrics.update(model.scores(batch).cpu(), batch.label)
+        metrics.update(model.logits(batch).cpu(), batch.label)
     return {name: value.item() for name, value in metrics.compute().items()}

@@ -1,4 +1,4 @@
-"""The files that an evaluation leaves in a run folder: tables, predictions, figures."""
+"""The files that an evaluation writes into a run folder: tables, predictions, figures."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Writer:
 
     Args:
         folder: the run folder.
-        logger: None leaves TensorBoard out.
+        logger: writes the figures to TensorBoard; None leaves that out.
     """
 
     def __init__(self, folder: Path, logger: TensorBoardLogger | None = None) -> None:
@@ -54,7 +54,7 @@ class Writer:
     def figure(self, kind: str, split: str, figure: Figure) -> None:
         """Write `figures/KIND_SPLIT.png` and, to TensorBoard, the image `KIND/SPLIT`."""
         canvas = FigureCanvasAgg(figure)
-        canvas.draw()  # once for both: drawing a matrix of many words takes half a second
+        canvas.draw()  # once for both: a matrix of many words takes half a second to draw
         pixels = np.asarray(canvas.buffer_rgba())[..., :3]
         with atomic_writer(self.folder / "figures" / f"{kind}_{split}.png") as handle:
             Image.fromarray(pixels).save(handle, format="png")
@@ -66,7 +66,7 @@ class Outputs(ABC):
     """Writes the outputs of one kind of model."""
 
     def write(self, evaluation: Evaluation, writer: Writer) -> dict[str, Any]:
-        """Write the outputs of every split; return their tables as plain data, by split."""
+        """Write the outputs of every split; return what `metrics.json` records, by split."""
         return {
             split: self.write_split(split, result, writer)
             for split, result in evaluation.splits.items()
@@ -81,7 +81,7 @@ class LanguageModelOutputs(Outputs):
     """Writes confusion matrices, and perplexities by word frequency and by position.
 
     Args:
-        tokenizer: names the words of the confusion matrices.
+        tokenizer: gives the words of the confusion matrices.
     """
 
     def __init__(self, tokenizer: WordTokenizer) -> None:
@@ -106,11 +106,11 @@ class LanguageModelOutputs(Outputs):
 
 
 class ClassificationOutputs(Outputs):
-    """Writes predictions, figures for each class, confusion matrices and calibration.
+    """Writes predictions, scores of each class, confusion matrices and calibration.
 
     Args:
-        corpus: names the classes and the rows of the source.
-        data: counts the words of each row; None where a classifier has no tokens.
+        corpus: gives the names of the classes and the rows of the source.
+        data: gives the word counts of each row; None where a classifier has no tokens.
     """
 
     def __init__(self, corpus: Corpus, data: TokenData | None = None) -> None:
@@ -147,9 +147,10 @@ class ClassificationOutputs(Outputs):
         }
 
     def _predictions(self, split: str, result: ClassificationResult) -> pa.Table:
-        """Return row of the source, true and predicted class, and probabilities; no text.
+        """Return a table with one line per row, without its text.
 
-        With the number of words and of unknown words of each row, where there are tokens.
+        The columns are the row of the source, the true and the predicted class, the probability
+        of each class and, where there are tokens, the number of words and of unknown words.
         """
         names = self.class_names
         columns: dict[str, Any] = {
@@ -172,7 +173,7 @@ def _confusion_table(writer: Writer, name: str, names: list[str], counts: np.nda
 
 
 def _group_header() -> list[str]:
-    return [f"{what} {name}" for what in ("targets", "perplexity") for name in DIRECTIONS]
+    return [f"{quantity} {name}" for quantity in ("targets", "perplexity") for name in DIRECTIONS]
 
 
 def _group_rows(groups: list[Group]) -> list[list[Any]]:

@@ -1,4 +1,4 @@
-"""What differences of accuracy are worth: intervals over test rows, paired tests."""
+"""Intervals and paired tests: whether a difference of accuracies could be chance."""
 
 from __future__ import annotations
 
@@ -19,47 +19,55 @@ CONFIDENCE = 0.95
 
 
 class Summary(NamedTuple):
-    """The accuracy of a setting: of its seeds, and of the mean of their probabilities."""
+    """The accuracy of a setting over its seeds."""
 
     seeds: int
     mean: float
-    deviation: float  # over seeds, of a sample; not a number for one seed
-    low: float  # of the interval of the mean, over the rows of the split
+    deviation: float  # over seeds, of a sample; NaN for one seed
+    low: float  # ends of the interval of the mean, over the rows of the split
     high: float
-    together: float  # of the class that is most probable on average over the seeds
+    together: float  # accuracy of the probabilities averaged over the seeds
 
 
 class Comparison(NamedTuple):
     """A paired test of two settings, each by its seed-averaged probabilities."""
 
-    one: int
+    one: int  # position of the setting
     other: int
-    seeds: int  # that both have and that are averaged; 0 where all of each are, for want of such
-    difference: float  # of the accuracies, one minus other
-    only_one: int  # rows that `one` alone has right
+    seeds: int  # the averaged seeds, which both have; 0 where all seeds of each are averaged
+    difference: float  # accuracy of `one` minus that of `other`
+    only_one: int  # rows that only `one` has right
     only_other: int
     p: float  # exact McNemar, two-sided
-    corrected: float  # for the number of comparisons, Holm
+    corrected: float  # for the number of comparisons, by Holm's method
 
 
-def averaged(outcomes: Sequence[Outcome]) -> Outcome:
-    """The mean of the probabilities over the seeds.
+def average_outcomes(outcomes: Sequence[Outcome]) -> Outcome:
+    """Return an outcome with the probabilities averaged over the seeds.
 
     Raises:
-        DataError: they are not of the same rows.
+        DataError: the outcomes have different rows or classes.
     """
     first = outcomes[0]
     for outcome in outcomes:
         if not np.array_equal(outcome.rows, first.rows) or outcome.classes != first.classes:
-            raise DataError("predictions of different rows or classes do not compare")
+            raise DataError(
+                "predictions for different rows or classes do not compare; name runs on the same "
+                "data"
+            )
     mean = np.mean([outcome.probabilities for outcome in outcomes], axis=0)
     return first._replace(probabilities=mean)
 
 
 def summarise(outcomes: Sequence[Outcome], seed: int = 0) -> Summary:
-    """
+    """Return the accuracy of a setting with a bootstrap interval.
+
     Args:
-        seed: of the bootstrap, whose interval is of percentiles (Efron and Tibshirani 1993).
+        outcomes: the predictions of each seed.
+        seed: of the bootstrap; its interval is one of percentiles (Efron and Tibshirani 1993).
+
+    Raises:
+        DataError: the outcomes have different rows or classes.
     """
     correct = np.array([outcome.correct for outcome in outcomes], dtype=float)  # (S, N)
     accuracies = correct.mean(1)
@@ -78,28 +86,33 @@ def summarise(outcomes: Sequence[Outcome], seed: int = 0) -> Summary:
         float(accuracies.std(ddof=1)) if len(outcomes) > 1 else float("nan"),
         float(interval.low),
         float(interval.high),
-        float(averaged(outcomes).correct.mean()),
+        float(average_outcomes(outcomes).correct.mean()),
     )
 
 
 def compare(
     settings: Sequence[Sequence[Outcome]], pairs: Iterable[tuple[int, int]] | None = None
 ) -> list[Comparison]:
-    """Pairs of settings, the p-values corrected for their number (Holm 1979).
+    """Test pairs of settings; the p-values are corrected for their number (Holm 1979).
 
-    Of a pair the seeds are averaged that both have: a mean of five would be ahead of a mean of two
-    for being one. Where they share none, or a seed stands for several runs, all are averaged.
+    The probabilities are averaged over the seeds that both settings of a pair have: otherwise a
+    mean of five seeds would be ahead of a mean of two only because it averages more. Where they
+    share no seed, or a seed stands for several runs, all seeds of each are averaged.
 
     Args:
-        pairs: which, by position; None takes every pair.
+        settings: the predictions of each seed of each setting.
+        pairs: positions of the settings to compare; None compares every pair.
+
+    Raises:
+        DataError: the outcomes have different rows or classes.
     """
     for outcomes in settings:
-        averaged(outcomes)  # of the same rows
-    found: list[Comparison] = []
+        average_outcomes(outcomes)  # checks the rows
+    comparisons: list[Comparison] = []
     for one, other in combinations(range(len(settings)), 2) if pairs is None else pairs:
-        both = _of_common_seeds(settings[one], settings[other])
-        first, second = (averaged(outcomes) for outcomes in both)
-        averaged([first, second])  # of the same rows
+        both = _with_common_seeds(settings[one], settings[other])
+        first, second = (average_outcomes(outcomes) for outcomes in both)
+        average_outcomes([first, second])  # checks the rows
         table = np.array(
             [
                 [(first.correct == a) & (second.correct == b) for b in (True, False)]
@@ -110,12 +123,13 @@ def compare(
         difference = float(first.correct.mean() - second.correct.mean())
         seeds = len(both[0]) if _seeds(both[0]) == _seeds(both[1]) else 0
         only_one, only_other = int(table[0, 1]), int(table[1, 0])
-        found.append(Comparison(one, other, seeds, difference, only_one, only_other, p, p))
-    if not found:
+        comparisons.append(Comparison(one, other, seeds, difference, only_one, only_other, p, p))
+    if not comparisons:
         return []
-    corrected = multipletests([pair.p for pair in found], method="holm")[1]
+    corrected = multipletests([pair.p for pair in comparisons], method="holm")[1]
     return [
-        pair._replace(corrected=float(value)) for pair, value in zip(found, corrected, strict=True)
+        pair._replace(corrected=float(value))
+        for pair, value in zip(comparisons, corrected, strict=True)
     ]
 
 
@@ -123,9 +137,10 @@ def _seeds(outcomes: Sequence[Outcome]) -> list[int]:
     return sorted(outcome.seed for outcome in outcomes)
 
 
-def _of_common_seeds(
+def _with_common_seeds(
     one: Sequence[Outcome], other: Sequence[Outcome]
 ) -> tuple[Sequence[Outcome], Sequence[Outcome]]:
+    """Return the outcomes of the seeds that both have, or all where these are not clear."""
     common = set(_seeds(one)) & set(_seeds(other))
     unique = all(len(set(_seeds(outcomes))) == len(outcomes) for outcomes in (one, other))
     if not common or not unique:

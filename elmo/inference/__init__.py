@@ -1,0 +1,1 @@
+"""Using a model: explanations, neighbours, senses, vectors of whole files."""

@@ -1,4 +1,4 @@
-"""What a prediction rests on: the weight of each layer, and the effect of each word."""
+"""Explanations of a prediction: the weight of each layer, and the effect of each word."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from elmo.models.classifier import Prediction, TextClassifier
 
 
 class Explanation(NamedTuple):
-    """Why a classifier says what it says of one text."""
+    """The prediction for one text, and what it rests on."""
 
     prediction: Prediction
     lambdas: list[float]  # (L,) mean gates over the words; over <s> and </s> where there are none
-    words: list[tuple[str, float]]  # as they stand in the cleaned text, with their effect
+    words: list[tuple[str, float]]  # as written in the cleaned text, with their effects
 
 
 @torch.no_grad()
 def explain(model: TextClassifier, text: str, token_budget: int = TOKEN_BUDGET) -> Explanation:
-    """Occlusion: what the predicted class loses when one word alone is hidden.
+    """Explain a prediction by occlusion: what the predicted class loses when a word is hidden.
 
-    effect of a word = p(class | text) - p(class | text with `<unk>` in the place of the word), so
-    that positive means that the word speaks for the class (Zeiler and Fergus 2014, section 4.2;
-    for words Li et al. 2016, "Understanding neural networks through representation erasure").
-    A word that is not in the vocabulary is `<unk>` already and has effect 0. Effects do not add up
-    to the probability. Leaves the model in eval mode.
+    effect of a word = p(class | text) - p(class | text with `<unk>` in place of the word), so a
+    positive effect means that the word supports the class (Zeiler and Fergus 2014, section 4.2; for
+    words Li et al. 2016, "Understanding neural networks through representation erasure"). A word
+    that is not in the vocabulary is `<unk>` already and has effect 0. Effects do not add up to the
+    probability. Leaves the model in eval mode.
 
     Args:
         text: cleaned and tokenised here; an empty one has no words.
@@ -49,7 +49,7 @@ def explain(model: TextClassifier, text: str, token_budget: int = TOKEN_BUDGET) 
         tokens[torch.arange(len(hidden)), hidden] = UNK
         fields = (batch.lengths, batch.label, batch.row)
         masked = Batch(tokens, *(field.expand(len(hidden)) for field in fields))
-        without = model.scores(masked).softmax(1)[:, predicted]
+        without = model.logits(masked).softmax(1)[:, predicted]
         effects[hidden.cpu()] = prediction.probabilities[prediction.label] - without.cpu()
     return Explanation(
         prediction, lambdas.tolist(), list(zip(words, effects[1:-1].tolist(), strict=True))

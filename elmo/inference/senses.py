@@ -1,4 +1,4 @@
-"""Ambiguous words in an encoder: their neighbours, and whether these are of the same sense."""
+"""Words of several senses: which layer of an encoder distinguishes them."""
 
 from __future__ import annotations
 
@@ -7,39 +7,38 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch.nn import functional
 
 from elmo.data.corpus import Corpus, column, texts_of
 from elmo.errors import ConfigError
-from elmo.inference.nearest import DIGITS, Search, feed, token_ids
+from elmo.inference.neighbours import NeighbourSearch, feed_searches
+from elmo.inference.occurrences import Occurrence, cosines, find_occurrences, occurrence_vectors
 from elmo.models.encoders import Encoder
 
-LEAST = 2  # descriptions of a class that has to have a word
+LEAST = 2  # descriptions of a class in which a word has to occur
+
+# Each has senses that belong to different classes of news, and occurs in the toy corpus as well.
+AMBIGUOUS_WORDS = {
+    *("apple", "bank", "base", "bird", "cell", "chip", "court", "draft", "field", "goal", "match"),
+    *("net", "pitch", "race", "seed", "star", "storm", "strike", "trade", "virus", "web", "window"),
+}
 
 
-class Occurrence(NamedTuple):
-    """A word in a row of a split."""
-
-    document: int  # position in the split
-    position: int  # among its tokens, without <s> and </s>
-    label: int
-
-
-class Study(NamedTuple):
-    """What an encoder knows of some words."""
+class SenseStudy(NamedTuple):
+    """The result of `study_senses`: how well each layer distinguishes the senses of words."""
 
     words: dict[str, int]  # occurrences of each
-    chance: float  # that another occurrence of the same word is of the same class
-    agreement: list[float]  # of each layer: as above, of the nearest other occurrence
+    chance: float  # share of pairs of occurrences of a word that are of the same class
+    agreement: list[float]  # of each layer: how often the nearest occurrence is of the same class
     queries: list[dict[str, Any]]  # word, row, class; neighbours of each layer
 
 
-def study(encoder: Encoder, corpus: Corpus, words: Sequence[str], count: int) -> Study:
-    """
-    The class of a description stands for the sense of a word in it, which nobody has labelled.
+def study_senses(encoder: Encoder, corpus: Corpus, words: Sequence[str], count: int) -> SenseStudy:
+    """Study words in the validation split.
+
+    The class of a description serves as the sense of a word in it, which nobody has labelled.
 
     Args:
-        words: those without `LEAST` descriptions of each of two classes are passed by.
+        words: those without `LEAST` descriptions of each of two classes are skipped.
         count: neighbours of an occurrence in each layer.
 
     Raises:
@@ -47,94 +46,68 @@ def study(encoder: Encoder, corpus: Corpus, words: Sequence[str], count: int) ->
     """
     rows = corpus.splits["validation"]
     texts = list(texts_of(rows))
-    found = _occurrences(encoder, texts, column(rows, "label").tolist(), words)
-    if not found:
+    labels, numbers = column(rows, "label").tolist(), column(rows, "row").tolist()
+    by_word: dict[str, list[Occurrence]] = {word: [] for word in words}
+    for occurrence in find_occurrences(encoder, texts, labels, set(words)):
+        by_word[occurrence.word].append(occurrence)
+    by_word = {word: places for word, places in by_word.items() if len(_typical(places)) == 2}
+    if not by_word:
         raise ConfigError(
-            f"none of {', '.join(words)} stands in {LEAST} validation descriptions of each of two "
-            "classes; name other words by --words"
+            f"none of {', '.join(words)} occurs in {LEAST} validation descriptions of each of two "
+            "classes; name other words with --words"
         )
-    numbers = column(rows, "row").tolist()
-    names = corpus.class_names
-    queries = [(word, one) for word, places in found.items() for one in _typical(places)]
-    searches = [Search(encoder, texts[one.document], one.position, count) for _, one in queries]
-    feed(searches, texts)
-    labels = column(rows, "label").tolist()
-    table = [
+    typical = [occurrence for places in by_word.values() for occurrence in _typical(places)]
+    searches = [NeighbourSearch(encoder, texts[o.document], o.position, count) for o in typical]
+    feed_searches(searches, texts)
+    queries = [
         {
-            "word": word,
-            "row": numbers[one.document],
-            "class": names[one.label],
+            "word": occurrence.word,
+            "row": numbers[occurrence.document],
+            "class": corpus.class_names[occurrence.label],
             "neighbours": [
                 [
                     {
                         "word": near.word,
                         "cosine": near.cosine,
-                        # The same vector in any row: that one has the word says nothing.
+                        # The same vector in any row: that this one has the word says nothing.
                         "row": numbers[near.document] if layer else None,
-                        "class": names[labels[near.document]] if layer else None,
+                        "class": corpus.class_names[labels[near.document]] if layer else None,
                     }
                     for near in best
                 ]
                 for layer, best in enumerate(search.best)
             ],
         }
-        for (word, one), search in zip(queries, searches, strict=True)
+        for occurrence, search in zip(typical, searches, strict=True)
     ]
-    counts = {word: len(places) for word, places in found.items()}
-    return Study(counts, _chance(found), _agreement(encoder, texts, found), table)
-
-
-def _occurrences(
-    encoder: Encoder, texts: list[str], labels: list[int], words: Sequence[str]
-) -> dict[str, list[Occurrence]]:
-    """The first occurrence of each word in each description that has it.
-
-    A description that occurs twice counts once: it would be its own nearest.
-    """
-    known = encoder.tokenizer.words
-    wanted = set(words)
-    found: dict[str, list[Occurrence]] = {word: [] for word in words}
-    before: set[str] = set()
-    for document, ids in enumerate(token_ids(encoder, texts)):
-        if texts[document].lower() in before:
-            continue
-        before.add(texts[document].lower())
-        seen = [known[index] for index in ids]
-        for word in wanted & set(seen):
-            found[word].append(Occurrence(document, seen.index(word), labels[document]))
-    return {word: places for word, places in found.items() if len(_typical(places)) == 2}
+    counts = {word: len(places) for word, places in by_word.items()}
+    return SenseStudy(counts, _chance(by_word), _agreement(encoder, texts, by_word), queries)
 
 
 def _typical(places: list[Occurrence]) -> list[Occurrence]:
-    """The first occurrence in each of the two classes that have most of them."""
-    counts = Counter(one.label for one in places)
+    """Return the first occurrence in each of the two classes that have most of them."""
+    counts = Counter(occurrence.label for occurrence in places)
     often = [label for label, count in counts.most_common(2) if count >= LEAST]
-    return [next(one for one in places if one.label == label) for label in often]
+    return [next(place for place in places if place.label == label) for label in often]
 
 
-def _chance(found: dict[str, list[Occurrence]]) -> float:
+def _chance(by_word: dict[str, list[Occurrence]]) -> float:
     right = 0.0
-    for places in found.values():
-        counts = Counter(one.label for one in places).values()
+    for places in by_word.values():
+        counts = Counter(occurrence.label for occurrence in places).values()
         right += sum(count * (count - 1) for count in counts) / (len(places) - 1)
-    return right / sum(map(len, found.values()))
+    return right / sum(map(len, by_word.values()))
 
 
 def _agreement(
-    encoder: Encoder, texts: list[str], found: dict[str, list[Occurrence]]
+    encoder: Encoder, texts: list[str], by_word: dict[str, list[Occurrence]]
 ) -> list[float]:
-    """The mean over all occurrences; occurrences that are equally near share the vote."""
+    """Return the mean over all occurrences; occurrences that are equally near share the vote."""
     right = torch.zeros(encoder.num_layers, dtype=torch.float64)
-    for places in found.values():
-        embedded = encoder.embed([texts[one.document] for one in places])
-        vectors = torch.stack(
-            [one.vectors[:, p.position] for one, p in zip(embedded, places, strict=True)], dim=1
-        )  # (L, n, D)
-        unit = functional.normalize(vectors, dim=-1).double()
-        cosines = (unit @ unit.transpose(1, 2)).round(decimals=DIGITS)  # (L, n, n)
-        cosines.diagonal(dim1=1, dim2=2).fill_(-2.0)
-        nearest = (cosines == cosines.amax(-1, keepdim=True)).double()
-        labels = torch.tensor([one.label for one in places])
+    for places in by_word.values():
+        near = cosines(occurrence_vectors(encoder, texts, places))  # (L, n, n)
+        nearest = (near == near.amax(-1, keepdim=True)).double()
+        labels = torch.tensor([occurrence.label for occurrence in places])
         same = (labels[:, None] == labels).double()
         right += ((nearest * same).sum(-1) / nearest.sum(-1)).sum(-1)
-    return (right / sum(map(len, found.values()))).tolist()
+    return (right / sum(map(len, by_word.values()))).tolist()

@@ -1,4 +1,4 @@
-"""The finished parts of a file of vectors that is in the making, so that a kill costs little."""
+"""The finished parts of an unfinished file of vectors, so that a kill costs little."""
 
 from __future__ import annotations
 
@@ -9,23 +9,19 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from elmo.errors import ConfigError
 from elmo.utils.files import atomic_writer, write_json
-
-try:
-    import fcntl
-except ImportError:  # Windows: there two processes that write the same file are not told apart
-    fcntl = None  # type: ignore[assignment]
 
 SEPARATOR = ", "  # of the entries of `sentence_to_index`
 
 
 class Vectors(NamedTuple):
-    """What is kept of one document."""
+    """The tokens of one document and the array that is kept of its layers."""
 
     row: int  # of the document in its block
     tokens: list[str]
@@ -33,38 +29,39 @@ class Vectors(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A block of documents that is finished; their arrays lie in a file beside this record."""
+    """The record of a finished block of documents; a file beside it holds their arrays."""
 
     tokens: list[str]  # of each document, joined by spaces
-    entries: str  # in the JSON of `sentence_to_index`
+    entries: str  # of the documents in the JSON of `sentence_to_index`
     dtype: str
     places: list[tuple[int, list[int]]]  # offset and shape of each array
 
 
 def check_new(out: Path) -> None:
-    """Refuse a file that is there already, or that lies in no folder.
+    """Check that a file does not exist yet and that its folder does.
 
     Raises:
-        ConfigError: either of them.
+        ConfigError: one of the two fails.
     """
     if out.exists():
-        raise ConfigError(f"{out}: exists already; say -o with another name, or delete it")
+        raise ConfigError(f"{out}: exists already; choose another name with -o, or delete it")
     if not out.parent.is_dir():
-        raise ConfigError(f"{out.parent}: no such folder; make it, or say -o with another one")
+        raise ConfigError(f"{out.parent}: no such folder; create it, or choose another with -o")
 
 
 class Parts:
-    """The folder `OUT.parts`, a context within which no other process can work on it.
+    """The folder `OUT.parts`; as a context, it locks the folder against other processes.
 
-    A part holds the documents of a range of numbers. Its arrays are written as they come, plainly
-    rather than as HDF5, whose library can crash on a full disk; its record comes last and whole.
+    A part holds the documents of a range of numbers. Its arrays are written in the order in which
+    they are computed, as plain bytes rather than as HDF5, whose library can crash on a full disk.
+    Its record is written last, and atomically.
 
     Args:
-        out: the file in the making.
-        settings: what decides its content; parts of other settings are not gone on with.
+        out: the file that the parts will become.
+        settings: everything that decides its content; parts with other settings are refused.
 
     Raises:
-        ConfigError: see `check_new`; or the folder is of other settings, or in use.
+        ConfigError: see `check_new`; or the folder has other settings, or is in use.
     """
 
     def __init__(self, out: Path, settings: Mapping[str, Any]) -> None:
@@ -77,32 +74,29 @@ class Parts:
         check_new(self.out)
         self.folder.mkdir(exist_ok=True)
         with contextlib.ExitStack() as stack:
-            self._lock(stack.enter_context((self.folder / ".lock").open("w")))
+            self._lock(stack)
             check_new(self.out)  # another process may have finished it just now
-            self._compare()
+            self._check_settings()
             self._open = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
-    def _lock(self, handle: IO[str]) -> None:
-        if fcntl is None:
-            return
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ConfigError(
-                f"{self.folder}: another process works on {self.out}; wait for it, or say -o with "
-                "another name"
-            ) from error
-        except OSError:
-            pass  # a file system without locks
+    def _lock(self, stack: contextlib.ExitStack) -> None:
+        with contextlib.suppress(NotImplementedError):  # a file system without locks
+            try:
+                stack.enter_context(FileLock(self.folder / ".lock", timeout=0))
+            except Timeout as error:
+                raise ConfigError(
+                    f"{self.folder}: another process is writing {self.out}; wait for it, or choose "
+                    "another name with -o"
+                ) from error
 
-    def _compare(self) -> None:
-        """Keep the settings with the parts, or see that they are the same."""
+    def _check_settings(self) -> None:
+        """Write the settings beside the parts, or check that they are the same as before."""
         record = self.folder / "settings.json"
-        way_out = "say -o with another name, or delete that folder"
+        way_out = "choose another name with -o, or delete that folder"
         if not record.exists():
             if any(not file.name.startswith(".") for file in self.folder.iterdir()):
                 raise ConfigError(f"{self.folder}: holds other files than parts; {way_out}")
@@ -116,28 +110,29 @@ class Parts:
         ]
         if differences:
             raise ConfigError(
-                f"{self.folder}: begun with other settings ({'; '.join(differences)}); repeat "
-                f"them to go on, or {way_out}"
+                f"{self.folder}: started with other settings ({'; '.join(differences)}); repeat "
+                f"them to continue, or {way_out}"
             )
 
     def finished(self) -> list[range]:
-        """The documents of each finished part, in their order."""
+        """Return the range of documents of each finished part, in order."""
         stems = sorted(file.stem for file in self.folder.glob("[0-9]*.json"))
         return [range(*map(int, stem.split("-"))) for stem in stems]
 
     def has(self, documents: range) -> bool:
+        """Tell whether the part with these documents is finished."""
         return self._file(documents, "json").exists()
 
     def _file(self, documents: range, suffix: str) -> Path:
         return self.folder / f"{documents.start:012d}-{documents.stop:012d}.{suffix}"
 
     def write(self, documents: range, texts: Sequence[str], found: Iterable[Vectors]) -> None:
-        """Finish a part.
+        """Write a whole part.
 
         Args:
-            documents: their numbers.
+            documents: the numbers of the documents.
             texts: the documents.
-            found: of each of them, in any order.
+            found: the vectors of each document, in any order.
         """
         entries = SEPARATOR.join(
             f'{json.dumps(text, ensure_ascii=False)}: "{number}"'
@@ -156,10 +151,11 @@ class Parts:
             handle.write(json.dumps(part._asdict()).encode())
 
     def read(self, documents: range) -> Part:
+        """Return the record of a finished part."""
         return Part(**json.loads(self._file(documents, "json").read_bytes()))
 
     def arrays(self, documents: range, part: Part) -> Iterator[np.ndarray]:
-        """The array of each document, one at a time, in their order."""
+        """Yield the array of each document, in order."""
         with self._file(documents, "raw").open("rb") as handle:
             for offset, shape in part.places:
                 handle.seek(offset)
@@ -167,10 +163,10 @@ class Parts:
                 yield np.ndarray(shape, part.dtype, content)
 
     def size(self) -> int:
-        """Bytes of all files in the folder."""
+        """Return the bytes of all files in the folder."""
         return sum(file.stat().st_size for file in self.folder.iterdir())
 
     def remove(self) -> None:
-        """Delete the folder, once the file is there, which keeps other processes out."""
+        """Delete the folder; by now the finished file keeps other processes out."""
         self._open.close()  # network file systems keep a file, and its folder, while it is open
         shutil.rmtree(self.folder, ignore_errors=True)

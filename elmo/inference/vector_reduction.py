@@ -1,4 +1,4 @@
-"""What is kept of the layers of a document: one of them or a mean of all, every token or a pool."""
+"""The reduction of a document's layers: all, one or a mix of them; every token or a pool."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ POOLS: dict[str, Reduction] = {
 
 
 def reduction(layer: str, pool: str | None, num_layers: int, mixer: Mixer | None) -> Reduction:
-    """What is kept of the layers (L, T, D) of a document.
+    """Return a function that reduces the layers (L, T, D) of a document.
 
     Args:
-        layer: "all" for (L, T, D); for (T, D) the number of one, "mean" for their plain average,
-            "mixed" for their mix.
-        pool: then (L, D) or (D,): "mean" or "max" over the tokens, zeros where T = 0.
+        layer: "all" gives (L, T, D); the number of a layer, "mean" (their plain average) and
+            "mixed" (their mix) give (T, D).
+        pool: "mean" or "max" over the tokens, which gives (L, D) or (D,), zeros where T = 0; None
+            keeps the tokens.
         num_layers: L.
-        mixer: for "mixed", trained on them.
+        mixer: for "mixed", trained on these layers.
 
     Raises:
         ConfigError: there is no such layer.
@@ -56,17 +57,22 @@ def reduction(layer: str, pool: str | None, num_layers: int, mixer: Mixer | None
 
 @torch.no_grad()
 def mix(mixer: Mixer, layers: Tensor) -> Tensor:
-    """layers (L, T, D) of one document, on the CPU -> their mix (T, D)."""
+    """Mix the layers of one document, on the CPU: (L, T, D) -> (T, D)."""
     mask = torch.ones(1, layers.shape[1], dtype=torch.bool)
     return mixer(layers.unsqueeze(1), mask).squeeze(0)
 
 
-def halved(array: np.ndarray) -> np.ndarray:
+def to_half(array: np.ndarray) -> np.ndarray:
+    """Convert an array to half precision.
+
+    Raises:
+        ConfigError: a number is too large for it.
+    """
     try:
         with np.errstate(over="raise"):
             return array.astype(np.float16)
     except FloatingPointError as error:
         raise ConfigError(
             f"--half holds numbers up to 65,504, a vector has {np.abs(array).max():,.0f}; leave "
-            "--half out"
+            "out --half"
         ) from error

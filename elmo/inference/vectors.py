@@ -1,4 +1,4 @@
-"""Contextual vectors of any number of documents, embedded block by block into a file."""
+"""Contextual vectors of any number of documents, written block by block into a file."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from elmo.errors import ConfigError, DataError
-from elmo.inference.vector_file import merge
+from elmo.inference.hdf5 import merge
 from elmo.inference.vector_parts import Parts, Vectors
-from elmo.inference.vector_reduction import Reduction, halved, reduction
+from elmo.inference.vector_reduction import Reduction, reduction, to_half
 from elmo.models.artifacts import describe, state_checksum
 from elmo.models.encoders import Encoder
 from elmo.modules.mixers import Mixer
@@ -33,27 +33,28 @@ def write_vectors(
     pool: str | None,
     half: bool,
 ) -> int:
-    """Embed documents into an HDF5 file, see `elmo.inference.vector_file`; memory does not grow with them.
+    """Embed documents into an HDF5 file, in memory that does not grow with their number.
 
-    Finished blocks of a run that was stopped are not embedded again.
+    `elmo.inference.hdf5` describes the file. Blocks that an interrupted run has finished are not
+    embedded again.
 
     Args:
-        out: the file, not there yet.
-        read: gives the documents; called twice.
+        out: the file; it does not exist yet.
+        read: returns the documents; called twice.
         encoder: gives the layers.
         mixer, layer, pool: see `reduction`.
-        half: store 16 bits a number instead of 32.
+        half: store 16 bits per number instead of 32.
 
     Returns:
         The number of documents.
 
     Raises:
-        ConfigError: `out` or `layer` cannot be, or parts of other settings are there.
+        ConfigError: `out` or `layer` cannot work, or parts with other settings exist.
         DataError: the documents changed between the two readings.
     """
     reduce = reduction(layer, pool, encoder.num_layers, mixer)
     before = Survey()
-    for _ in before.passing(read()):
+    for _ in before.count(read()):
         pass
     settings = {
         "model": fingerprint(encoder, mixer),
@@ -68,13 +69,13 @@ def write_vectors(
     try:
         with parts:
             embed_blocks(parts, read(), before, encoder, reduce, half)
-            say(f"{parts.folder}: all documents are done, making {out} of them")
+            say(f"{parts.folder}: all documents are embedded, writing {out}")
             if not merge(parts):
                 say(f"{out}: without sentence_to_index, which would be larger than 2 GiB")
     except OSError as error:
         raise ConfigError(
-            f"{out}: cannot be written ({error.strerror or error}); mend that and give the same "
-            f"command again, what is finished stays in {parts.folder}"
+            f"{out}: cannot be written ({error.strerror or error}); fix that and repeat the "
+            f"command, finished parts are kept in {parts.folder}"
         ) from error
     return before.documents
 
@@ -87,22 +88,25 @@ def embed_blocks(
     reduce: Reduction,
     half: bool,
 ) -> None:
-    """Finish the parts that are not there yet.
+    """Embed the documents of all parts that are not finished yet.
+
+    Args:
+        before: the survey of the first reading.
 
     Raises:
-        DataError: the documents are not those of the survey `before`.
+        DataError: the documents have changed since then.
     """
     if done := sum(map(len, parts.finished())):
-        say(f"{parts.folder}: {done:,} of {before.documents:,} documents are done, going on")
+        say(f"{parts.folder}: {done:,} of {before.documents:,} documents are done, continuing")
     after = Survey()
     progress = Progress(before.documents, done)
     with progress.bar:
         start = 0
-        for block in blocks(after.passing(documents)):
+        for block in blocks(after.count(documents)):
             numbers = range(start, start + len(block))
             if not parts.has(numbers):
                 found = embed_block(block, encoder, reduce, half)
-                parts.write(numbers, block, progress.passing(found))
+                parts.write(numbers, block, progress.count(found))
             start = numbers.stop
     if after.fingerprint != before.fingerprint:
         raise DataError(
@@ -114,13 +118,14 @@ def embed_blocks(
 def embed_block(
     block: list[str], encoder: Encoder, reduce: Reduction, half: bool
 ) -> Iterator[Vectors]:
+    """Yield the reduced vectors of each document of a block, the shortest first."""
     for row, (tokens, layers) in encoder.embed_by_length(block):
         array = reduce(layers).numpy()
-        yield Vectors(row, tokens, halved(array) if half else array)
+        yield Vectors(row, tokens, to_half(array) if half else array)
 
 
 def blocks(documents: Iterable[str]) -> Iterator[list[str]]:
-    """As many documents as a block may hold, one at least, in their order."""
+    """Yield blocks of documents in order, each as large as allowed and never empty."""
     block: list[str] = []
     characters = 0
     for text in documents:
@@ -135,7 +140,7 @@ def blocks(documents: Iterable[str]) -> Iterator[list[str]]:
 
 
 def fingerprint(encoder: Encoder, mixer: Mixer | None) -> str:
-    """Of the weights, the vocabulary and the shape of what gives the vectors."""
+    """Return a hash of the weights, the vocabulary and the shapes of a model."""
     config = [encoder.config(), encoder.tokenizer.fingerprint]
     state = encoder.state_dict()
     if mixer is not None:
@@ -145,13 +150,14 @@ def fingerprint(encoder: Encoder, mixer: Mixer | None) -> str:
 
 
 class Survey:
-    """How many documents passed, and a fingerprint of all of them."""
+    """The number of documents read, and a fingerprint of all of them."""
 
     def __init__(self) -> None:
         self.documents = 0
         self._digest = hashlib.sha256()
 
-    def passing(self, documents: Iterable[str]) -> Iterator[str]:
+    def count(self, documents: Iterable[str]) -> Iterator[str]:
+        """Count documents while they are passed on."""
         for text in documents:
             content = text.encode()
             self._digest.update(b"%d " % len(content) + content)  # "a", "b" is not "ab"
@@ -164,15 +170,16 @@ class Survey:
 
 
 class Progress:
-    """A bar where standard error is a terminal: documents, time left, tokens per second."""
+    """A progress bar where standard error is a terminal: documents, time left, tokens/s."""
 
     def __init__(self, documents: int, done: int) -> None:
         self.bar = tqdm(total=documents, initial=done, unit=" documents", disable=None, smoothing=0)
         self.tokens = 0
         self.start = time.monotonic()
 
-    def passing(self, found: Iterable[Vectors]) -> Iterator[Vectors]:
-        for vectors in found:
+    def count(self, embedded: Iterable[Vectors]) -> Iterator[Vectors]:
+        """Advance the bar while vectors are passed on."""
+        for vectors in embedded:
             yield vectors
             self.tokens += len(vectors.tokens)
             rate = self.tokens / (time.monotonic() - self.start)

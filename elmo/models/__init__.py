@@ -1,0 +1,1 @@
+"""The models: modules with their tokenizer, saved and loaded; static vectors; generation."""

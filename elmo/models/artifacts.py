@@ -1,8 +1,8 @@
-"""The artifacts `bilstm.pt` and `classifier.pt`: plain data, checked on both ends.
+"""The artifacts `bilstm.pt` and `classifier.pt`: how they are written, read and checked.
 
 A file holds a format version, plain-dict configs, tensors, the tokenizer's JSON and a checksum of
-all of them. It is read with `weights_only=True`, which runs no code of the file; a class is named
-in it by its bare name, looked up in the module of the base it must derive from.
+all of them. It is read with `weights_only=True`, which runs no code from the file. It names a class
+by its bare name, which is looked up in the module that defines the base class.
 """
 
 from __future__ import annotations
@@ -37,14 +37,13 @@ FIELDS = {
     "state": dict,
     "checksum": str,
 }
-MAX_VALUES = 100_000  # in config and facts: a few lists that hold each other can mean billions
+MAX_VALUES = 100_000  # in config and facts: a few lists that contain each other can mean billions
 
 
 def describe(module: nn.Module) -> dict[str, Any]:
-    """The class of `module` and the arguments that would build it anew.
+    """Return the class name of `module` and the arguments that would build it again.
 
-    The arguments are read from the attributes that bear their names: every BiLM, softmax, mixer
-    and head keeps them.
+    Every BiLM, softmax, mixer and head keeps its arguments as attributes of the same names.
     """
     names = list(inspect.signature(type(module)).parameters)
     return {
@@ -53,35 +52,36 @@ def describe(module: nn.Module) -> dict[str, Any]:
     }
 
 
-def look_up(description: dict[str, Any], base: type[T]) -> type[T]:
-    """The class that a description names: `base` or a subclass, defined beside it.
+def find_class(description: dict[str, Any], base: type[T]) -> type[T]:
+    """Return the class that a description names: `base` or a subclass from the same module.
 
     Raises:
-        ArtifactError: the name is of anything else.
+        ArtifactError: the name is that of anything else.
     """
     name = description.get("class") if isinstance(description, dict) else None
-    found = getattr(sys.modules[base.__module__], name, None) if isinstance(name, str) else None
+    named = getattr(sys.modules[base.__module__], name, None) if isinstance(name, str) else None
     if not (
-        isinstance(found, type)
-        and issubclass(found, base)
-        and found.__module__ == base.__module__
-        and not inspect.isabstract(found)
+        isinstance(named, type)
+        and issubclass(named, base)
+        and named.__module__ == base.__module__
+        and not inspect.isabstract(named)
     ):
-        raise ArtifactError(f"names the class {name!r}, which is no {base.__name__} of elmo's own")
-    return found
+        expected = f"{base.__name__} or a subclass in {base.__module__}"
+        raise ArtifactError(f"names the class {name!r}; expected {expected}")
+    return named
 
 
 def build(description: dict[str, Any], base: type[T]) -> T:
-    """The inverse of `describe`, with fresh weights.
+    """Build what `describe` described, with new weights.
 
     Raises:
-        ArtifactError: the class is not a `base` of elmo's own, or does not take the arguments.
+        ArtifactError: the class is not a `base` of elmo, or does not take the arguments.
     """
-    found = look_up(description, base)
+    described = find_class(description, base)
     try:
-        return found(**description["arguments"])
+        return described(**description["arguments"])
     except (TypeError, ValueError, KeyError, RuntimeError, OverflowError, ElmoError) as error:
-        raise ArtifactError(f"its {found.__name__} cannot be built: {error}") from error
+        raise ArtifactError(f"its {described.__name__} cannot be built: {error}") from error
 
 
 def save_artifact(
@@ -95,10 +95,10 @@ def save_artifact(
     """Write an artifact atomically.
 
     Args:
-        kind: what it is, `bilm` or `classifier`.
-        config: from which the model is built again.
-        tokenizer: its JSON.
-        facts: of the data it was trained on, and what else a user of it should know.
+        kind: `bilm` or `classifier`.
+        config: the descriptions that the model is built from.
+        tokenizer: the tokenizer's JSON.
+        facts: about the training data, and whatever else a user of the model should know.
         state: the weights.
     """
     content = {
@@ -114,16 +114,16 @@ def save_artifact(
 
 
 def write_plain(path: Path, content: dict[str, Any]) -> None:
-    """Write tensors and plain data with `torch.save`, atomically.
+    """Write tensors and plain data atomically, with `torch.save`.
 
     Raises:
-        OSError: such as for a full disk.
+        OSError: the file cannot be written, for example because the disk is full.
     """
     with atomic_writer(path) as handle:
         try:
             torch.save(content, handle)
         except RuntimeError as error:
-            # PyTorch goes on to close its archive, and raises what it found wrong with that.
+            # After an OSError PyTorch still closes its archive, which raises this second error.
             if isinstance(error.__context__, OSError):
                 raise error.__context__ from error
             raise
@@ -133,18 +133,22 @@ def load_artifact(path: str | Path, *kinds: str) -> dict[str, Any]:
     """Read and check an artifact.
 
     Args:
-        path: the file, or the run folder it lies in.
-        kinds: which ones will do, `bilm` or `classifier` or both.
+        path: the file, or the run folder that holds it.
+        kinds: accepted kinds, `bilm` or `classifier` or both.
+
+    Returns:
+        The fields of the file, see `FIELDS`.
 
     Raises:
-        ArtifactError: it is missing, no artifact, of another kind, of a newer format, or damaged.
+        ArtifactError: the file is missing, not an artifact, of another kind, of another format
+            version, or damaged.
     """
     file = Path(path)
     if file.is_dir():
         candidates = [file / KINDS[kind].file for kind in kinds]
-        file = next((one for one in candidates if one.is_file()), candidates[0])
+        file = next((candidate for candidate in candidates if candidate.is_file()), candidates[0])
     if not file.is_file():
-        raise ArtifactError(_missing(Path(path), file, kinds))
+        raise ArtifactError(_missing_message(Path(path), file, kinds))
     content = read_plain(file)
     if not isinstance(content, dict) or not isinstance(content.get("format"), str):
         raise ArtifactError(f"{file}: a PyTorch file, but not an artifact of this project")
@@ -164,21 +168,21 @@ def load_artifact(path: str | Path, *kinds: str) -> dict[str, Any]:
         raise ArtifactError(f"{file}: missing or unknown fields {odd}; copy the file again")
     for name, kind in FIELDS.items():
         if not isinstance(content[name], kind):
-            found = type(content[name]).__name__
-            raise ArtifactError(f"{file}: {name} is of type {found}, expected {kind.__name__}")
+            actual = type(content[name]).__name__
+            raise ArtifactError(f"{file}: {name} is of type {actual}, expected {kind.__name__}")
     _check_plain(file, [content["config"], content["facts"]])
     for name, tensor in content["state"].items():
         if not (isinstance(name, str) and name.isascii() and _is_plain_tensor(tensor)):
-            raise ArtifactError(f"{file}: state holds {name!r:.60}, which is no tensor of weights")
+            raise ArtifactError(f"{file}: state holds {name!r:.60}, which is not a weight tensor")
     if sum(tensor.nbytes for tensor in content["state"].values()) > file.stat().st_size:
-        raise ArtifactError(f"{file}: smaller than its weights, which repeat each other")
+        raise ArtifactError(f"{file}: smaller than its weights, which share their memory")
     if content["checksum"] != _checksum(content):
-        raise ArtifactError(f"{file}: its checksum does not fit its content; copy the file again")
+        raise ArtifactError(f"{file}: its checksum does not match; copy the file again")
     return content
 
 
-def _missing(path: Path, file: Path, kinds: tuple[str, ...]) -> str:
-    """What to say where there is no artifact: what lies there instead, if anything does."""
+def _missing_message(path: Path, file: Path, kinds: tuple[str, ...]) -> str:
+    """Return the message for a missing artifact, which names what the folder holds instead."""
     files = " or ".join(KINDS[kind].file for kind in kinds)
     if path.is_dir():
         for other in KINDS.values():
@@ -192,91 +196,101 @@ def _missing(path: Path, file: Path, kinds: tuple[str, ...]) -> str:
 
 
 def read_plain(file: Path) -> Any:
-    """What `torch.save` wrote, tensors and plain data alone: no code of the file is run.
+    """Read a file of `torch.save` that holds only tensors and plain data, without running its code.
 
     Every record of the file is checked against its CRC-32, which `torch.load` does not do.
 
     Raises:
-        ArtifactError: it is no such file, cut short, damaged, or holds anything else.
+        ArtifactError: the file is not of this format, truncated, damaged, or holds anything else.
     """
     try:
         with zipfile.ZipFile(file) as archive:
             members = archive.infolist()
             size = sum(member.file_size for member in members)
-            # PyTorch compresses nothing; a small file that grows when it is read is a trap.
-            packed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
-            damaged = (
-                "it is packed"
-                if packed or size > file.stat().st_size
-                else f"record {name!r} does not fit its checksum"
+            # PyTorch does not compress; a small file that grows when it is read is an attack.
+            compressed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
+            damage = (
+                "it is compressed"
+                if compressed or size > file.stat().st_size
+                else f"record {name!r} does not match its checksum"
                 if (name := archive.testzip())
                 else None
             )
-    except Exception as error:  # zipfile has no common base for what a bad file can cause
+    except Exception as error:  # zipfile's errors for a bad file have no common base class
         raise ArtifactError(
-            f"{file}: not a file of PyTorch's, or one cut short ({type(error).__name__}); copy the "
+            f"{file}: not a PyTorch file, or a truncated one ({type(error).__name__}); copy the "
             "file again, or train again"
         ) from error
-    if damaged:
-        raise ArtifactError(f"{file}: damaged ({damaged}); copy the file again, or train again")
+    if damage:
+        raise ArtifactError(f"{file}: damaged ({damage}); copy the file again, or train again")
     try:
-        _check_names(file)
+        _check_pickle(file)
         return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ArtifactError(
-            f"{file}: holds more than tensors and plain data, which could run code when it is "
-            "read; it was not, and it is no file of elmo's"
+            f"{file}: holds more than tensors and plain data, which could run code, so it was not "
+            "read; elmo did not write this file"
         ) from error
-    except Exception as error:  # nor has torch
+    except Exception as error:  # torch's errors have no common base class either
         raise ArtifactError(
             f"{file}: damaged ({type(error).__name__}); copy the file again, or train again"
         ) from error
 
 
-# What `torch.save` names in the pickle of tensors. `weights_only` knows more, such as a `bytearray`
-# of any size.
-NAMES = re.compile(r"collections OrderedDict|torch\._utils _rebuild_tensor_v2|torch \w+Storage")
+# The names that `torch.save` writes into the pickle of tensors. `weights_only` allows more, such as
+# a `bytearray` of any size.
+PICKLE_NAMES = re.compile(
+    r"collections OrderedDict|torch\._utils _rebuild_tensor_v2|torch \w+Storage"
+)
 
 
-def _check_names(file: Path) -> None:
-    """
+def _check_pickle(file: Path) -> None:
+    """Check that the pickle in the file names nothing but `PICKLE_NAMES`.
+
     Raises:
-        UnpicklingError: the pickle inside names something else.
+        UnpicklingError: it names something else.
     """
     with zipfile.ZipFile(file) as archive:
         for member in archive.namelist():
             if member.endswith(".pkl"):
                 for operation, name, _ in pickletools.genops(archive.read(member)):
-                    names = operation.name in ("GLOBAL", "INST", "STACK_GLOBAL")
-                    if names and not NAMES.fullmatch(str(name)):
+                    is_name = operation.name in ("GLOBAL", "INST", "STACK_GLOBAL")
+                    if is_name and not PICKLE_NAMES.fullmatch(str(name)):
                         raise pickle.UnpicklingError(f"it names {name}")
 
 
 def _check_plain(file: Path, value: Any) -> None:
-    """
+    """Check that `value` consists of at most `MAX_VALUES` values of the types of JSON.
+
     Raises:
-        ArtifactError: something in `value` is not of JSON's types, or there is too much of it.
+        ArtifactError: it contains another type, or more values.
     """
     waiting, seen = [value], 0
     while waiting:
-        one = waiting.pop()
+        item = waiting.pop()
         seen += 1
-        if isinstance(one, dict):
-            if not all(isinstance(key, str) for key in one):
-                raise ArtifactError(f"{file}: config or facts have a key that is no text")
-            waiting += [*one, *one.values()]
-        elif isinstance(one, list | tuple):
-            waiting += one
-        elif not (one is None or isinstance(one, str | bool | float)) and not (
-            isinstance(one, int) and one.bit_length() < 64
+        if isinstance(item, dict):
+            if not all(isinstance(key, str) for key in item):
+                raise ArtifactError(f"{file}: config or facts have a key that is not a string")
+            waiting += [*item, *item.values()]
+        elif isinstance(item, list | tuple):
+            waiting += item
+        elif not (item is None or isinstance(item, str | bool | float)) and not (
+            isinstance(item, int) and item.bit_length() < 64
         ):
-            raise ArtifactError(f"{file}: config or facts hold a {type(one).__name__}: {one!r:.60}")
+            kind = type(item).__name__
+            raise ArtifactError(
+                f"{file}: config or facts hold a value of type {kind}: {item!r:.60}"
+            )
         if seen + len(waiting) > MAX_VALUES:
             raise ArtifactError(f"{file}: config and facts hold more than {MAX_VALUES:,} values")
 
 
 def _is_plain_tensor(value: object) -> bool:
-    """Numbers that stand in the file: others can claim any size, by repeating one number."""
+    """Tell whether `value` is a dense tensor of floats, with each number stored in the file.
+
+    A tensor that repeats one stored number can claim any size.
+    """
     return (
         isinstance(value, Tensor)
         and value.is_floating_point()
@@ -286,23 +300,23 @@ def _is_plain_tensor(value: object) -> bool:
     )
 
 
-def fill(module: nn.Module, state: dict[str, Tensor]) -> None:
-    """Load weights, all of them and no other, into a module that may be on the meta device.
+def load_weights(module: nn.Module, state: dict[str, Tensor]) -> None:
+    """Load weights into a module, which may be on the meta device; the names have to be the same.
 
-    Built there, a module takes no memory before its shapes are known to be those of the weights.
+    A module on the meta device takes no memory before its shapes are known to match the weights.
 
     Raises:
-        ArtifactError: names or shapes do not fit.
+        ArtifactError: names or shapes do not match.
     """
-    numbers = {name: tensor.float() for name, tensor in state.items()}
+    weights = {name: tensor.float() for name, tensor in state.items()}
     try:
-        module.load_state_dict(numbers, assign=True)
+        module.load_state_dict(weights, assign=True)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise ArtifactError(f"its weights do not fit its config: {reason}") from error
     for part in module.modules():
         for name, buffer in part.named_buffers(recurse=False):
-            if buffer.is_meta:  # sums that are no part of an artifact
+            if buffer.is_meta:  # such as a running sum, which is not saved: it starts at zero
                 part.register_buffer(name, torch.zeros_like(buffer, device="cpu"), persistent=False)
 
 
@@ -313,7 +327,12 @@ def _checksum(content: dict[str, Any]) -> str:
 
 
 def state_checksum(state: dict[str, Tensor], digest: Any = None) -> str:
-    """sha256 over the names, types, shapes and bytes of some tensors."""
+    """Return the sha256 of the names, types, shapes and bytes of tensors.
+
+    Args:
+        state: tensors by name.
+        digest: a `hashlib` digest to update; None starts a new one.
+    """
     digest = digest or hashlib.sha256()
     for name in sorted(state):
         tensor = state[name].detach().cpu().contiguous()

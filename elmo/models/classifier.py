@@ -1,4 +1,4 @@
-"""The text classifier: encoder, mixer and head, and its training."""
+"""The text classifier: encoder, mixer and head, built, saved, loaded and used."""
 
 from __future__ import annotations
 
@@ -12,37 +12,32 @@ from torch import Tensor, nn
 from elmo.data.batches import TOKEN_BUDGET, Batch, text_batches
 from elmo.data.text import WordTokenizer
 from elmo.errors import ArtifactError
-from elmo.models.artifacts import (
-    build,
-    describe,
-    fill,
-    load_artifact,
-    save_artifact,
-)
+from elmo.models.artifacts import build, describe, load_artifact, load_weights, save_artifact
 from elmo.models.encoders import Encoder, encoder_from_config
+from elmo.modules.bilm import MAX_LAYERS
 from elmo.modules.heads import Head
 from elmo.modules.mixers import Mixer
 from elmo.runs.latest import latest_or_released
 
 
 class Prediction(NamedTuple):
-    """What a classifier says of one text."""
+    """The prediction of a classifier for one text."""
 
     label: str
-    probabilities: dict[str, float]  # of every class, summing to one
+    probabilities: dict[str, float]  # by class name, summing to one
 
 
 class TextClassifier(nn.Module):
-    """Classes of documents from the layers of their tokens.
+    """The classifier of documents: an encoder, a mixer and a head.
 
-    Frozen layers above the embedding are rounded to half precision, as a store keeps them, so that
-    training and predictions do not depend on whether they come from there.
+    Frozen layers above the embedding are rounded to half precision, as the layer store keeps them,
+    so that training and predictions do not depend on whether the layers come from the store.
 
     Args:
-        encoder: gives the layers, untouched by training unless it is fine-tuned.
-        mixer: makes one embedding of them.
+        encoder: computes the layers; training leaves it unchanged unless it is fine-tuned.
+        mixer: combines the layers of a token into one embedding.
         head: scores the classes.
-        class_names: in the order of the labels.
+        class_names: names of the C classes, in the order of the labels.
     """
 
     def __init__(
@@ -55,46 +50,52 @@ class TextClassifier(nn.Module):
         self.class_names = list(class_names)
 
     def forward(self, batch: Batch) -> Tensor:
-        """B documents -> logits (B, C)."""
+        """Return the logits (B, C) of B documents."""
         return self.head(self.mixer(self.layers(batch), batch.mask), batch.mask)
 
     def layers(self, batch: Batch) -> Tensor:
-        """B documents of T tokens -> the layers (L, B, T, D) that the mixer gets."""
-        layers = self.encoder(batch)
-        if batch.layers is None:  # no layers, where the encoder is fine-tuned
-            computed = layers[self.encoder.num_layers - self.encoder.stored_layers :]
-            computed.copy_(computed.half())
+        """Return the layers (L, B, T, D) of B documents, as the mixer gets them."""
+        layers = self.encoder(batch)  # (L, B, T, D)
+        if batch.layers is None:
+            # The upper S layers, which a store would keep; S = 0 where the encoder is fine-tuned.
+            upper = layers[self.encoder.num_layers - self.encoder.stored_layers :]  # (S, B, T, D)
+            upper.copy_(upper.half())
         return layers
 
     @torch.no_grad()
-    def scores(self, batch: Batch) -> Tensor:
-        """B documents, on any device -> logits (B, C); leaves the model in eval mode."""
+    def logits(self, batch: Batch) -> Tensor:
+        """Return the logits (B, C) of B documents from any device; leave the model in eval mode."""
         self.eval()
         device = next(self.parameters()).device
         return self(batch.to(device))
 
     def predict(self, texts: Sequence[str], token_budget: int = TOKEN_BUDGET) -> list[Prediction]:
-        """The class of each text, cleaned and tokenised first; leaves the model in eval mode.
+        """Predict the class of each text; leave the model in eval mode.
 
         Args:
-            texts: documents; an empty one is classified too, by `<s> </s>` alone.
-            token_budget: padded tokens classified at a time, at most.
+            texts: documents, cleaned and tokenised here; an empty one is read as `<s> </s>`.
+            token_budget: largest number of padded tokens in a batch.
         """
-        rows: dict[int, Prediction] = {}
+        predictions: dict[int, Prediction] = {}
         for _, batch in text_batches(texts, self.encoder.tokenizer, token_budget):
-            logits = self.scores(batch)
-            for row, best, scores in zip(
+            logits = self.logits(batch)  # (B, C)
+            for row, best, probabilities in zip(
                 batch.row.tolist(),
                 logits.argmax(1).tolist(),
                 logits.softmax(1).tolist(),
                 strict=True,
             ):
-                probabilities = dict(zip(self.class_names, scores, strict=True))
-                rows[row] = Prediction(self.class_names[best], probabilities)
-        return [rows[row] for row in range(len(texts))]
+                by_name = dict(zip(self.class_names, probabilities, strict=True))
+                predictions[row] = Prediction(self.class_names[best], by_name)
+        return [predictions[row] for row in range(len(texts))]
 
     def save(self, path: Path, facts: dict[str, Any]) -> None:
-        """Write `classifier.pt`: all that `load_classifier` needs, the encoder included."""
+        """Write `classifier.pt`: all that `load_classifier` needs, including the encoder.
+
+        Args:
+            path: the file.
+            facts: see `elmo.models.artifacts.save_artifact`.
+        """
         config = {
             "encoder": self.encoder.config(),
             "mixer": describe(self.mixer),
@@ -109,14 +110,14 @@ class TextClassifier(nn.Module):
 def check_parts(
     mixer: Callable[..., Mixer], head: Callable[..., Head], class_names: Sequence[str]
 ) -> None:
-    """Check the settings of mixer and head before an encoder is there, without taking memory.
+    """Check the settings of mixer and head before an encoder is built; this takes no memory.
 
     Raises:
-        ConfigError: a setting that cannot work.
+        ConfigError: a setting cannot work with any encoder.
     """
     with torch.device("meta"):
         head(dim=8, num_classes=len(class_names))
-        mixer(num_layers=3, dim=8)
+        mixer(num_layers=MAX_LAYERS + 1, dim=8)
 
 
 def build_classifier(
@@ -128,17 +129,20 @@ def build_classifier(
     """Build mixer and head for an encoder, with new weights from the global random numbers.
 
     Args:
+        encoder: sets L and D.
         mixer: called with `num_layers` and `dim`.
         head: called with `dim` and `num_classes`.
-        class_names: in the order of the labels.
+        class_names: names of the C classes, in the order of the labels.
+
+    Raises:
+        ConfigError: a setting cannot work, or does not fit the encoder.
     """
+    sizes = {"num_layers": encoder.num_layers, "dim": encoder.dim}
     with torch.device("meta"):
-        width = mixer(num_layers=encoder.num_layers, dim=encoder.dim).output_dim
-    # The head first: it starts the same, whatever the mixer draws.
-    built = head(dim=width, num_classes=len(class_names))
-    return TextClassifier(
-        encoder, mixer(num_layers=encoder.num_layers, dim=encoder.dim), built, class_names
-    )
+        output_dim = mixer(**sizes).output_dim
+    # The head is built first, so that it starts the same for every mixer.
+    new_head = head(dim=output_dim, num_classes=len(class_names))
+    return TextClassifier(encoder, mixer(**sizes), new_head, class_names)
 
 
 def load_classifier(
@@ -147,9 +151,9 @@ def load_classifier(
     """Load the classifier of a `classifier.pt`, in eval mode, ready to `predict`.
 
     Args:
-        path: the file, or its run folder; None takes the latest in `outputs`, or else the released
-            one.
-        device: to which the weights are moved.
+        path: the file, or its run folder; None takes the latest in `outputs`, otherwise the
+            released one.
+        device: where the weights go.
 
     Raises:
         ArtifactError: see `elmo.models.artifacts.load_artifact`.
@@ -165,7 +169,7 @@ def load_classifier(
             head = build(config.get("head"), Head)
         names = config.get("class_names")
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise ArtifactError("its class_names are no list of names")
+            raise ArtifactError("its class_names are not a list of strings")
         shapes = {
             "encoder": (encoder.num_layers, encoder.dim, mixer.output_dim, len(names)),
             "mixer": (mixer.num_layers, mixer.dim, mixer.output_dim, len(names)),
@@ -174,7 +178,7 @@ def load_classifier(
         if len(set(shapes.values())) > 1:
             raise ArtifactError(f"layers, widths and classes of its parts do not agree: {shapes}")
         model = TextClassifier(encoder, mixer, head, names)
-        fill(model, content["state"])
+        load_weights(model, content["state"])
     except ArtifactError as error:
         raise ArtifactError(f"{path}: {error}") from error
     return model.eval().to(device)

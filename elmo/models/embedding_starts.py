@@ -1,4 +1,4 @@
-"""How the token vectors of a biLM start."""
+"""The initial token vectors of a biLM."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from elmo.modules.embedding import TokenEmbedding
 
 
 class EmbeddingStart(ABC):
-    """How the token vectors of a biLM start, and whether training changes them.
+    """Base of the ways to initialise the token vectors of a biLM.
 
     Args:
         dim: E, width of a token vector; the biLM maps it to its own width where they differ.
-        freeze: keep the vectors as they start.
+        freeze: keep the initial vectors throughout training.
     """
 
     def __init__(self, dim: int, freeze: bool) -> None:
@@ -26,14 +26,20 @@ class EmbeddingStart(ABC):
         self.freeze = freeze
 
     def apply(self, embedding: TokenEmbedding, corpus: Corpus, tokenizer: WordTokenizer) -> dict:
-        """Fill the table in place; returns what the run's record should say of it."""
+        """Initialise the table, and freeze it where set; return facts for the run's record."""
         record = self.fill(embedding.table.weight.data, corpus, tokenizer)
         embedding.requires_grad_(not self.freeze)
         return record
 
     @abstractmethod
     def fill(self, weight: Tensor, corpus: Corpus, tokenizer: WordTokenizer) -> dict:
-        """Overwrite the vectors in `weight` (V, E) that this way of starting knows."""
+        """Overwrite vectors in `weight` (V, E); return facts for the run's record.
+
+        Args:
+            weight: (V, E), filled with random vectors before.
+            corpus: its train split may be read.
+            tokenizer: the V words of the rows.
+        """
 
 
 class RandomStart(EmbeddingStart):

@@ -1,4 +1,4 @@
-"""What turns tokens into layers: the frozen biLM, or one static vector a word."""
+"""The encoders, which turn tokens into layers: the biLM, or one static vector for each word."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from elmo.data.batches import TOKEN_BUDGET, Batch, text_batches
 from elmo.data.corpus import Corpus
 from elmo.data.text import WordTokenizer
 from elmo.errors import ArtifactError, ConfigError
-from elmo.models.artifacts import build, describe, fill, load_artifact, look_up
+from elmo.models.artifacts import build, describe, find_class, load_artifact, load_weights
 from elmo.modules.bilm import BiLM
 from elmo.modules.embedding import TokenEmbedding
 from elmo.runs.latest import latest_or_released, latest_run, title_of
@@ -26,18 +26,20 @@ log = logging.getLogger(__name__)
 class Embedding(NamedTuple):
     """The vectors of one text."""
 
-    tokens: list[str]  # as they stand in the cleaned text, without <s> and </s>
+    tokens: list[str]  # as in the cleaned text, without <s> and </s>
     vectors: Tensor  # (L, T, D), T = len(tokens)
 
 
 class Encoder(nn.Module, ABC):
-    """Layers for every token: frozen, always in eval mode, without gradients.
+    """Base of the encoders, which compute layers for every token.
+
+    An encoder is frozen: it stays in eval mode and has no gradients, unless `finetune` is true.
 
     Attributes:
-        finetune: the exception: trained on with the classifier.
-        tokenizer: that its ids come from; the data has to use it.
+        finetune: whether the encoder is trained with the classifier.
+        tokenizer: the tokenizer of its ids, which the data has to use.
         num_layers: L.
-        stored_layers: S, how many of them, from the top, are worth keeping once computed.
+        stored_layers: S, the number of upper layers that are worth storing once computed.
         dim: D.
     """
 
@@ -52,65 +54,65 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, batch: Batch) -> Tensor:
-        """B documents of T tokens -> layers (L, B, T, D).
+        """Return the layers (L, B, T, D) of B documents.
 
-        The upper S are those that the batch carries, where it does.
+        The upper S layers are taken from the batch where it holds them.
         """
 
     @abstractmethod
     def config(self) -> dict[str, Any]:
-        """What `from_config` needs."""
+        """Return the plain data that `from_config` needs."""
 
     @classmethod
     @abstractmethod
     def from_config(cls, config: dict[str, Any], tokenizer: WordTokenizer) -> Self:
-        """An encoder of the same shape with fresh weights."""
+        """Build an encoder of the same shape, with new weights."""
 
     def train(self, mode: bool = True) -> Self:
-        """A frozen encoder stays in eval mode, whatever the model around it does."""
+        """Set the mode; a frozen encoder stays in eval mode inside a model in train mode."""
         return super().train(mode and self.finetune)
 
-    def levels(self) -> Sequence[nn.Module]:
-        """The parts that fine-tuning trains, from the top layer down."""
+    def layer_groups(self) -> Sequence[nn.Module]:
+        """Return the parts that fine-tuning trains, from the top layer down."""
         return []
 
     def embed(self, texts: Sequence[str], token_budget: int = TOKEN_BUDGET) -> list[Embedding]:
-        """The layers of each text, which is cleaned and tokenised first.
+        """Return the layers of each text, which is cleaned and tokenised first.
 
         Args:
             texts: documents; an empty one gives T = 0.
-            token_budget: padded tokens encoded at a time, at most.
+            token_budget: largest number of padded tokens in a batch.
 
         Returns:
-            One `Embedding` a text, vectors (L, T, D) in single precision on the CPU.
+            An `Embedding` for each text, with vectors (L, T, D) in single precision on the CPU.
         """
-        found = dict(self.embed_by_length(texts, token_budget))
-        return [found[row] for row in range(len(texts))]
+        embeddings = dict(self.embed_by_length(texts, token_budget))
+        return [embeddings[row] for row in range(len(texts))]
 
     @torch.no_grad()
     def embed_by_length(
         self, texts: Sequence[str], token_budget: int = TOKEN_BUDGET
     ) -> Iterator[tuple[int, Embedding]]:
-        """As `embed`, but one text at a time with its position in `texts`, the shortest first.
+        """Yield what `embed` returns, with the position of each text in `texts`, shortest first.
 
-        No more than a batch of vectors is held at a time.
+        Only the vectors of one batch are held at a time.
         """
         device = next(self.parameters()).device
         for documents, batch in text_batches(texts, self.tokenizer, token_budget):
-            layers = self(batch.to(device)).float().cpu()
+            layers = self(batch.to(device)).float().cpu()  # (L, B, T, D)
             for index, row in enumerate(batch.row.tolist()):
                 words = documents[index].words
                 yield row, Embedding(words, layers[:, index, 1 : len(words) + 1].clone())
 
 
 class ElmoEncoder(Encoder):
-    """All layers of a biLM (Peters et al. 2018, section 3.2): L = 3, D = 2 H.
+    """All layers of a pretrained biLM (Peters et al. 2018, section 3.2): D = 2 H.
 
     Args:
-        tokenizer: the biLM's own.
-        bilm: pretrained.
-        finetune: train it with the classifier, under its own dropout, instead of freezing it; its
-            layers then change with every step, and none is worth keeping.
+        tokenizer: the tokenizer that the biLM was pretrained with.
+        bilm: the pretrained biLM; the embedding and its num_layers LSTM layers give L.
+        finetune: train the biLM with the classifier, with the dropout of the biLM, instead of
+            freezing it; its layers then change with every step, so none is worth storing.
     """
 
     def __init__(self, tokenizer: WordTokenizer, bilm: BiLM, finetune: bool = False) -> None:
@@ -124,15 +126,15 @@ class ElmoEncoder(Encoder):
     def forward(self, batch: Batch) -> Tensor:
         if batch.layers is None:
             with torch.set_grad_enabled(self.finetune and torch.is_grad_enabled()):
-                return self.bilm(batch.tokens, batch.lengths)
+                return self.bilm(batch.tokens, batch.lengths)  # (L, B, T, D)
         with torch.no_grad():
-            bottom = self.bilm.bottom(batch.tokens)  # (B, T, D)
-            layers = bottom.new_empty((self.num_layers, *bottom.shape))
+            bottom = self.bilm.bottom_layer(batch.tokens)  # (B, T, D)
+            layers = bottom.new_empty((self.num_layers, *bottom.shape))  # (L, B, T, D)
             layers[0] = bottom
             layers[1:] = batch.layers
         return layers
 
-    def levels(self) -> Sequence[nn.Module]:
+    def layer_groups(self) -> Sequence[nn.Module]:
         stacks = zip(self.bilm.forward_lstm.layers, self.bilm.backward_lstm.layers, strict=True)
         bottom = nn.ModuleList([self.bilm.embedding, self.bilm.projection])
         return [*reversed([nn.ModuleList(pair) for pair in stacks]), bottom]
@@ -149,15 +151,15 @@ class ElmoEncoder(Encoder):
 
 
 class StaticEncoder(Encoder):
-    """One vector a word, whatever its context: L = 1, D = E.
+    """One vector for each word, the same in every context: L = 1, D = E.
 
     Args:
-        tokenizer: whose V words the table holds.
+        tokenizer: its V words are the rows of the table.
         dim: D.
     """
 
     num_layers = 1
-    stored_layers = 0  # a look-up is as fast as reading it back
+    stored_layers = 0  # a look-up is as fast as reading from a store
 
     def __init__(self, tokenizer: WordTokenizer, dim: int) -> None:
         super().__init__(tokenizer)
@@ -177,35 +179,39 @@ class StaticEncoder(Encoder):
 
 
 def encoder_from_config(config: dict[str, Any], tokenizer: WordTokenizer) -> Encoder:
-    """The encoder that a config describes, with fresh weights."""
-    found = look_up(config, Encoder)
+    """Build the encoder that a config describes, with new weights.
+
+    Raises:
+        ArtifactError: the config names no encoder, or the encoder cannot be built from it.
+    """
+    described = find_class(config, Encoder)
     try:
-        return found.from_config(config, tokenizer)
+        return described.from_config(config, tokenizer)
     except (TypeError, KeyError, RuntimeError, OverflowError) as error:
-        raise ArtifactError(f"its {found.__name__} cannot be built: {error!r}") from error
+        raise ArtifactError(f"its {described.__name__} cannot be built: {error!r}") from error
 
 
 def load_bilm(path: str | Path | None = None, device: str | torch.device = "cpu") -> ElmoEncoder:
     """Load the frozen biLM of a `bilstm.pt`, in eval mode, ready to `embed`.
 
     Args:
-        path: the file, or its run folder; None takes the latest in `outputs`, or else the released
-            one.
-        device: to which the weights are moved.
+        path: the file, or its run folder; None takes the latest in `outputs`, otherwise the
+            released one.
+        device: where the weights go.
 
     Raises:
         ArtifactError: see `elmo.models.artifacts.load_artifact`.
     """
     path = path or latest_or_released("bilm")
-    return _bilm_from(load_artifact(path, "bilm"), path).eval().to(device)
+    return _load_elmo(load_artifact(path, "bilm"), path).eval().to(device)
 
 
-def _bilm_from(content: dict[str, Any], path: str | Path, finetune: bool = False) -> ElmoEncoder:
+def _load_elmo(content: dict[str, Any], path: str | Path, finetune: bool = False) -> ElmoEncoder:
     try:
         tokenizer = WordTokenizer(content["tokenizer"])
         with torch.device("meta"):
             bilm = build(content["config"].get("bilm"), BiLM)
-        fill(bilm, _under(content["state"], "bilm."))
+        load_weights(bilm, _part_of(content["state"], "bilm."))
         check_vocabulary(bilm.vocab_size, tokenizer)
         return ElmoEncoder(tokenizer, bilm, finetune)
     except ArtifactError as error:
@@ -213,17 +219,18 @@ def _bilm_from(content: dict[str, Any], path: str | Path, finetune: bool = False
 
 
 def check_vocabulary(vocab_size: int, tokenizer: WordTokenizer) -> None:
-    """
+    """Check that there is a token vector for each word of the tokenizer.
+
     Raises:
-        ArtifactError: the vectors are not those of the tokenizer's words.
+        ArtifactError: the numbers differ.
     """
     if vocab_size != len(tokenizer):
         raise ArtifactError(
-            f"it has vectors of {vocab_size:,} words, and its tokenizer knows {len(tokenizer):,}"
+            f"it has vectors for {vocab_size:,} words, but its tokenizer knows {len(tokenizer):,}"
         )
 
 
-def _under(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def _part_of(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {
         name.removeprefix(prefix): tensor
         for name, tensor in state.items()
@@ -236,20 +243,20 @@ def load_encoder(path: str | Path, device: str | torch.device = "cpu") -> Encode
 
     Args:
         path: the file, or its run folder.
-        device: to which the weights are moved.
+        device: where the weights go.
 
     Raises:
         ArtifactError: see `elmo.models.artifacts.load_artifact`.
     """
     content = load_artifact(path, "bilm", "classifier")
-    if content["format"] == "elmo.modules.bilm":
-        return _bilm_from(content, path).eval().to(device)
+    if content["format"] == "elmo.bilm":
+        return _load_elmo(content, path).eval().to(device)
     try:
         with torch.device("meta"):
             encoder = encoder_from_config(
                 content["config"].get("encoder"), WordTokenizer(content["tokenizer"])
             )
-        fill(encoder, _under(content["state"], "encoder."))
+        load_weights(encoder, _part_of(content["state"], "encoder."))
     except ArtifactError as error:
         raise ArtifactError(f"{path}: {error}") from error
     return encoder.eval().to(device)
@@ -258,20 +265,24 @@ def load_encoder(path: str | Path, device: str | torch.device = "cpu") -> Encode
 def pretrained_elmo(
     corpus: Corpus, bilm_path: str | None, output_dir: str, finetune: bool = False
 ) -> ElmoEncoder:
-    """The encoder of `encoder=elmo`: the biLM at `bilm_path`, else the latest one of the corpus.
+    """Load the encoder of `encoder=elmo`: a pretrained biLM.
 
     Args:
+        corpus: the corpus of the classifier.
+        bilm_path: the biLM, a file or its run folder; None takes the latest of the corpus.
+        output_dir: where runs are written.
         finetune: see `ElmoEncoder`.
 
     Raises:
-        MissingModelError: none was pretrained yet.
-        ConfigError: it was pretrained on other data, and `bilm_path` does not name it.
+        MissingModelError: no biLM was pretrained on the corpus yet.
+        ConfigError: the latest biLM was pretrained on other data, so `bilm_path` has to name it.
+        ArtifactError: see `elmo.models.artifacts.load_artifact`.
     """
     path = Path(bilm_path) if bilm_path else latest_run(Path(output_dir), corpus.name)
     content = load_artifact(path, "bilm")
     trained_on = content["facts"].get("data")
     if not isinstance(trained_on, dict) or not {"name", "fingerprint"} <= trained_on.keys():
-        raise ArtifactError(f"{path}: does not say what data it was pretrained on; train again")
+        raise ArtifactError(f"{path}: does not name the data of its pretraining; train again")
     log.info("biLM: %s, pretrained on data=%s", title_of(path), trained_on["name"])
     if trained_on["fingerprint"] != corpus.fingerprint:
         difference = (
@@ -282,8 +293,8 @@ def pretrained_elmo(
         if not bilm_path:
             raise ConfigError(
                 f"{difference}, so validation or test rows may have been in its pretraining; run "
-                f"`python train_lm.py data={corpus.name}` with the same data settings, or say "
-                f"bilm_path={path} to use it all the same"
+                f"`python train_lm.py data={corpus.name}` with the same data settings, or set "
+                f"bilm_path={path} to use it anyway"
             )
         log.warning("%s; used because bilm_path names it, see the unknown rate", difference)
-    return _bilm_from(content, path, finetune)
+    return _load_elmo(content, path, finetune)

@@ -1,4 +1,4 @@
-"""Text that the language model writes: forward after a prompt, backward before it."""
+"""Text generation by the language model: forward after a prompt, or backward before it."""
 
 from __future__ import annotations
 
@@ -29,56 +29,59 @@ def generate(
     count: int = 5,
     max_words: int = 30,
 ) -> list[list[str]]:
-    """Texts that begin with the prompt (forward), or that end with it (backward).
+    """Generate texts that begin with the prompt (forward), or that end with it (backward).
 
-    A word is drawn from p^(1/temperature), normalised, until the document's own end, `</s>` or
-    backward `<s>`, is drawn. Dropout is off; the model's mode and the global random numbers stay
-    as they are.
+    Words are drawn from p^(1/temperature), normalised, until the mark that ends the text is drawn:
+    `</s>`, or backward `<s>`. Dropout is off. The mode of the model and the global random state do
+    not change.
 
     Args:
+        model: the language model.
         prompt: cleaned and tokenised here; may be empty.
-        direction: which of the two language models writes.
-        temperature: 1 follows the model, less prefers its likely words, 0 takes the likeliest.
-        top_k: draw among the k most probable words; None draws among all.
-        seed: of the draws. A text does not depend on `count`, nor, up to rounding, on the device.
-        count: texts to write.
-        max_words: written to each text, at most.
+        direction: which of the two language models generates.
+        temperature: 1 follows the model, less prefers its probable words, 0 always takes the most
+            probable word.
+        top_k: draw from the k most probable words; None draws from all.
+        seed: seed of the draws. A text does not depend on `count`, nor, up to rounding, on the
+            device.
+        count: number of texts.
+        max_words: largest number of words generated for each text.
 
     Returns:
-        The words of each text in reading order, those of the prompt as they stand in it included.
+        The words of each text in reading order, including the words of the prompt unchanged.
 
     Raises:
-        ConfigError: an argument cannot work.
-        ArtifactError: the model gives no probabilities, because its training diverged.
+        ConfigError: an argument is out of range.
+        ArtifactError: the model gives no probabilities because its training diverged.
     """
     _check(direction, temperature, top_k, seed, count, max_words)
     forward = direction == "forward"
     tokenizer = model.tokenizer
     (start,) = tokenizer.encode([clean(prompt)])
-    # The backward model reads from the end: its prefix is </s> and the mirrored prompt.
+    # The backward model reads from the end: its prefix is </s> and the reversed prompt.
     prefix: list[int] = start.ids[:-1].tolist() if forward else start.ids[:0:-1].tolist()
     bilm = model.bilm
     stack = bilm.forward_lstm if forward else bilm.backward_lstm
     end = EOS if forward else BOS
-    # No target of pretraining is ever padding, nor the mark from which a direction starts: the
-    # model has learned nothing of them. <unk> was one, but stands for words that nobody can read.
+    # Padding and the mark from which a direction starts are never targets in pretraining, so their
+    # probabilities mean nothing. <unk> is a target, but nobody can read it.
     allowed = torch.tensor([end, *range(len(SPECIAL_TOKENS), len(tokenizer))])
-    # Drawn on the CPU, whose random numbers are the same everywhere.
+    # Words are drawn on the CPU, where a seed gives the same random numbers on every machine.
     generator = torch.Generator().manual_seed(seed)
     device = next(model.parameters()).device
     texts = []
-    with _evaluating(model):
+    with _eval_mode(model):
         for _ in range(count):
-            written: list[int] = []
-            while len(written) < max_words:
-                tokens = torch.tensor([prefix + written], device=device)  # (1, T)
+            generated: list[int] = []
+            while len(generated) < max_words:
+                tokens = torch.tensor([prefix + generated], device=device)  # (1, T)
                 states = stack(bilm.projection(bilm.embedding(tokens)))[-1]  # (1, T, D/2)
                 log_probs = model.softmax.log_prob(states[:, -1])[0].cpu().double()  # (V,)
                 word = int(allowed[_draw(log_probs[allowed], temperature, top_k, generator)])
                 if word == end:
                     break
-                written.append(word)
-            words = [tokenizer.words[word] for word in written]
+                generated.append(word)
+            words = [tokenizer.words[word] for word in generated]
             texts.append(start.words + words if forward else words[::-1] + start.words)
     return texts
 
@@ -94,8 +97,8 @@ def _check(
 
 
 @contextlib.contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Eval mode, and afterwards every module in the mode in which it was."""
+def _eval_mode(model: nn.Module) -> Iterator[None]:
+    """Set eval mode; afterwards set every module back to its previous mode."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -108,24 +111,24 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 def _draw(
     log_probs: Tensor, temperature: float, top_k: int | None, generator: torch.Generator
 ) -> Tensor:
-    """log_probs (V,) -> the position drawn, a scalar."""
+    """Draw a position (a scalar) from log-probabilities (N,) that need not be normalised."""
     k = 1 if temperature == 0 else min(top_k or len(log_probs), len(log_probs))
     values, positions = log_probs.topk(k)  # best first
     if not values[0].isfinite():
         raise ArtifactError(
-            "the language model gives no probabilities, its training diverged; pretrain again "
-            "with a smaller optimizer.lr"
+            "the language model gives no probabilities because its training diverged; pretrain "
+            "again with a smaller optimizer.lr"
         )
     if k == 1:
         return positions[0]
-    # The best is moved to 0 first, so that no temperature is too small to divide by.
+    # The best value is shifted to 0 first, so that no temperature is too small to divide by.
     weights = ((values - values[0]) / temperature).softmax(0)
     return positions[weights.multinomial(1, generator=generator)[0]]
 
 
 def join_words(words: Sequence[str]) -> str:
-    """One line to read: punctuation and clitics close up to the words that they belong to."""
+    """Join words to one line, with punctuation and clitics attached to the words next to them."""
     text = " ".join(words)
     text = re.sub(r" (?=[,.;:!?)\]%]|'(?:s|t|re|ve|ll|d|m)\b)", "", text, flags=re.IGNORECASE)
     text = re.sub(r"(?<=[(\[$]) ", "", text)
-    return re.sub(r'" (.+?) "', r'"\1"', text)  # from an opening mark to the closing one
+    return re.sub(r'" (.+?) "', r'"\1"', text)  # inside a pair of quotation marks

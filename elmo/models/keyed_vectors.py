@@ -1,7 +1,8 @@
-"""gensim's KeyedVectors (`.kv`), read without gensim: the file is a pickle, which can run code.
+"""Reading gensim's KeyedVectors (`.kv`) without running code: the file is a pickle, which could.
 
-The pickle is read with stand-ins for the few classes that vectors are made of. They only note what
-they are given: numpy's own, asked for an array of objects or of any size, would crash.
+The pickle is read with stand-ins for the few classes that vectors consist of. A stand-in only keeps
+what it is given. The real classes of numpy would crash where the file asks for an array of objects,
+or for one of any size.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from gensim.models import KeyedVectors
 FLOATS = {"f2", "f4", "f8"}
 
 
-class _Kind:
-    """Stands for `numpy.dtype`."""
+class _DType:
+    """Stand-in for `numpy.dtype`."""
 
     def __init__(self, code: str = "", *_: Any) -> None:
         self.code = code
@@ -29,7 +30,7 @@ class _Kind:
 
 
 class _Array:
-    """Stands for `numpy.ndarray`, made by `numpy.core.multiarray._reconstruct`."""
+    """Stand-in for `numpy.ndarray`, created by `numpy.core.multiarray._reconstruct`."""
 
     def __init__(self, *_: Any) -> None:
         self.state: tuple = ()
@@ -37,29 +38,29 @@ class _Array:
     def __setstate__(self, state: tuple) -> None:
         self.state = state
 
-    def read(self) -> np.ndarray:
-        _, shape, kind, by_column, content = self.state
-        if kind.code not in FLOATS:
-            raise ValueError(f"vectors of type {kind.code}, expected one of {sorted(FLOATS)}")
-        if isinstance(content, str):  # as Python 2 wrote it
+    def to_numpy(self) -> np.ndarray:
+        _, shape, stored, by_column, content = self.state
+        if stored.code not in FLOATS:
+            raise ValueError(f"vectors of type {stored.code}, expected one of {sorted(FLOATS)}")
+        if isinstance(content, str):  # as Python 2 writes bytes
             content = content.encode("latin1")
-        dtype = np.dtype(f"{kind.order}{kind.code}")
+        dtype = np.dtype(f"{stored.order}{stored.code}")
         if len(shape) != 2 or len(content) != math.prod(shape) * dtype.itemsize:
             raise ValueError(f"{len(content)} bytes for an array of shape {shape}")
         return np.frombuffer(content, dtype).reshape(shape, order="F" if by_column else "C")
 
 
 class _Object:
-    """Stands for the vectors themselves, and for what gensim 3 kept of each word."""
+    """Stand-in for `KeyedVectors`, and for the facts about each word that gensim 3 kept."""
 
     def __init__(self, *_: Any) -> None:
         pass
 
 
 def _encode(text: str, encoding: str) -> bytes:
-    """Stands for `_codecs.encode`, which Python 2's pickles of bytes name."""
+    """Stand-in for `_codecs.encode`, which Python 2's pickles of bytes name."""
     if encoding != "latin1":
-        raise pickle.UnpicklingError(f"it encodes as {encoding!r}")
+        raise pickle.UnpicklingError(f"it names the encoding {encoding!r}, expected 'latin1'")
     return text.encode(encoding)
 
 
@@ -69,7 +70,7 @@ STAND_INS: dict[tuple[str, str], Any] = {
     ("gensim.models.keyedvectors", "CompatVocab"): _Object,
     ("gensim.models.keyedvectors", "Vocab"): _Object,
     ("numpy", "ndarray"): _Array,
-    ("numpy", "dtype"): _Kind,
+    ("numpy", "dtype"): _DType,
     ("numpy.core.multiarray", "_reconstruct"): _Array,
     ("numpy._core.multiarray", "_reconstruct"): _Array,
     ("numpy.core.multiarray", "scalar"): _Object,
@@ -79,9 +80,10 @@ STAND_INS: dict[tuple[str, str], Any] = {
 
 
 class _Unpickler(pickle._Unpickler):
-    """In Python: the one in C takes gigabytes where the file has a large number for its memory.
+    """Python's own unpickler, restricted to the stand-ins and to memory that the file fills.
 
-    Without the one operation that takes room for as many bytes as the file says.
+    The unpickler in C allocates gigabytes where the file holds a large index for its memo. The
+    operation BYTEARRAY8, which allocates as many bytes as the file says, is removed.
     """
 
     dispatch: ClassVar = {
@@ -97,22 +99,24 @@ class _Unpickler(pickle._Unpickler):
 
 
 def read_keyed_vectors(file: Path) -> KeyedVectors:
-    """
+    """Read vectors that gensim's `KeyedVectors.save` wrote.
+
     Raises:
-        Exception: whatever the malformed place led to.
+        Exception: the file is malformed; unpickling can raise any type.
     """
     with file.open("rb") as handle:
-        found = _Unpickler(handle, encoding="latin1").load()
-    if not isinstance(found, _Object):
-        raise ValueError(f"it holds a {type(found).__name__.strip('_')}; save the .wv of a model")
-    content = vars(found)
+        saved = _Unpickler(handle, encoding="latin1").load()
+    if not isinstance(saved, _Object):
+        kind = type(saved).__name__.strip("_")
+        raise ValueError(f"it holds an object of type {kind}; save the .wv of a model")
+    content = vars(saved)
     words = content.get("index_to_key") or content["index2word"]
-    if "vectors" in content.get("__numpys", ()):  # large ones lie in a file beside it
+    if "vectors" in content.get("__numpys", ()):  # gensim writes large arrays to a second file
         array = np.load(f"{file}.vectors.npy", mmap_mode="r", allow_pickle=False)
     else:
-        array = content["vectors"].read()
+        array = content["vectors"].to_numpy()
     if not (isinstance(words, list) and len(words) == len(array)):
-        raise ValueError(f"vectors of {len(array)} words, and not as many words")
+        raise ValueError(f"it holds {len(array)} vectors, but another number of words")
     vectors = KeyedVectors(array.shape[1])
     vectors.add_vectors(words, np.asarray(array, dtype=np.float32))
     return vectors

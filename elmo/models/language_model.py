@@ -1,4 +1,4 @@
-"""The bidirectional language model: biLM, softmax and tokenizer."""
+"""The bidirectional language model: biLM, softmax and tokenizer, saved and loaded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from elmo.data.text import WordTokenizer
 from elmo.errors import ArtifactError, ConfigError
-from elmo.models.artifacts import build, describe, fill, load_artifact, save_artifact
+from elmo.models.artifacts import build, describe, load_artifact, load_weights, save_artifact
 from elmo.models.encoders import ElmoEncoder, check_vocabulary
 from elmo.modules.bilm import BiLM
 from elmo.modules.dropout import Dropout
@@ -21,17 +21,18 @@ Modules = tuple[BiLM, Softmax]
 
 
 class LanguageModel(nn.Module):
-    """Predicts the next word from the words before, and the previous word from the words behind.
+    """The language model of both directions: predicts the next word, and the previous word.
 
-    Both directions share the token embedding and the softmax (Peters et al. 2018, section 3.1).
-    Forward targets are the words and `</s>`, backward targets the words and `<s>`, so both count
-    N = sum of (lengths - 1) tokens. The dropout of the biLM is applied to its top layer as well.
+    Both directions share the token embedding and the softmax (Peters et al. 2018, section 3.1). The
+    forward targets are the words and `</s>`, the backward targets the words and `<s>`, so each
+    direction has N = sum of (lengths - 1) targets. The dropout of the biLM is applied to its top
+    layer as well.
 
     Args:
-        bilm: its top layer is read, one half for each direction.
-        softmax: over hidden states of width D/2.
-        tokenizer: the vocabulary of the ids; None only where the model is neither saved nor
-            given texts.
+        bilm: its top layer gives the hidden states, one half for each direction.
+        softmax: reads hidden states of width D/2.
+        tokenizer: the vocabulary of the ids; None only where the model is neither saved nor given
+            texts.
     """
 
     def __init__(
@@ -45,39 +46,52 @@ class LanguageModel(nn.Module):
 
     @property
     def tokenizer(self) -> WordTokenizer:
-        """The vocabulary of the ids; raises `ConfigError` where the model was built without one."""
+        """The tokenizer; raises `ConfigError` where the model was built without one."""
         if self._tokenizer is None:
             raise ConfigError("this language model was built without a tokenizer; pass it one")
         return self._tokenizer
 
     def hidden_and_targets(self, tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """tokens (B, T), lengths (B,) -> hidden (2, N, D/2) and targets (2, N), without padding."""
-        forward, backward = self.bilm.directions(tokens, lengths)
-        count, longest = tokens.shape
-        starts = torch.arange(0, count * longest, longest, device=tokens.device).unsqueeze(1)
-        positions = torch.arange(longest, device=tokens.device)
+        """Return hidden states and targets, both without padding, forward direction first.
+
+        Args:
+            tokens: (B, T).
+            lengths: (B,).
+
+        Returns:
+            Hidden states (2, N, D/2) and targets (2, N).
+        """
+        forward, backward = self.bilm.both_directions(tokens, lengths)
+        longest = tokens.shape[1]
+        starts = torch.arange(len(tokens), device=tokens.device).unsqueeze(1) * longest  # (B, 1)
+        positions = torch.arange(longest, device=tokens.device)  # (T,)
         pairs = positions < lengths.unsqueeze(1) - 1  # (B, T), t and t + 1 are both real
         # As rows of (B T, ...); the backward direction has read t + 1 at step length - 2 - t.
         left = (starts + positions)[pairs]  # (N,)
-        mirrored = (starts + lengths.unsqueeze(1) - 2 - positions)[pairs]
+        backward_rows = (starts + lengths.unsqueeze(1) - 2 - positions)[pairs]  # (N,)
         hidden = [
-            self.dropout(states[-1]).flatten(0, 1).index_select(0, rows)
-            for states, rows in ((forward, left), (backward, mirrored))
+            self.dropout(layers[-1]).flatten(0, 1).index_select(0, rows)  # (N, D/2)
+            for layers, rows in ((forward, left), (backward, backward_rows))
         ]
-        targets = [tokens.flatten().index_select(0, rows) for rows in (left + 1, left)]
+        targets = [tokens.flatten().index_select(0, rows) for rows in (left + 1, left)]  # (N,) each
         return torch.stack(hidden), torch.stack(targets)
 
     def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
-        """tokens (B, T), lengths (B,) -> negative log-likelihood in nats (2, N)."""
+        """Return the negative log-likelihoods (2, N) in nats of tokens (B, T), lengths (B,)."""
         hidden, targets = self.hidden_and_targets(tokens, lengths)
-        return self.softmax(hidden.flatten(0, 1), targets.flatten()).view_as(targets)
+        return self.softmax(hidden.flatten(0, 1), targets.flatten()).view_as(targets)  # (2, N)
 
     def encoder(self) -> ElmoEncoder:
-        """Return the biLM as a frozen encoder of texts; it shares its weights with this model."""
+        """Return the biLM as a frozen encoder, which shares its weights with this model."""
         return ElmoEncoder(self.tokenizer, self.bilm)
 
     def save(self, path: Path, facts: dict[str, Any]) -> None:
-        """Write `bilstm.pt`: biLM, softmax, tokenizer, and facts about data and figures."""
+        """Write `bilstm.pt`: biLM, softmax and tokenizer.
+
+        Args:
+            path: the file.
+            facts: see `elmo.models.artifacts.save_artifact`.
+        """
         config = {"bilm": describe(self.bilm), "softmax": describe(self.softmax)}
         save_artifact(path, "bilm", config, self.tokenizer.json, facts, self.state_dict())
 
@@ -87,8 +101,7 @@ def build_modules(
 ) -> Callable[[int], Modules]:
     """Return a function that builds biLM and softmax for a vocabulary of V words.
 
-    Settings that cannot work are refused at once: both are built on the meta device, which takes
-    no memory.
+    The settings are checked at once: both are built on the meta device, which takes no memory.
 
     Args:
         bilm: called with `vocab_size` and `embedding_dim`.
@@ -96,24 +109,24 @@ def build_modules(
         embedding_dim: E.
 
     Raises:
-        ConfigError: a setting that cannot work.
+        ConfigError: a setting cannot work.
     """
 
-    def modules(vocab_size: int) -> Modules:
-        built = bilm(vocab_size=vocab_size, embedding_dim=embedding_dim)
-        return built, softmax(dim=built.hidden_dim, vocab_size=vocab_size)
+    def build_for(vocab_size: int) -> Modules:
+        new_bilm = bilm(vocab_size=vocab_size, embedding_dim=embedding_dim)
+        return new_bilm, softmax(dim=new_bilm.hidden_dim, vocab_size=vocab_size)
 
     with torch.device("meta"):
-        modules(1000)
-    return modules
+        build_for(1000)
+    return build_for
 
 
 def load_language_model(path: str | Path, device: str | torch.device = "cpu") -> LanguageModel:
-    """Load the whole language model of a `bilstm.pt`, softmax included, in eval mode.
+    """Load the whole language model of a `bilstm.pt`, including the softmax, in eval mode.
 
     Args:
         path: the file, or its run folder.
-        device: to which the weights are moved.
+        device: where the weights go.
 
     Raises:
         ArtifactError: see `elmo.models.artifacts.load_artifact`.
@@ -125,7 +138,7 @@ def load_language_model(path: str | Path, device: str | torch.device = "cpu") ->
             bilm = build(content["config"].get("bilm"), BiLM)
             softmax = build(content["config"].get("softmax"), Softmax)
             model = LanguageModel(bilm, softmax, tokenizer)
-        fill(model, content["state"])
+        load_weights(model, content["state"])
         check_vocabulary(bilm.vocab_size, tokenizer)
     except ArtifactError as error:
         raise ArtifactError(f"{path}: {error}") from error

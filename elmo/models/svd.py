@@ -1,4 +1,4 @@
-"""Word vectors from counts: positive PMI of co-occurring words, cut down by an SVD."""
+"""Word vectors from counts: positive PMI of co-occurring words, reduced by a truncated SVD."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ BLOCK = 500_000  # tokens counted at a time
 def svd_encoder(
     corpus: Corpus, dim: int, window: int, smoothing: float, exponent: float, seed: int
 ) -> StaticEncoder:
-    """The encoder of `encoder=svd`: vectors of the train descriptions, frozen.
+    """Build the encoder of `encoder=svd`: frozen word vectors from the train descriptions.
 
-    Made once, then read from the cache. The vectors are U_d S_d^p of M = U S V', the positive
-    pointwise mutual information of words and the words around them (Levy, Goldberg and Dagan
-    2015, sections 2.1 and 3).
+    The vectors are computed once, then read from the cache. They are U_d S_d^p of M = U S V', where
+    M is the positive pointwise mutual information of words and the words around them (Levy,
+    Goldberg and Dagan 2015, sections 2.1 and 3).
 
     Args:
-        corpus: whose train split is counted, with its tokenizer.
+        corpus: gives the train split, which is counted, and the tokenizer.
         dim: d, width of a vector.
         window: words on each side that count as context.
-        smoothing: contexts are as probable as their counts to this power (0.75 there), so that
-            rare contexts do not win.
-        exponent: p, how much the singular values weigh; 1 is the plain factorisation.
-        seed: of the solver's first vector.
+        smoothing: the probability of a context is proportional to its count to this power (0.75 in
+            the paper), so that rare contexts do not dominate.
+        exponent: p, the weight of the singular values; 1 is the plain factorisation.
+        seed: seed of the solver's start vector.
 
     Raises:
-        ConfigError: a number that cannot be.
+        ConfigError: a number is out of range.
     """
     check_range({"encoder.dim": dim, "encoder.window": window}, at_least=1)
     exponents = {"encoder.smoothing": smoothing, "encoder.exponent": exponent}
@@ -56,7 +56,7 @@ def svd_encoder(
     folder = corpus.cache_dir / "svd" / f"{corpus.name}-{key}"
 
     def build(path: Path) -> None:
-        log.info("counting words within %d of each other, SVD to width %d", window, dim)
+        log.info("counting co-occurrences within %d words, SVD to width %d", window, dim)
         matrix = positive_pmi(co_occurrences(corpus, tokenizer, window), smoothing)
         np.save(path / "vectors.npy", truncated_svd(matrix, dim, exponent, seed))
 
@@ -68,31 +68,31 @@ def svd_encoder(
 
 
 def co_occurrences(corpus: Corpus, tokenizer: WordTokenizer, window: int) -> csr_array:
-    """How often two words of the train split stand within `window` of each other: (V, V).
+    """Count how often two words of the train split occur within `window` words: (V, V).
 
-    `<s>` and `</s>` are no words. Memory is bounded by the pairs that occur.
+    `<s>` and `</s>` are not counted. Memory grows with the number of different pairs.
     """
     size = len(tokenizer)
     counts = csr_array((size, size), dtype=np.float32)
     for ids, document in _blocks(corpus, tokenizer):
         for distance in range(1, window + 1):
-            near = document[distance:] == document[:-distance]
-            pair = (ids[:-distance][near], ids[distance:][near])
-            ones = np.ones(len(pair[0]), dtype=np.float32)
-            counts += coo_array((ones, pair), shape=(size, size)).tocsr()
+            same_document = document[distance:] == document[:-distance]
+            pairs = (ids[:-distance][same_document], ids[distance:][same_document])
+            ones = np.ones(len(pairs[0]), dtype=np.float32)
+            counts += coo_array((ones, pairs), shape=(size, size)).tocsr()
     return csr_array(counts + counts.T)
 
 
 def _blocks(corpus: Corpus, tokenizer: WordTokenizer) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The words of many documents one after another, and which document each is of."""
+    """Yield blocks of documents: the ids of their words, and the document number of each word."""
     documents: list[np.ndarray] = []
-    held = 0
+    tokens = 0
     for ids in tokenizer.encode_ids(texts_of(corpus.splits["train"])):
         documents.append(ids[1:-1])
-        held += len(ids)
-        if held > BLOCK:
+        tokens += len(ids)
+        if tokens > BLOCK:
             yield _joined(documents)
-            documents, held = [], 0
+            documents, tokens = [], 0
     if documents:
         yield _joined(documents)
 
@@ -103,13 +103,16 @@ def _joined(documents: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def positive_pmi(counts: csr_array, smoothing: float) -> csr_array:
-    """max(0, log(p(w, c) / (p(w) p(c)))), where p(c) ~ count(c)^smoothing, of counts (V, V)."""
+    """Return max(0, log(p(w, c) / (p(w) p(c)))) of symmetric counts (V, V), same shape.
+
+    p(c) is proportional to count(c)^smoothing.
+    """
     rows, columns = counts.nonzero()
-    total = counts.sum(axis=1)  # of each word, as word and as context: the counts are symmetric
+    total = counts.sum(axis=1)  # (V,), of each word, both as word and as context
     smoothed = total.astype(np.float64) ** smoothing
     smoothed[total == 0] = 0
-    share = smoothed / smoothed.sum()
-    ratio = counts.data / (total[rows].astype(np.float64) * share[columns])
+    context = smoothed / smoothed.sum()  # (V,), p(c)
+    ratio = counts.data / (total[rows].astype(np.float64) * context[columns])
     values = np.log(ratio).clip(min=0).astype(np.float32)
     result = csr_array((values, (rows, columns)), shape=counts.shape)
     result.eliminate_zeros()
@@ -117,12 +120,12 @@ def positive_pmi(counts: csr_array, smoothing: float) -> csr_array:
 
 
 def truncated_svd(matrix: csr_array, dim: int, exponent: float, seed: int) -> np.ndarray:
-    """U_d S_d^p (V, d) of a sparse matrix (V, V), the largest singular value first."""
+    """Return U_d S_d^p (V, d) of a sparse matrix (V, V), the largest singular value first."""
     start = np.random.default_rng(seed).standard_normal(matrix.shape[0]).astype(np.float32)
     left, values, _ = svds(matrix, k=dim, v0=start)
     order = np.argsort(-values)
     left, values = left[:, order], values[order]
-    # A pair of singular vectors may be turned round; each points to its largest entry.
+    # The sign of a singular vector is arbitrary; here its largest entry is made positive.
     largest = np.abs(left).argmax(axis=0)
     left = left * np.sign(left[largest, np.arange(dim)])
     return np.ascontiguousarray(left * values.clip(min=0) ** exponent, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Word2Vec by gensim: as the start of the biLM's embedding, and as a static encoder."""
+"""Word2Vec, trained by gensim: to initialise the embedding of a biLM, and as a static encoder."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from elmo.models.vector_files import check_file, read_vectors
 from elmo.utils.cache import cached
 
 log = logging.getLogger(__name__)
-logging.getLogger("gensim").setLevel(logging.WARNING)  # it reports each epoch of each thread
+logging.getLogger("gensim").setLevel(logging.WARNING)  # it logs each epoch of each thread
 
 
 class Sentences:
-    """The train descriptions as lists of words, as many times as gensim asks for them."""
+    """The train descriptions as lists of words; gensim iterates over them several times."""
 
     def __init__(self, corpus: Corpus, tokenizer: WordTokenizer) -> None:
         self.corpus = corpus
@@ -48,9 +48,16 @@ def train_word2vec(
     seed: int,
     skip_gram: bool = True,
 ) -> KeyedVectors:
-    """Skip-gram or CBOW with negative sampling (Mikolov et al. 2013) on the train descriptions.
+    """Train skip-gram or CBOW with negative sampling (Mikolov et al. 2013), or read the cache.
 
-    Trained once, by one thread so that it repeats, then read from the cache.
+    Training is done once, by a single thread, so that it is reproducible.
+
+    Args:
+        corpus: gives the train descriptions.
+        tokenizer: splits them into words.
+        dim: width of a vector.
+        window, epochs, seed: see `Word2VecStart`.
+        skip_gram: each word predicts the words around it; otherwise they predict the word (CBOW).
     """
     settings = [corpus.fingerprint, tokenizer.json, dim, window, epochs, seed, skip_gram]
     key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
@@ -70,42 +77,42 @@ def train_word2vec(
             workers=1,
             seed=seed,
         ).wv
-        # Plain arrays and text: gensim's own format is a pickle.
+        # Saved as a plain array and JSON, because gensim's own format is a pickle.
         np.save(path / "vectors.npy", vectors.vectors)
         (path / "words.json").write_text(json.dumps(vectors.index_to_key))
 
     cached(folder, build)
-    result = KeyedVectors(dim)
-    result.add_vectors(
+    keyed = KeyedVectors(dim)
+    keyed.add_vectors(
         json.loads((folder / "words.json").read_text()), np.load(folder / "vectors.npy")
     )
-    return result
+    return keyed
 
 
-def fill_from(vectors: KeyedVectors, weight: Tensor, tokenizer: WordTokenizer) -> int:
-    """Copy the vectors of the words that both know into `weight` (V, E); returns how many.
+def copy_vectors(vectors: KeyedVectors, weight: Tensor, tokenizer: WordTokenizer) -> int:
+    """Copy the vectors of all known words into `weight` (V, E); return the number of these words.
 
-    The other words keep their random vectors, scaled to the spread of the vectors that came in.
+    The other words keep their random vectors, scaled to the standard deviation of the copied ones.
     """
     words = tokenizer.words
-    found = [index for index, word in enumerate(words) if index != PAD and word in vectors]
+    known = [index for index, word in enumerate(words) if index != PAD and word in vectors]
     with torch.no_grad():
-        if found:
-            known = torch.from_numpy(np.stack([vectors[words[index]] for index in found]))
-            weight[PAD + 1 :] *= known.std() / weight.std()
-            weight[found] = known.to(weight.dtype)
-    return len(found)
+        if known:
+            copied = torch.from_numpy(vectors[[words[index] for index in known]])  # (N, E)
+            weight[PAD + 1 :] *= copied.std() / weight.std()
+            weight[known] = copied.to(weight.dtype)
+    return len(known)
 
 
 class Word2VecStart(EmbeddingStart):
-    """Start from Word2Vec: trained on the train descriptions, or read from a file.
+    """Word2Vec vectors: trained on the train descriptions, or read from a file.
 
     Args:
         dim, freeze: see `EmbeddingStart`.
-        path: vectors to read, see `read_vectors`; None trains them.
+        path: file of vectors, see `read_vectors`; None trains them.
         window: words on each side that a word predicts.
         epochs: passes over the train descriptions.
-        seed: of the training.
+        seed: seed of the training.
     """
 
     def __init__(
@@ -130,23 +137,24 @@ class Word2VecStart(EmbeddingStart):
         if vectors.vector_size != self.dim:
             raise ConfigError(
                 f"{self.path}: vectors of width {vectors.vector_size}, embedding.dim is "
-                f"{self.dim}; say embedding.dim={vectors.vector_size}"
+                f"{self.dim}; set embedding.dim={vectors.vector_size}"
             )
-        found = fill_from(vectors, weight, tokenizer)
-        log.info("embedding: %s of %s words have a vector", f"{found:,}", f"{len(tokenizer):,}")
-        return {"words_with_vector": found, "source": self.path or "train descriptions"}
+        known = copy_vectors(vectors, weight, tokenizer)
+        log.info("embedding: %s of %s words have a vector", f"{known:,}", f"{len(tokenizer):,}")
+        return {"words_with_vector": known, "source": self.path or "train descriptions"}
 
 
 def word2vec_encoder(
     corpus: Corpus, dim: int, window: int, epochs: int, seed: int, skip_gram: bool = True
 ) -> StaticEncoder:
-    """The encoder of `encoder=word2vec`: vectors of the train descriptions, frozen.
+    """Build the encoder of `encoder=word2vec`: frozen vectors from the train descriptions.
 
     Args:
-        corpus: whose train split is read, with its tokenizer.
-        dim: width of a vector.
-        window, epochs, seed: see `Word2VecStart`.
-        skip_gram: a word predicts those around it; otherwise they predict the word (CBOW).
+        corpus: gives the train descriptions and the tokenizer.
+        dim, window, epochs, seed, skip_gram: see `train_word2vec`.
+
+    Raises:
+        ConfigError: a number is out of range.
     """
     counts = {"encoder.dim": dim, "encoder.window": window, "encoder.epochs": epochs}
     check_range(counts, at_least=1)
@@ -154,5 +162,5 @@ def word2vec_encoder(
         torch.manual_seed(seed)
         encoder = StaticEncoder(corpus.tokenizer, dim)
     vectors = train_word2vec(corpus, corpus.tokenizer, dim, window, epochs, seed, skip_gram)
-    fill_from(vectors, encoder.embedding.table.weight.data, corpus.tokenizer)
+    copy_vectors(vectors, encoder.embedding.table.weight.data, corpus.tokenizer)
     return encoder

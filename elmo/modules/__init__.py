@@ -1,0 +1,1 @@
+"""The neural network modules: tensors in, tensors out."""

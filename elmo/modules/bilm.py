@@ -1,4 +1,4 @@
-"""The bidirectional language model's encoder: token embedding and two stacks of LSTMs."""
+"""The encoder of the bidirectional language model: token embedding and two stacks of LSTMs."""
 
 from __future__ import annotations
 
@@ -13,29 +13,31 @@ from elmo.modules.embedding import TokenEmbedding
 MAX_LAYERS = 64
 
 
-def reverse_within(inputs: Tensor, lengths: Tensor) -> Tensor:
-    """Reverse each sequence of (B, T, ...) inside its own length; padding stays where it is.
+def reverse_sequences(inputs: Tensor, lengths: Tensor) -> Tensor:
+    """Reverse each sequence of (B, T, ...) within its length (B,); padding keeps its place.
 
-    It is its own inverse.
+    Applied twice, it gives the inputs again.
     """
-    positions = torch.arange(inputs.shape[1], device=inputs.device)
-    mirrored = lengths.unsqueeze(1) - 1 - positions  # (B, T)
-    source = torch.where(mirrored >= 0, mirrored, positions)
-    starts = torch.arange(len(inputs), device=inputs.device).unsqueeze(1) * inputs.shape[1]
-    return inputs.flatten(0, 1).index_select(0, (starts + source).flatten()).view_as(inputs)
+    positions = torch.arange(inputs.shape[1], device=inputs.device)  # (T,)
+    mirrored = lengths.unsqueeze(1) - 1 - positions  # (B, T), negative at padding
+    source = torch.where(mirrored >= 0, mirrored, positions)  # (B, T)
+    documents = torch.arange(len(inputs), device=inputs.device).unsqueeze(1)  # (B, 1)
+    rows = (documents * inputs.shape[1] + source).flatten()  # (B T,)
+    return inputs.flatten(0, 1).index_select(0, rows).view_as(inputs)  # (B, T, ...)
 
 
 class LSTMStack(nn.Module):
-    """One direction: LSTM layers, each reading the one below, the second and later with a residual.
+    """The LSTM layers of one direction; each reads the output of the layer below.
 
-    Padding stands behind the real tokens, and the future is never read, so it reaches none of them.
+    Padding follows the real tokens and an LSTM never reads ahead, so padding changes no real
+    position.
 
     Args:
         dim: width of the input and of each layer, H = D/2.
-        num_layers: LSTM layers.
+        num_layers: number of LSTM layers.
         dropout, variational, weight_dropout: see `BiLM`.
-        residual: add a layer's input to its output, from the second layer on (Peters et al. 2018,
-            section 3.4: "a residual connection from the first to second layer").
+        residual: add the input of a layer to its output, from the second layer on (Peters et al.
+            2018, section 3.4: "a residual connection from the first to second layer").
     """
 
     def __init__(
@@ -48,19 +50,19 @@ class LSTMStack(nn.Module):
         weight_dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        stack = [nn.LSTM(dim, dim, batch_first=True) for _ in range(num_layers)]
-        self.layers = nn.ModuleList(stack)
+        lstms = [nn.LSTM(dim, dim, batch_first=True) for _ in range(num_layers)]
+        self.layers = nn.ModuleList(lstms)
         self.dropout = Dropout(dropout, shared=1 if variational else None)
         self.drop_weights = Dropout(weight_dropout)
         self.residual = residual
-        for lstm in stack:
+        for lstm in lstms:
             # A forget gate that starts open lets the first gradients through (Jozefowicz et al.
-            # 2015); the two biases of PyTorch's LSTM are added up, one of them is enough.
+            # 2015). PyTorch adds the two biases of an LSTM, so it is enough to set one of them.
             bias = lstm.get_parameter("bias_hh_l0")
             nn.init.ones_(bias.data[dim : 2 * dim])
 
     def forward(self, inputs: Tensor) -> list[Tensor]:
-        """(B, T, H) -> one (B, T, H) for each layer."""
+        """Return the output (B, T, H) of each layer for inputs (B, T, H)."""
         outputs: list[Tensor] = []
         for lstm in self.layers:
             below = outputs[-1] if outputs else inputs
@@ -73,23 +75,23 @@ class LSTMStack(nn.Module):
 class BiLM(nn.Module):
     """The layers of a bidirectional language model (Peters et al. 2018, section 3.1).
 
-    Two independent stacks: the forward one at position t has read tokens 0..t, the backward one
-    tokens t..T-1. `nn.LSTM(bidirectional=True)` would feed the second layer with both directions
-    and so show each language model the word it has to predict.
+    The two stacks are independent: at position t the forward stack has read tokens 0..t, the
+    backward stack tokens t..T-1. `nn.LSTM(bidirectional=True)` would feed both directions to the
+    second layer, and so show each language model the word that it has to predict.
 
     Args:
         vocab_size: V.
-        embedding_dim: E, width of a token vector, mapped linearly to H where it differs.
+        embedding_dim: E, width of a token vector; mapped linearly to H where it differs.
         hidden_dim: H, width of one direction; a layer is D = 2 H wide.
         num_layers: LSTM layers in each direction; with the embedding there are L = num_layers + 1.
-        dropout: on the input of every LSTM.
+        dropout: rate on the input of every LSTM.
         residual: see `LSTMStack`.
-        variational: one mask of `dropout` for all positions of a sequence (Gal and Ghahramani 2016,
-            section 4), instead of a new one at each.
-        weight_dropout: on the recurrent weights of every LSTM, one mask a batch (Merity et al.
-            2018, section 2).
-        word_dropout: words whose vector is zero throughout a batch (Gal and Ghahramani 2016,
-            section 4.2; Merity et al. 2018, section 4.3).
+        variational: draw one mask of `dropout` for all positions of a sequence, not a new mask at
+            each (Gal and Ghahramani 2016, section 4).
+        weight_dropout: rate on the recurrent weights of every LSTM, one mask for each batch (Merity
+            et al. 2018, section 2).
+        word_dropout: share of the vocabulary that has a zero vector in the whole batch (Gal and
+            Ghahramani 2016, section 4.2; Merity et al. 2018, section 4.3).
     """
 
     def __init__(
@@ -108,8 +110,8 @@ class BiLM(nn.Module):
         sizes = {"vocab_size": vocab_size, "bilm.embedding_dim": embedding_dim}
         check_range({**sizes, "bilm.hidden_dim": hidden_dim}, at_least=1)
         check_range({"bilm.num_layers": num_layers}, at_least=1, at_most=MAX_LAYERS)
-        shares = {"bilm.dropout": dropout, "bilm.weight_dropout": weight_dropout}
-        check_range({**shares, "bilm.word_dropout": word_dropout}, at_least=0, below=1)
+        rates = {"bilm.dropout": dropout, "bilm.weight_dropout": weight_dropout}
+        check_range({**rates, "bilm.word_dropout": word_dropout}, at_least=0, below=1)
         self.vocab_size = vocab_size
         self.embedding_dim = embedding_dim
         self.hidden_dim = hidden_dim
@@ -126,30 +128,30 @@ class BiLM(nn.Module):
             if embedding_dim == hidden_dim
             else nn.Linear(embedding_dim, hidden_dim, bias=False)
         )
-        stack = (hidden_dim, num_layers, dropout, residual, variational, weight_dropout)
-        self.forward_lstm = LSTMStack(*stack)
-        self.backward_lstm = LSTMStack(*stack)
+        arguments = (hidden_dim, num_layers, dropout, residual, variational, weight_dropout)
+        self.forward_lstm = LSTMStack(*arguments)
+        self.backward_lstm = LSTMStack(*arguments)
 
-    def bottom(self, tokens: Tensor) -> Tensor:
-        """tokens (B, T) -> layer 0 alone (B, T, D): a look-up."""
-        return self.projection(self.embedding(tokens)).repeat(1, 1, 2)
+    def bottom_layer(self, tokens: Tensor) -> Tensor:
+        """Return layer 0 (B, T, D) of tokens (B, T), which needs no LSTM."""
+        return self.projection(self.embedding(tokens)).repeat(1, 1, 2)  # (B, T, D)
 
-    def directions(self, tokens: Tensor, lengths: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """tokens (B, T), lengths (B,) -> the L layers of each direction, (B, T, H) each.
+    def both_directions(self, tokens: Tensor, lengths: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the L layers (B, T, H) of each direction for tokens (B, T) and lengths (B,).
 
-        Those of the backward direction stand in the order in which it reads: `reverse_within`.
+        The backward layers are in reading order; `reverse_sequences` restores the text's order.
         """
         vectors = self.embedding(tokens)  # (B, T, E)
         if self.training and self.word_dropout:
-            kept = self.drop_words(vectors.new_ones(self.vocab_size, 1))
-            vectors = vectors * kept[tokens]
+            kept = self.drop_words(vectors.new_ones(self.vocab_size, 1))  # (V, 1)
+            vectors = vectors * kept[tokens]  # (B, T, E)
         inputs = self.projection(vectors)  # (B, T, H)
-        mirrored = reverse_within(inputs, lengths)
-        forward, backward = self.forward_lstm(inputs), self.backward_lstm(mirrored)
-        return [inputs, *forward], [mirrored, *backward]
+        reversed_inputs = reverse_sequences(inputs, lengths)  # (B, T, H)
+        forward, backward = self.forward_lstm(inputs), self.backward_lstm(reversed_inputs)
+        return [inputs, *forward], [reversed_inputs, *backward]
 
     def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
-        """tokens (B, T), lengths (B,) -> layers (L, B, T, D), forward half first."""
-        forward, mirrored = self.directions(tokens, lengths)
-        backward = [reverse_within(states, lengths) for states in mirrored]
+        """Return the layers (L, B, T, D) of tokens (B, T) with lengths (B,), forward half first."""
+        forward, backward = self.both_directions(tokens, lengths)
+        backward = [reverse_sequences(states, lengths) for states in backward]
         return torch.cat([torch.stack(forward), torch.stack(backward)], dim=-1)  # (L, B, T, D)

@@ -1,4 +1,4 @@
-"""Dropout whose mask costs little on a CPU."""
+"""Dropout with a mask that is cheap to draw on a CPU."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ import math
 import torch
 from torch import Tensor, nn
 
-LEVELS = 2**16  # what 16 random bits can tell apart
+LEVELS = 2**16  # the values of 16 random bits
 
 
 class Dropout(nn.Module):
-    """Zero each element with probability p, scale the others by 1/(1-p); nothing in eval mode.
+    """Dropout: zeros each element with probability p and scales the others by 1/(1-p).
 
-    On a CPU `nn.Dropout` draws one number an element, in series, which took a tenth of a training
-    step. Here 64 random bits serve four elements; p is rounded to 1/65536.
+    On a CPU `nn.Dropout` draws one random number for each element, one after another, which took a
+    tenth of a training step. Here 64 random bits serve four elements; p is rounded to 1/65536. In
+    eval mode the inputs are returned unchanged.
 
     Args:
-        p: 0 or more and less than 1.
-        shared: a dimension whose elements share one mask. Of states (B, T, H), 1 drops a number at
-            every position of a sequence or at none: variational dropout (Gal and Ghahramani 2016).
+        p: probability of a zero, 0 or more and less than 1.
+        shared: dimension along which all elements share one mask. With 1, states (B, T, H) lose a
+            unit at every position of a sequence or at none: variational dropout (Gal and Ghahramani
+            2016).
     """
 
     def __init__(self, p: float, shared: int | None = None) -> None:
@@ -40,13 +42,13 @@ class Dropout(nn.Module):
 
 
 def _mask(shape: list[int], p: float, like: Tensor) -> Tensor:
-    """A tensor of `shape`, of the kind of `like`: 0 with probability p, else 1/(1-p)."""
+    """Return a mask with dtype and device of `like`: 0 with probability p, otherwise 1/(1-p)."""
     if like.device.type != "cpu":
         return nn.functional.dropout(torch.ones(shape, dtype=like.dtype, device=like.device), p)
     dropped = min(round(p * LEVELS), LEVELS - 1)
     count = math.prod(shape)
     words = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None)
     bits = words.view(torch.int16)[:count].view(shape)
-    keep = torch.empty(shape, dtype=like.dtype)  # of zeros and ones
+    keep = torch.empty(shape, dtype=like.dtype)  # zeros and ones
     torch.ge(bits, dropped - LEVELS // 2, out=keep)
     return keep.mul_(LEVELS / (LEVELS - dropped))

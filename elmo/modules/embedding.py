@@ -1,4 +1,4 @@
-"""The input of the biLM: a table of token vectors."""
+"""The token embedding: the input of the biLM and of static encoders."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ PADDING = 0  # the id of padding, as in `elmo.data.text`
 
 
 class TokenEmbedding(nn.Module):
-    """A vector for each entry of the vocabulary: `forward(tokens (B, T)) -> (B, T, E)`.
+    """A table with one vector for each word of the vocabulary; the vector of padding is zero.
 
     Args:
         vocab_size: V.
-        dim: E.
+        dim: E, width of a vector.
     """
 
     def __init__(self, vocab_size: int, dim: int) -> None:
@@ -26,4 +26,5 @@ class TokenEmbedding(nn.Module):
             self.table.weight[PADDING] = 0
 
     def forward(self, tokens: Tensor) -> Tensor:
+        """Return the vectors (B, T, E) of tokens (B, T)."""
         return self.table(tokens)

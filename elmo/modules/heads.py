@@ -1,4 +1,4 @@
-"""What turns the embeddings of a document into scores of its classes."""
+"""The heads: from the embeddings of a document to the logits of its classes."""
 
 from __future__ import annotations
 
@@ -8,103 +8,96 @@ import torch
 from torch import Tensor, nn
 
 from elmo.errors import check_range
-from elmo.modules.bilm import reverse_within
+from elmo.modules.bilm import reverse_sequences
 from elmo.modules.dropout import Dropout
 
 
 class Head(nn.Module, ABC):
-    """Scores the classes of a document; padding has no say.
+    """Base of the heads, which score the classes of a document; padding has no influence.
 
     Args:
         dim: D, width of an embedding.
         num_classes: C.
+        hidden_dim: H, width of the hidden layer, or of each direction of an LSTM.
+        dropout: rate on the embeddings and on the pooled vector.
     """
 
-    def __init__(self, dim: int, num_classes: int) -> None:
+    def __init__(self, dim: int, num_classes: int, hidden_dim: int, dropout: float) -> None:
         super().__init__()
+        check_range({"head.hidden_dim": hidden_dim}, at_least=1)
+        check_range({"head.dropout": dropout}, at_least=0, below=1)
         self.dim = dim
         self.num_classes = num_classes
+        self.hidden_dim = hidden_dim
+        self.dropout = dropout
 
     @abstractmethod
     def forward(self, embeddings: Tensor, mask: Tensor) -> Tensor:
-        """embeddings (B, T, D), mask (B, T) True where real -> logits (B, C)."""
+        """Return logits (B, C) for embeddings (B, T, D) and mask (B, T), True at real tokens."""
 
 
 def pool(states: Tensor, mask: Tensor) -> Tensor:
-    """Maximum and mean over the real tokens: (B, T, H), (B, T) -> (B, 2 H)."""
+    """Return maximum and mean (B, 2 H) of states (B, T, H) over the real tokens of mask (B, T)."""
     padding = ~mask.unsqueeze(-1)  # (B, T, 1)
-    highest = states.masked_fill(padding, -torch.inf).amax(1)
-    mean = states.masked_fill(padding, 0).sum(1) / mask.sum(1, keepdim=True)
-    return torch.cat([highest, mean], dim=1)
+    maximum = states.masked_fill(padding, -torch.inf).amax(1)  # (B, H)
+    mean = states.masked_fill(padding, 0).sum(1) / mask.sum(1, keepdim=True)  # (B, H)
+    return torch.cat([maximum, mean], dim=1)  # (B, 2 H)
 
 
 class PoolHead(Head):
-    """A hidden layer for each token, then maximum and mean over the tokens, then the classes.
+    """A hidden layer for each token, maximum and mean over the tokens, and an output layer.
 
     Args:
-        dim, num_classes: see `Head`.
-        hidden_dim: width of the hidden layer.
-        dropout: on the embeddings and on the pooled vector.
+        dim, num_classes, hidden_dim, dropout: see `Head`.
     """
 
     def __init__(
         self, dim: int, num_classes: int, hidden_dim: int = 256, dropout: float = 0.3
     ) -> None:
-        super().__init__(dim, num_classes)
-        check_range({"head.hidden_dim": hidden_dim}, at_least=1)
-        check_range({"head.dropout": dropout}, at_least=0, below=1)
-        self.hidden_dim = hidden_dim
-        self.dropout = dropout
+        super().__init__(dim, num_classes, hidden_dim, dropout)
         self.token = nn.Sequential(Dropout(dropout), nn.Linear(dim, hidden_dim), nn.ReLU())
         self.output = nn.Sequential(Dropout(dropout), nn.Linear(2 * hidden_dim, num_classes))
 
     def forward(self, embeddings: Tensor, mask: Tensor) -> Tensor:
-        return self.output(pool(self.token(embeddings), mask))
+        return self.output(pool(self.token(embeddings), mask))  # (B, C)
 
 
 class BiLSTMHead(Head):
-    """A bidirectional LSTM over the tokens, maximum and mean over its states, then the classes.
+    """A bidirectional LSTM over the tokens, maximum and mean of its states, and an output layer.
 
     Args:
-        dim, num_classes: see `Head`.
-        hidden_dim: width of each direction.
-        dropout: on the embeddings and on the pooled vector.
+        dim, num_classes, hidden_dim, dropout: see `Head`.
     """
 
     def __init__(
         self, dim: int, num_classes: int, hidden_dim: int = 128, dropout: float = 0.3
     ) -> None:
-        super().__init__(dim, num_classes)
-        check_range({"head.hidden_dim": hidden_dim}, at_least=1)
-        check_range({"head.dropout": dropout}, at_least=0, below=1)
-        self.hidden_dim = hidden_dim
-        self.dropout = dropout
+        super().__init__(dim, num_classes, hidden_dim, dropout)
         self.drop = Dropout(dropout)
         self.forward_lstm = nn.LSTM(dim, hidden_dim, batch_first=True)
         self.backward_lstm = nn.LSTM(dim, hidden_dim, batch_first=True)
         self.output = nn.Linear(4 * hidden_dim, num_classes)
 
     def forward(self, embeddings: Tensor, mask: Tensor) -> Tensor:
-        embeddings = self.drop(embeddings)
-        lengths = mask.sum(1)
-        # Padded batches reversed by hand stay on the fused CPU kernel, packed sequences do not.
+        embeddings = self.drop(embeddings)  # (B, T, D)
+        lengths = mask.sum(1)  # (B,)
+        # Padded batches reversed by hand use the fused CPU kernel, packed sequences do not.
         forward, _ = self.forward_lstm(embeddings)  # (B, T, H)
-        backward, _ = self.backward_lstm(reverse_within(embeddings, lengths))
-        states = torch.cat([forward, reverse_within(backward, lengths)], dim=-1)  # (B, T, 2 H)
-        return self.output(self.drop(pool(states, mask)))
+        backward, _ = self.backward_lstm(reverse_sequences(embeddings, lengths))  # (B, T, H)
+        states = torch.cat([forward, reverse_sequences(backward, lengths)], dim=-1)  # (B, T, 2 H)
+        return self.output(self.drop(pool(states, mask)))  # (B, C)
 
 
 class AttentionHead(Head):
-    """A hidden layer for each token, attention and maximum over the tokens, then the classes.
+    """A hidden layer for each token, attention and maximum over the tokens, and an output layer.
 
-    Several attentions look at the document, each softmax(v_k tanh(U h_t)) over its tokens (Lin et
-    al. 2017, section 2.1, without their penalty); the classes see what each found.
+    There are K attentions, each with weights softmax(v_k tanh(U h_t)) over the tokens of the
+    document (Lin et al. 2017, section 2.1, without their penalty). The output layer reads the
+    weighted mean of each, and the maximum.
 
     Args:
-        dim, num_classes: see `Head`.
-        hidden_dim: width of the hidden layer.
-        dropout: on the embeddings and on the pooled vector.
-        attentions: how many.
+        dim, num_classes, hidden_dim, dropout: see `Head`.
+        attentions: K, number of attentions.
     """
 
     def __init__(
@@ -115,12 +108,8 @@ class AttentionHead(Head):
         dropout: float = 0.3,
         attentions: int = 4,
     ) -> None:
-        super().__init__(dim, num_classes)
-        check_range({"head.hidden_dim": hidden_dim}, at_least=1)
-        check_range({"head.dropout": dropout}, at_least=0, below=1)
+        super().__init__(dim, num_classes, hidden_dim, dropout)
         check_range({"head.attentions": attentions}, at_least=1)
-        self.hidden_dim = hidden_dim
-        self.dropout = dropout
         self.attentions = attentions
         self.token = nn.Sequential(Dropout(dropout), nn.Linear(dim, hidden_dim), nn.ReLU())
         self.score = nn.Sequential(
@@ -131,8 +120,8 @@ class AttentionHead(Head):
 
     def forward(self, embeddings: Tensor, mask: Tensor) -> Tensor:
         states = self.token(embeddings)  # (B, T, H)
-        padding = ~mask.unsqueeze(-1)
+        padding = ~mask.unsqueeze(-1)  # (B, T, 1)
         weights = self.score(states).masked_fill(padding, -torch.inf).softmax(1)  # (B, T, K)
-        seen = torch.einsum("btk,bth->bkh", weights, states).flatten(1)  # (B, K H)
-        highest = states.masked_fill(padding, -torch.inf).amax(1)  # (B, H)
-        return self.output(torch.cat([seen, highest], dim=1))
+        attended = torch.einsum("btk,bth->bkh", weights, states).flatten(1)  # (B, K H)
+        maximum = states.masked_fill(padding, -torch.inf).amax(1)  # (B, H)
+        return self.output(torch.cat([attended, maximum], dim=1))  # (B, C)

@@ -1,4 +1,4 @@
-"""How the layers of a token become one embedding: the lambda modes."""
+"""The mixers, which combine the layers of a token into one embedding: the lambda modes."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from elmo.modules.dropout import Dropout
 
 
 class Mixer(nn.Module, ABC):
-    """Combines the layers of each token.
+    """Base of the mixers, which combine the layers of each token.
 
     Args:
-        num_layers: L, the embedding layer included.
+        num_layers: L, including the embedding layer.
         dim: D, width of a layer.
         layer_norm: bring each layer of a token to mean 0 and variance 1 first, so that lambdas
             compare layers and not their scales (Peters et al. 2018, section 3.2: "in some cases it
             also helped to apply layer normalization to each biLM layer before weighting").
-        layer_dropout: how often a layer of a document is left out of its mix in training, the
-            others scaled up, so that no layer is relied on alone (after Kondratyuk and Straka 2019,
-            section 3.2, who leave it out of a whole batch).
+        layer_dropout: probability that a layer of a document is zeroed in training, with the others
+            scaled up, so that the model relies on no layer alone (after Kondratyuk and Straka 2019,
+            section 3.2, who zero it in a whole batch).
     """
 
     def __init__(
@@ -38,65 +38,77 @@ class Mixer(nn.Module, ABC):
         self.layer_dropout = layer_dropout
         self.drop_layers = Dropout(layer_dropout)
 
-    def check(self, layers: Tensor) -> None:
-        """Refuse layers (L, B, T, D) of another number or width."""
+    def check_layers(self, layers: Tensor) -> None:
+        """Check number and width of layers (L, B, T, D).
+
+        Raises:
+            ConfigError: they are not those that the mixer was built for.
+        """
         if layers.shape[0] != self.num_layers or layers.shape[-1] != self.dim:
             raise ConfigError(
-                f"the mixer was built for {self.num_layers} layers of width {self.dim}, the "
-                f"encoder gives {layers.shape[0]} of width {layers.shape[-1]}"
+                f"the encoder gives {layers.shape[0]} layers of width {layers.shape[-1]}; the "
+                f"mixer was built for {self.num_layers} layers of width {self.dim}"
             )
 
-    def normalised(self, layers: Tensor) -> Tensor:
-        """layers (L, B, T, D), checked and, where asked for, normalised; some left out."""
-        self.check(layers)
+    def prepare(self, layers: Tensor) -> Tensor:
+        """Check layers (L, B, T, D), then apply layer normalisation and layer dropout."""
+        self.check_layers(layers)
         if self.layer_norm:
             layers = functional.layer_norm(layers, (self.dim,))
         if self.training and self.layer_dropout:
-            layers = layers * self.drop_layers(layers.new_ones(*layers.shape[:2], 1, 1))
-        return layers
+            mask = self.drop_layers(layers.new_ones(*layers.shape[:2], 1, 1))  # (L, B, 1, 1)
+            layers = layers * mask
+        return layers  # (L, B, T, D)
 
     @property
     def output_dim(self) -> int:
-        """Width of an embedding, D unless a mixer says otherwise."""
+        """The width of an embedding: D, unless a mixer changes it."""
         return self.dim
 
     @abstractmethod
     def forward(self, layers: Tensor, mask: Tensor) -> Tensor:
-        """layers (L, B, T, D), mask (B, T) True where real -> embeddings (B, T, output_dim)."""
+        """Return the embeddings (B, T, output_dim) of documents.
+
+        Args:
+            layers: (L, B, T, D).
+            mask: (B, T), True at real tokens.
+        """
 
     def gates(self, layers: Tensor) -> Tensor:
-        """layers (L, B, T, D), as `forward` takes them -> the weight of each for a token (L, B, T).
+        """Return the weight of each layer for each token (L, B, T), given layers (L, B, T, D).
 
-        Not negative, summing to one over L; `forward` sums the layers with them, then scales,
-        but for `ConcatMix`, which keeps them side by side, and those that turn each by a matrix.
-        The same for every token, unless a mixer says otherwise.
+        The weights are not negative and sum to one over L. `forward` sums the layers with these
+        weights and multiplies the sum by gamma. Exceptions are `ConcatMix`, which concatenates the
+        layers, and the mixers that multiply each layer by a matrix. All tokens have the same
+        weights, unless a mixer overrides this method.
         """
-        self.check(layers)
-        return self.lambdas()[:, None, None].expand(layers.shape[:3])
+        self.check_layers(layers)
+        return self.lambdas()[:, None, None].expand(layers.shape[:3])  # (L, B, T)
 
     @abstractmethod
     def lambdas(self) -> Tensor:
-        """The weight of each layer (L,), not negative, summing to one."""
+        """Return the weight of each layer (L,); weights are not negative and sum to one."""
 
     @property
     @abstractmethod
     def scale(self) -> Tensor:
-        """gamma, a scalar."""
+        """The scalar gamma."""
 
 
-def side_by_side(layers: Tensor) -> Tensor:
-    """(L, B, T, D) -> (B, T, L D)."""
-    return layers.permute(1, 2, 0, 3).flatten(2)
+def concatenate(layers: Tensor) -> Tensor:
+    """Concatenate the layers (L, B, T, D) of each token to (B, T, L D)."""
+    return layers.permute(1, 2, 0, 3).flatten(2)  # (B, T, L D)
 
 
 class LambdaMix(Mixer):
-    """What the lambda modes share: gamma * sum_l s_l W_l h_l with lambdas s_l that sum to one.
+    """Base of the lambda modes: gamma * sum_l s_l W_l h_l with lambdas s_l that sum to one.
 
     Args:
         num_layers, dim, layer_norm, layer_dropout: see `Mixer`.
-        learn_gamma: from 1; otherwise it stays 1.
-        projection_dim: learn W_l (projection_dim, D), which keeps apart what a sum of the layers
-            lays over each other; None for the identity, a weighted mean of the layers.
+        learn_gamma: learn gamma, starting from 1; otherwise it stays 1.
+        projection_dim: learn matrices W_l (projection_dim, D), which can keep the information of
+            the layers separate where a plain sum blends it; None uses the identity, that is a
+            weighted mean of the layers.
     """
 
     def __init__(
@@ -130,8 +142,11 @@ class ScalarMix(LambdaMix):
 
     Args:
         num_layers, dim, layer_norm, learn_gamma, layer_dropout, projection_dim: see `LambdaMix`.
-        trainable: learn w, from zeros; otherwise w ~ N(0, 1) is drawn once and kept.
-        seed: of the draw of w, by a generator of its own.
+        trainable: learn w, starting from zeros; otherwise w ~ N(0, 1) is drawn once and kept.
+        seed: seed for drawing w, with a separate generator; None where w is trainable.
+
+    Raises:
+        ConfigError: a seed with trainable w, or frozen w without a seed.
     """
 
     def __init__(
@@ -148,8 +163,8 @@ class ScalarMix(LambdaMix):
         super().__init__(num_layers, dim, layer_norm, learn_gamma, layer_dropout, projection_dim)
         if trainable == (seed is not None):
             raise ConfigError(
-                "mixer.seed draws the lambdas that stay frozen: it is "
-                f"{seed} with mixer.trainable={trainable}; expected a number exactly when false"
+                f"mixer.seed is {seed} with mixer.trainable={trainable}; expected a number for "
+                "frozen lambdas, which it draws, and null for trainable ones"
             )
         self.trainable = trainable
         self.seed = seed
@@ -161,12 +176,12 @@ class ScalarMix(LambdaMix):
         self.weights = nn.Parameter(start, requires_grad=trainable)
 
     def forward(self, layers: Tensor, mask: Tensor) -> Tensor:
-        layers, lambdas = self.normalised(layers), self.lambdas()
+        layers, lambdas = self.prepare(layers), self.lambdas()
         if self.projection_dim is None:
-            mixed = torch.einsum("l,lbtd->btd", lambdas, layers)
-        else:  # the matrices are weighed, which are smaller than a batch of layers
+            mixed = torch.einsum("l,lbtd->btd", lambdas, layers)  # (B, T, D)
+        else:  # weight the matrices: they are smaller than a batch of layers
             matrices = self.projection.weight * lambdas.repeat_interleave(self.dim)
-            mixed = functional.linear(side_by_side(layers), matrices)
+            mixed = functional.linear(concatenate(layers), matrices)  # (B, T, projection_dim)
         return self.gamma * mixed  # (B, T, output_dim)
 
     def lambdas(self) -> Tensor:
@@ -174,40 +189,41 @@ class ScalarMix(LambdaMix):
 
 
 class UntrainedMix(Mixer):
-    """What the mixers without any weight share: gamma = 1."""
+    """Base of the mixers without weights: gamma = 1, and by default equal lambdas."""
 
     def __init__(
         self, num_layers: int, dim: int, layer_norm: bool = True, layer_dropout: float = 0.0
     ) -> None:
         super().__init__(num_layers, dim, layer_norm, layer_dropout)
+        # Only its device and dtype are used: artifacts do not save its value. Checkpoints name it.
         self.one: Tensor
-        self.register_buffer("one", torch.ones(()), persistent=False)
+        self.register_buffer("one", torch.zeros(()), persistent=False)
 
     def lambdas(self) -> Tensor:
-        return self.one.repeat(self.num_layers) / self.num_layers
+        return self.one.new_full((self.num_layers,), 1 / self.num_layers)
 
     @property
     def scale(self) -> Tensor:
-        return self.one
+        return self.one.new_ones(())
 
 
 class AverageMix(UntrainedMix):
-    """The plain average of the layers: what the lambdas have to beat.
+    """The plain average of the layers: the baseline of the lambda modes.
 
     Args:
         num_layers, dim, layer_norm, layer_dropout: see `Mixer`.
     """
 
     def forward(self, layers: Tensor, mask: Tensor) -> Tensor:
-        return self.normalised(layers).mean(0)  # (B, T, D)
+        return self.prepare(layers).mean(0)  # (B, T, D)
 
 
 class LayerMix(UntrainedMix):
-    """One layer alone: what it is worth without the others.
+    """One layer alone, without the others.
 
     Args:
         num_layers, dim, layer_norm: see `Mixer`.
-        layer: which, from 0, the embedding.
+        layer: index of the layer; 0 is the embedding.
     """
 
     def __init__(self, num_layers: int, dim: int, layer: int, layer_norm: bool = True) -> None:
@@ -216,15 +232,16 @@ class LayerMix(UntrainedMix):
         self.layer = layer
 
     def forward(self, layers: Tensor, mask: Tensor) -> Tensor:
-        return self.normalised(layers)[self.layer]  # (B, T, D)
+        return self.prepare(layers)[self.layer]  # (B, T, D)
 
     def lambdas(self) -> Tensor:
-        chosen = torch.arange(self.num_layers, device=self.one.device) == self.layer
-        return chosen * self.one
+        lambdas = self.one.new_zeros(self.num_layers)
+        lambdas[self.layer] = 1
+        return lambdas
 
 
 class ConcatMix(UntrainedMix):
-    """All layers side by side, L times as wide: the head may weigh every number of them.
+    """The concatenation of all layers, L D wide: the head may weight every component.
 
     Args:
         num_layers, dim, layer_norm, layer_dropout: see `Mixer`.
@@ -235,14 +252,15 @@ class ConcatMix(UntrainedMix):
         return self.num_layers * self.dim
 
     def forward(self, layers: Tensor, mask: Tensor) -> Tensor:
-        return side_by_side(self.normalised(layers))  # (B, T, L D)
+        return concatenate(self.prepare(layers))  # (B, T, L D)
 
 
 class ProjectedMix(Mixer):
-    """sum_l W_l h_l with a matrix W_l (D, D) for each layer: every linear function of the layers.
+    """sum_l W_l h_l with a matrix W_l (D, D) for each layer: any linear function of the layers.
 
-    `ScalarMix` is the case W_l = gamma lambda_l I, where training starts, at the plain average. It
-    has as many numbers as `ConcatMix` gives to a head of width D, without making the head wider.
+    `ScalarMix` is the case W_l = gamma lambda_l I. Training starts from the plain average. The
+    matrices have as many weights as `ConcatMix` gives to a head of width D, but the input of the
+    head stays D wide.
 
     Args:
         num_layers, dim, layer_norm, layer_dropout: see `Mixer`.
@@ -257,27 +275,30 @@ class ProjectedMix(Mixer):
             self.projection.weight.copy_(torch.eye(dim).repeat(1, num_layers) / num_layers)
 
     def forward(self, layers: Tensor, mask: Tensor) -> Tensor:
-        return self.projection(side_by_side(self.normalised(layers)))  # (B, T, D)
+        return self.projection(concatenate(self.prepare(layers)))  # (B, T, D)
+
+    def _norms(self) -> Tensor:
+        matrices = self.projection.weight.view(self.dim, self.num_layers, self.dim)
+        return torch.linalg.vector_norm(matrices, dim=(0, 2))  # (L,), Frobenius norms of the W_l
 
     def lambdas(self) -> Tensor:
-        """The share of each W_l in the sum of their norms."""
-        blocks = self.projection.weight.view(self.dim, self.num_layers, self.dim)
-        norms = torch.linalg.vector_norm(blocks, dim=(0, 2))  # (L,)
-        return norms / norms.sum()
+        """Return the share (L,) of each W_l in the sum of their norms."""
+        norms = self._norms()
+        return norms / norms.sum()  # (L,)
 
     @property
     def scale(self) -> Tensor:
-        """The sum of the norms over that of a plain sum of the layers."""
-        blocks = self.projection.weight.view(self.dim, self.num_layers, self.dim)
-        return torch.linalg.vector_norm(blocks, dim=(0, 2)).sum() / self.dim**0.5
+        """The sum of the norms of the W_l, divided by the norm of the identity."""
+        return self._norms().sum() / self.dim**0.5
 
 
 class LearnedMix(LambdaMix):
-    """gamma * sum_l g_l(h) W_l h_l with g(h) = softmax(V tanh(U [h_0; ...; h_{L-1}])), by token.
+    """gamma * sum_l g_l(h) W_l h_l with gates g(h) = softmax(V tanh(U [h_0; ...; h_{L-1}])).
 
-    A gate that reads all layers of a token and weighs them for this token alone: "bank" may need
-    its context, "goalkeeper" the bare word. The gates still are lambdas and can be compared with
-    those of `ScalarMix`. V starts at zero, hence training at the plain average (of the W_l h_l).
+    The gate of a token reads all of its layers and weights them for this token alone: "bank" may
+    need its context, "goalkeeper" only the word. Gates sum to one like lambdas, so they can be
+    compared with those of `ScalarMix`. V starts at zero, so training starts from the plain average
+    of the W_l h_l.
 
     Args:
         num_layers, dim, layer_norm, learn_gamma, layer_dropout, projection_dim: see `LambdaMix`.
@@ -307,33 +328,35 @@ class LearnedMix(LambdaMix):
         self.register_buffer("gate_count", torch.zeros(()), persistent=False)
 
     def train(self, mode: bool = True) -> LearnedMix:
-        """Switching modes starts a new mean of the gates."""
+        """Set the mode; a change between train and eval mode starts a new mean of the gates."""
         if mode != self.training:
             self.gate_sum.zero_()
             self.gate_count.zero_()
         return super().train(mode)
 
     def gates(self, layers: Tensor) -> Tensor:
-        return self._gates(self.normalised(layers))
+        return self._gates(self.prepare(layers))
 
     def _gates(self, layers: Tensor) -> Tensor:
-        """The gates (L, B, T) of layers that are normalised already."""
-        together = side_by_side(layers)
-        return self.gate(self.hidden(together).tanh()).softmax(-1).permute(2, 0, 1)
+        """Return the gates (L, B, T) of layers (L, B, T, D) that `prepare` returned."""
+        hidden = self.hidden(concatenate(layers)).tanh()  # (B, T, hidden_dim)
+        return self.gate(hidden).softmax(-1).permute(2, 0, 1)  # (L, B, T)
 
     def forward(self, layers: Tensor, mask: Tensor) -> Tensor:
-        layers = self.normalised(layers)
-        gates = self._gates(layers)
+        layers = self.prepare(layers)
+        gates = self._gates(layers)  # (L, B, T)
         with torch.no_grad():
-            self.gate_sum += (gates * mask).sum((1, 2))
+            self.gate_sum += (gates * mask).sum((1, 2))  # (L,)
             self.gate_count += mask.sum()
-        weighed = gates.unsqueeze(-1) * layers  # (L, B, T, D)
-        narrow = self.projection_dim is not None
-        mixed = self.projection(side_by_side(weighed)) if narrow else weighed.sum(0)
+        weighted = gates.unsqueeze(-1) * layers  # (L, B, T, D)
+        if self.projection_dim is None:
+            mixed = weighted.sum(0)  # (B, T, D)
+        else:
+            mixed = self.projection(concatenate(weighted))  # (B, T, projection_dim)
         return self.gamma * mixed  # (B, T, output_dim)
 
     def lambdas(self) -> Tensor:
-        """The mean gates over the tokens seen since the last change between train and eval mode."""
+        """Return the mean gates (L,) of real tokens since the last change of train or eval mode."""
         if self.gate_count == 0:
             return torch.full_like(self.gate_sum, 1 / self.num_layers)
         return self.gate_sum / self.gate_count

@@ -1,4 +1,4 @@
-"""Output layers of the language model: full, adaptive and sampled softmax."""
+"""The output layers of the language model: full, adaptive and sampled softmax."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from torch.nn import functional
 
 from elmo.errors import ConfigError, check_range
 
-# Logits computed at a time: 16 MiB in single precision at any V. Larger blocks go back to the
-# system after each use, and getting them anew costs half as much again as the work itself.
+# Logits computed at a time: 16 MiB in single precision, for any V. Larger blocks of memory are
+# returned to the system after each use, and allocating them again adds half of the time.
 CHUNK = 2**22
 
 
 class Softmax(nn.Module, ABC):
-    """p(word | hidden) over a vocabulary whose ids fall in frequency order.
+    """Base of the output layers: p(word | hidden state) for the words of the vocabulary.
 
     Args:
         dim: width of the hidden states, D/2.
-        vocab_size: V.
+        vocab_size: V; ids are in order of falling frequency.
     """
 
     def __init__(self, dim: int, vocab_size: int) -> None:
@@ -32,75 +32,79 @@ class Softmax(nn.Module, ABC):
         self.vocab_size = vocab_size
 
     def forward(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        """hidden (N, D/2), targets (N,) -> negative log-likelihood in nats (N,).
+        """Return the negative log-likelihoods (N,) in nats of targets (N,), given hidden (N, D/2).
 
-        Without gradients no more than `CHUNK` logits are held at a time. With them all logits are
-        kept for the way back, so pieces would only cost time.
+        Without gradients, at most `CHUNK` logits are held at a time. With gradients, all logits are
+        kept for the backward pass, so chunks would only cost time.
         """
         if torch.is_grad_enabled():
             return self._nll(hidden, targets)
-        pieces = zip(self._chunks(hidden), self._chunks(targets), strict=True)
-        return torch.cat([self._nll(*piece) for piece in pieces])
+        chunks = zip(self._chunks(hidden), self._chunks(targets), strict=True)
+        return torch.cat([self._nll(*chunk) for chunk in chunks])  # (N,)
 
     @abstractmethod
     def _nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        """`forward` of all at once."""
+        """Return what `forward` returns, computed in one chunk."""
 
     @abstractmethod
     def _log_prob(self, hidden: Tensor) -> Tensor:
-        """hidden (N, D/2) -> exact log-probabilities (N, V)."""
+        """Return what `log_prob` returns, computed in one chunk."""
 
-    def _chunks(self, hidden: Tensor) -> Iterator[Tensor]:
-        return iter(hidden.split(max(1, CHUNK // self.vocab_size)))
+    def _chunks(self, rows: Tensor) -> Iterator[Tensor]:
+        return iter(rows.split(max(1, CHUNK // self.vocab_size)))
 
     def log_prob(self, hidden: Tensor) -> Tensor:
-        """hidden (N, D/2) -> exact log-probabilities (N, V), computed in chunks of N."""
-        return torch.cat([self._log_prob(chunk) for chunk in self._chunks(hidden)])
+        """Return the exact log-probabilities (N, V) given hidden (N, D/2), computed in chunks."""
+        return torch.cat([self._log_prob(chunk) for chunk in self._chunks(hidden)])  # (N, V)
 
     def predict(self, hidden: Tensor) -> Tensor:
-        """hidden (N, D/2) -> the most probable word of each (N,)."""
-        return self.topk(hidden, 1).squeeze(1)
+        """Return the most probable word (N,) given hidden (N, D/2)."""
+        return self.topk(hidden, 1).squeeze(1)  # (N,)
 
     def topk(self, hidden: Tensor, k: int) -> Tensor:
-        """hidden (N, D/2) -> the k most probable words of each, best first (N, k).
+        """Return the k most probable words (N, k) given hidden (N, D/2), best first.
 
         Raises:
-            ConfigError: k is not from 1 to V.
+            ConfigError: k is not in 1..V.
         """
         if not 1 <= k <= self.vocab_size:
             raise ConfigError(f"topk of {k} words; expected 1 to V = {self.vocab_size}")
-        return torch.cat([self._topk(chunk, k) for chunk in self._chunks(hidden)])
+        return torch.cat([self._topk(chunk, k) for chunk in self._chunks(hidden)])  # (N, k)
 
     def _topk(self, hidden: Tensor, k: int) -> Tensor:
-        return self._log_prob(hidden).topk(k).indices
+        return self._log_prob(hidden).topk(k).indices  # (N, k)
 
 
 class LinearSoftmax(Softmax, ABC):
-    """What the full and the sampled softmax share: one row of W and one bias for each word."""
+    """Base of the full and the sampled softmax: one row of W and one bias for each word."""
 
     def __init__(self, dim: int, vocab_size: int) -> None:
         super().__init__(dim, vocab_size)
         self.output = nn.Linear(dim, vocab_size)
 
     def _nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        return functional.cross_entropy(self.output(hidden), targets, reduction="none")
+        return functional.cross_entropy(self.output(hidden), targets, reduction="none")  # (N,)
 
     def _log_prob(self, hidden: Tensor) -> Tensor:
-        return self.output(hidden).log_softmax(1)
+        return self.output(hidden).log_softmax(1)  # (N, V)
 
 
 class FullSoftmax(LinearSoftmax):
-    """softmax(W h + b) over the whole vocabulary: exact and slow, the yardstick of the others."""
+    """softmax(W h + b) over the whole vocabulary: exact and slow, the baseline of the others."""
 
 
 class AdaptiveSoftmax(Softmax):
-    """Frequent words in a short head, the rest in clusters of smaller width (Grave et al. 2017).
+    """Frequent words in a short head, the others in narrower clusters (Grave et al. 2017).
 
-    A wrapper around `nn.AdaptiveLogSoftmaxWithLoss`, cut at `adaptive_cutoffs`: on news text the
-    head holds 57 % of all tokens.
+    Wraps `nn.AdaptiveLogSoftmaxWithLoss` with the cutoffs of `adaptive_cutoffs`; on news text the
+    words of the head cover 57 % of all tokens.
 
     Args:
-        div_value: each cluster is this many times narrower than the one before.
+        dim, vocab_size: see `Softmax`.
+        div_value: each cluster is narrower by this factor than the one before.
+
+    Raises:
+        ConfigError: V is less than 3, or `div_value` less than 1.
     """
 
     def __init__(self, dim: int, vocab_size: int, div_value: float = 1.6) -> None:
@@ -110,8 +114,8 @@ class AdaptiveSoftmax(Softmax):
         cutoffs = adaptive_cutoffs(vocab_size)
         if not cutoffs:
             raise ConfigError(f"softmax=adaptive needs 3 words or more, V is {vocab_size}")
-        # PyTorch's widths, dim // div_value^i, fall on odd numbers and vanish in narrow models: its
-        # clusters, here 2 wide at the end, are replaced.
+        # PyTorch's widths, dim // div_value^i, are odd numbers, and 0 in narrow models. So its
+        # clusters, which this div_value keeps at least 2 wide, are replaced below.
         self.output = nn.AdaptiveLogSoftmaxWithLoss(
             dim, vocab_size, cutoffs, (dim / 2) ** (1 / len(cutoffs)), head_bias=True
         )
@@ -121,51 +125,54 @@ class AdaptiveSoftmax(Softmax):
                 nn.Linear(dim, width, bias=False), nn.Linear(width, end - start, bias=False)
             )
 
-    # PyTorch's class writes the clusters into one tensor of the type of its input, which fails
-    # where autocast gives them another type: here it stays off.
+    # PyTorch's class writes the clusters into one tensor with the dtype of its input, which fails
+    # where autocast gives them another dtype; so autocast is off here.
 
     def _nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
         with torch.autocast(hidden.device.type, enabled=False):
-            return -self.output(self._as_weights(hidden), targets).output
+            return -self.output(self._to_weight_dtype(hidden), targets).output  # (N,)
 
     def _log_prob(self, hidden: Tensor) -> Tensor:
         with torch.autocast(hidden.device.type, enabled=False):
-            return self.output.log_prob(self._as_weights(hidden))
+            return self.output.log_prob(self._to_weight_dtype(hidden))  # (N, V)
 
     def _topk(self, hidden: Tensor, k: int) -> Tensor:
-        # A word is at most as probable as its cluster: where k words beat the whole cluster, the
-        # cluster need not be computed. Exact, and most tokens stay in the head.
-        short = self.output.shortlist_size
+        # A word is at most as probable as its cluster. Where k words are more probable than a whole
+        # cluster, the cluster is not computed: still exact, and most tokens need the head alone.
+        short = self.output.shortlist_size  # words in the head
         with torch.autocast(hidden.device.type, enabled=False):
-            hidden = self._as_weights(hidden)
+            hidden = self._to_weight_dtype(hidden)
             head = self.output.head(hidden).log_softmax(1)  # (N, short + clusters)
-            best, words = head[:, :short].topk(min(k, short))
-            if k > short:  # empty places, which any word of a cluster beats
+            best, words = head[:, :short].topk(min(k, short))  # (N, min(k, short)) each
+            if k > short:  # fill up to (N, k) with places that any word of a cluster beats
                 best = functional.pad(best, (0, k - short), value=-torch.inf)
                 words = functional.pad(words, (0, k - short))
             for index, cluster in enumerate(self.output.tail):
                 start = self.output.cutoffs[index]
-                share = head[:, short + index]
-                rows = (share > best[:, -1]).nonzero().squeeze(1)
-                inside = share[rows, None] + cluster(hidden[rows]).log_softmax(1)
-                values = torch.cat([best[rows], inside], 1)
-                best[rows], places = values.topk(k)
-                ids = torch.arange(start, start + inside.shape[1], device=hidden.device)
-                candidates = torch.cat([words[rows], ids.expand_as(inside)], 1)
+                of_cluster = head[:, short + index]  # (N,)
+                rows = (of_cluster > best[:, -1]).nonzero().squeeze(1)  # (R,) that need the cluster
+                inside = of_cluster[rows, None] + cluster(hidden[rows]).log_softmax(1)  # (R, size)
+                values = torch.cat([best[rows], inside], 1)  # (R, k + size)
+                best[rows], places = values.topk(k)  # (R, k) each
+                ids = torch.arange(start, start + inside.shape[1], device=hidden.device)  # (size,)
+                candidates = torch.cat([words[rows], ids.expand_as(inside)], 1)  # (R, k + size)
                 words[rows] = candidates.gather(1, places)
-        return words
+        return words  # (N, k)
 
-    def _as_weights(self, hidden: Tensor) -> Tensor:
+    def _to_weight_dtype(self, hidden: Tensor) -> Tensor:
         return hidden.to(self.output.head.weight.dtype)
 
 
 def adaptive_cutoffs(vocab_size: int) -> list[int]:
-    """Where the clusters begin: near 240, 960, 2,880, 8,640 ... up to 5 V/6; at V/3 in a small V.
+    """Return the first id of each cluster: near 240, 960, 2,880, 8,640 ... up to 5 V/6.
 
-    How much of a text the k most frequent words make up hardly depends on V, so a larger V adds
-    clusters and leaves the rest as it is. The head (its words and an entry for each cluster) and
-    the inner clusters hold multiples of 16 rows: on a CPU a matrix product with 467 columns took
-    1.7 times as long as one with 464.
+    The share of a text that the k most frequent words cover hardly depends on V, so a larger V adds
+    clusters and leaves the others unchanged. A small V has one cutoff, V/3. The head (its words and
+    one entry for each cluster) and the inner clusters have multiples of 16 rows: on a CPU a matrix
+    product with 467 columns took 1.7 times as long as one with 464.
+
+    Args:
+        vocab_size: V; below 3 there is no cutoff.
     """
     ends = [240]
     while 1.2 * ends[-1] < vocab_size:
@@ -177,7 +184,10 @@ def adaptive_cutoffs(vocab_size: int) -> list[int]:
 
 
 def cluster_width(width: float) -> int:
-    """The nearest width of aligned rows: a multiple of 16 above 64, of 8 below, 1 at least."""
+    """Round a width so that rows are aligned: to a multiple of 16 above 64, of 8 from 8 on.
+
+    A smaller width is rounded to a whole number, 1 or more.
+    """
     if width < 8:
         return max(1, round(width))
     step = 16 if width > 64 else 8
@@ -185,14 +195,16 @@ def cluster_width(width: float) -> int:
 
 
 class SampledSoftmax(LinearSoftmax):
-    """In training the sum over V is estimated from `samples` random words (Jean et al. 2015).
+    """Softmax that estimates its sum over V from random words in training (Jean et al. 2015).
 
-    The words are drawn with replacement by the log-uniform law P(k) ~ log(1 + 1/(k+1)), shared by
-    the batch: sum_v exp(s_v) is taken as exp(s_target) + sum_k exp(s_k) / (samples P(k)) over the
-    drawn words k other than the target. Exact in `eval()`.
+    The batch shares one sample, drawn with replacement from the log-uniform distribution
+    P(k) ~ log(1 + 1/(k+1)). The estimate of sum_v exp(s_v) is exp(s_target) plus the sum of
+    exp(s_k) / (samples P(k)) over the drawn words k other than the target. In eval mode the sum is
+    exact.
 
     Args:
-        samples: words drawn for each batch.
+        dim, vocab_size: see `Softmax`.
+        samples: S, words drawn for each batch.
     """
 
     def __init__(self, dim: int, vocab_size: int, samples: int = 4096) -> None:
@@ -201,15 +213,16 @@ class SampledSoftmax(LinearSoftmax):
         self.samples = samples
 
     def _log_expected(self, words: Tensor) -> Tensor:
-        """log of how often each of `words` is expected among the samples."""
+        """Return the log of how often each of `words` is expected in the sample, same shape."""
         words = words.double()
-        law = (1 / (words + 1)).log1p() / math.log(self.vocab_size + 1)
-        return (self.samples * law).log().float()
+        probability = (1 / (words + 1)).log1p() / math.log(self.vocab_size + 1)
+        return (self.samples * probability).log().float()
 
     def _nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
         if not self.training:
             return super()._nll(hidden, targets)
-        uniform = torch.rand(self.samples, dtype=torch.float64, device=hidden.device)
+        uniform = torch.rand(self.samples, dtype=torch.float64, device=hidden.device)  # (S,)
+        # The inverse of the cumulative distribution log(k + 1) / log(V + 1).
         drawn = (uniform * math.log(self.vocab_size + 1)).exp().long() - 1  # (S,)
         drawn = drawn.clamp(0, self.vocab_size - 1)
         weight, bias = self.output.weight, self.output.bias
@@ -217,4 +230,4 @@ class SampledSoftmax(LinearSoftmax):
         others = functional.linear(hidden, weight[drawn], bias[drawn])  # (N, S)
         others = others - self._log_expected(drawn)
         others = others.masked_fill(drawn == targets.unsqueeze(1), -torch.inf)
-        return torch.cat([true.unsqueeze(1), others], 1).logsumexp(1) - true
+        return torch.cat([true.unsqueeze(1), others], 1).logsumexp(1) - true  # (N,)

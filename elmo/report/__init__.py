@@ -1,1 +1,1 @@
-"""`elmo report FOLDERS -o report.pdf`: a paper made from finished runs."""
+"""The PDF report that is made from finished runs."""

@@ -1,4 +1,4 @@
-"""The sections on what changes with the biLM: its seed, and training it on with the classifier."""
+"""The sections on what changes with the biLM: its seed, and fine-tuning."""
 
 from __future__ import annotations
 
@@ -7,83 +7,86 @@ import re
 
 import numpy as np
 
-from elmo.report.findings import points, seeds
-from elmo.report.material import Classifier, Material, paired
+from elmo.report.findings import points, seed_count
+from elmo.report.material import Classifier, Material, paired_tests
 from elmo.report.sections import PAIR_HEADER, pair_rows
 from elmo.report.writing import Manuscript, number, with_deviation
 
 
-def seeds_of_the_bilm(material: Material, paper: Manuscript) -> None:
+def several_bilms(material: Material, paper: Manuscript) -> None:
+    """Write the section on settings that were trained on more than one biLM."""
     groups: dict[str, list[Classifier]] = {}
-    for one in material.comparable:
-        if one.is_elmo:
-            plain = {key: value for key, value in one.plain.items() if key != "bilm"}
-            groups.setdefault(json.dumps([one.choices["mixer"], plain], sort_keys=True), []).append(
-                one
-            )
+    for classifier in material.comparable:
+        if classifier.is_elmo:
+            plain = {key: value for key, value in classifier.plain.items() if key != "bilm"}
+            key = json.dumps([classifier.choices["mixer"], plain], sort_keys=True)
+            groups.setdefault(key, []).append(classifier)
     several = [group for group in groups.values() if len(group) > 1]
     if not several:
-        paper.without("Several biLMs", "no setting was trained on more than one")
+        paper.leave_out("Several biLMs", "no setting was trained on more than one")
         return
     paper.heading("Several biLMs")
     for group in several:
-        title = re.sub(r",? bilm=\w+", "", min((one.title for one in group), key=len))
-        means = np.array([one.mean("test/accuracy") for one in group])
-        within = float(np.mean([one.deviation("test/accuracy") for one in group]))
+        title = re.sub(r",? bilm=\w+", "", min((c.title for c in group), key=len))
+        means = np.array([c.mean("test/accuracy") for c in group])
+        within = float(np.mean([c.deviation("test/accuracy") for c in group]))
         paper.paragraph(
             f"{title} on {len(group)} biLMs: {means.mean():.4f} on test, the mean of the biLMs; "
             f"their deviation is {points(float(means.std(ddof=1)))}, that of the seeds of the "
             f"classifier on one biLM {points(within)}."
         )
-        group.sort(key=lambda one: -one.mean("val/accuracy"))
+        group.sort(key=lambda c: -c.mean("val/accuracy"))
         rows = [
             [
-                str(one.plain.get("bilm", "")),
-                str(len(one.setting.records)),
+                str(c.plain.get("bilm", "")),
+                str(len(c.setting.records)),
                 *(
-                    with_deviation(one.mean(figure), one.deviation(figure))
-                    for figure in ("val/accuracy", "test/accuracy", "test/f1")
+                    with_deviation(c.mean(metric), c.deviation(metric))
+                    for metric in ("val/accuracy", "test/accuracy", "test/f1")
                 ),
-                f"{number(one.summary.low)} to {number(one.summary.high)}" if one.summary else "",
+                f"{number(c.summary.low)} to {number(c.summary.high)}" if c.summary else "",
             ]
-            for one in group
+            for c in group
         ]
         paper.table(
             f"{title}, by the biLM (the beginning of the hash of its file), mean and deviation "
-            "over the seeds of the classifier; the interval is of the mean, over the test rows.",
+            "over the seeds of the classifier; the interval is that of the mean, over the test "
+            "rows.",
             ["biLM", "seeds", "validation acc.", "test acc.", "test macro F1", "95 % interval"],
             rows,
         )
 
 
 def fine_tuning(material: Material, paper: Manuscript) -> None:
-    tuned = [one for one in material.tested if one.is_elmo and one.is_finetuned]
-    chosen = material.representations()
-    if not tuned or not chosen:
-        paper.without("Fine-tuning", "no tested runs with `encoder.finetune=true`, and without")
+    """Write the section that compares fine-tuned biLMs with frozen ones."""
+    tuned = [c for c in material.tested if c.is_elmo and c.is_finetuned]
+    frozen = material.best(material.best_of_modes())
+    if not tuned or frozen is None:
+        paper.leave_out("Fine-tuning", "it needs tested runs with and without `encoder.finetune`")
         return
     paper.heading("Fine-tuning")
-    shown = [chosen[0], *tuned]
+    shown = [frozen, *tuned]
     paper.paragraph(
-        "The biLM trained on with the classifier, its lower layers with lower learning rates "
-        "(`encoder.finetune=true`), is no lambda mode and stands apart.",
+        "A fine-tuned biLM is trained together with the classifier, its lower layers with lower "
+        "learning rates (`encoder.finetune=true`). It belongs to no lambda mode and is compared "
+        "here only.",
         *(
-            f"{one.title} reaches {one.mean('test/accuracy'):.4f} on test "
-            f"({seeds(len(one.setting.records))}), {chosen[0].title} with the frozen biLM "
-            f"{chosen[0].mean('test/accuracy'):.4f}."
-            for one in tuned
+            f"{c.title} reaches {c.mean('test/accuracy'):.4f} on test "
+            f"({seed_count(len(c.setting.records))}), {frozen.title} with the frozen biLM "
+            f"{frozen.mean('test/accuracy'):.4f}."
+            for c in tuned
         ),
     )
     rows = [
         [
-            one.title,
-            str(len(one.setting.records)),
+            c.title,
+            str(len(c.setting.records)),
             *(
-                with_deviation(one.mean(figure), one.deviation(figure))
-                for figure in ("train/accuracy", "val/accuracy", "test/accuracy")
+                with_deviation(c.mean(metric), c.deviation(metric))
+                for metric in ("train/accuracy", "val/accuracy", "test/accuracy")
             ),
         ]
-        for one in shown
+        for c in shown
     ]
     paper.table(
         "Fine-tuned and frozen.", ["setting", "seeds", "train acc.", "validation", "test"], rows
@@ -91,5 +94,5 @@ def fine_tuning(material: Material, paper: Manuscript) -> None:
     paper.table(
         "Paired tests of frozen against fine-tuned.",
         PAIR_HEADER,
-        pair_rows(shown, paired(shown, first=True)),
+        pair_rows(shown, paired_tests(shown, first=True)),
     )

@@ -1,4 +1,4 @@
-"""What a report is made of: the runs of one corpus, sorted by what they are."""
+"""Collect the material of a report: the runs on one corpus, sorted by kind."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from elmo.errors import ArtifactError, DataError
 from elmo.evaluation.significance import summarise
-from elmo.report.material import Classifier, Material, share_of_labels, value_of
+from elmo.report.material import Classifier, Material, metric_value, share_of_labels
 from elmo.runs.finished import Setting, finished_runs, group_by_setting, on_one_corpus
 from elmo.runs.labels import label_of
 
@@ -21,11 +21,15 @@ NEIGHBOURS = "neighbours.json"
 
 
 def collect(folders: Sequence[Path], data: str | None = None) -> Material:
-    """
+    """Collect the material of a report from the finished runs below some folders.
+
+    Args:
+        data: the corpus, where there are runs on several; see `on_one_corpus`.
+
     Raises:
         ArtifactError: no finished run lies below the folders.
-        ConfigError: the runs are of different data, and `data` does not say of which.
-        DataError: a folder is not there, or a file in it is damaged.
+        ConfigError: the runs are on different data, and `data` does not choose one.
+        DataError: a folder does not exist, or a file in it is damaged.
     """
     runs = on_one_corpus(finished_runs(folders), data)
     if not runs:
@@ -33,98 +37,106 @@ def collect(folders: Sequence[Path], data: str | None = None) -> Material:
         raise ArtifactError(f"{named}: no finished run below it; expected runs or sweeps")
     facts = runs[0].record["data"]
     bilms = [run for run in runs if "val/perplexity" in run.record["metrics"]]
-    bilms.sort(key=lambda run: value_of(run.record, "val/perplexity"))
-    classifiers: list[Classifier] = []
-    few: list[Classifier] = []
-    for setting in group_by_setting([run for run in runs if run.is_classifier]):
-        whole = share_of_labels(setting.records[0]) == 1
-        (classifiers if whole else few).append(_classifier(setting))
-    classifiers.sort(key=lambda one: (-one.mean("val/accuracy"), one.title))
-    lines, alone = _lines(classifiers, few)
+    bilms.sort(key=lambda run: metric_value(run.record, "val/perplexity"))
+    trained = [run for run in runs if run.is_classifier]
+    # Two groupings: the titles of settings on all labels need not name the share of the labels.
+    complete = [run for run in trained if share_of_labels(run.record) == 1]
+    partial = [run for run in trained if share_of_labels(run.record) < 1]
+    classifiers = [_classifier(setting) for setting in group_by_setting(complete)]
+    classifiers.sort(key=lambda c: (-c.mean("val/accuracy"), c.title))
+    few = [Classifier(label_of(s.records[0]), s, None) for s in group_by_setting(partial)]
+    curves, single_shares = _learning_curves([*classifiers, *few])
     neighbours = [
-        found
+        study
         for file in sorted({f for folder in folders for f in folder.rglob(NEIGHBOURS)})
-        if (found := _json(file)).get("fingerprint") == facts["fingerprint"]
+        if (study := _read_json(file)).get("fingerprint") == facts["fingerprint"]
     ]
     versions = runs[0].record.get("versions", {})
-    return Material(facts, bilms, classifiers, lines, neighbours, alone, versions)
+    return Material(facts, bilms, classifiers, curves, neighbours, single_shares, versions)
 
 
 def _classifier(setting: Setting) -> Classifier:
-    """Return a setting with the summary of its tested runs; with few labels none is needed."""
-    if share_of_labels(setting.records[0]) < 1:
-        return Classifier(label_of(setting.records[0]), setting, None)
+    """Return a setting with the summary of its tested runs."""
     tested = [run for run in zip(setting.folders, setting.records, strict=True) if _is_tested(*run)]
     if not tested:
         return Classifier(setting.name, setting, None)
-    some = Setting(setting.name, *map(list, zip(*tested, strict=True)))
-    return Classifier(setting.name, some, summarise(some.outcomes()))
+    kept = Setting(setting.name, *map(list, zip(*tested, strict=True)))
+    return Classifier(setting.name, kept, summarise(kept.outcomes()))
 
 
 def _is_tested(folder: Path, record: dict[str, Any]) -> bool:
-    """On the whole test split: with `trainer.limit_test_batches` a run has only seen some of it."""
+    """Tell whether a run saw the whole test split: `trainer.limit_test_batches` shows it a part."""
     file = folder / "predictions/test.parquet"
     return file.is_file() and pq.read_metadata(file).num_rows == record["data"]["test_rows"]
 
 
-def _lines(
-    full: Sequence[Classifier], few: Sequence[Classifier]
+def _learning_curves(
+    classifiers: Sequence[Classifier],
 ) -> tuple[dict[str, list[Classifier]], list[Classifier]]:
-    """Settings at several shares of the labels, in the order of these; and what stands alone.
+    """Return settings at several shares of the labels, by title, and those at a single small share.
 
-    At each share the best on validation, should there be several.
+    Where there are several classifiers at one share, the best on validation is taken.
     """
-    lines: dict[str, dict[float, list[Classifier]]] = {}
-    for one in [*full, *few]:
-        lines.setdefault(one.line, {}).setdefault(one.share, []).append(one)
-    found: dict[str, list[Classifier]] = {}
-    alone: list[Classifier] = []
-    for shares in lines.values():
-        best = [max(ones, key=lambda one: one.mean("val/accuracy")) for ones in shares.values()]
+    groups: dict[str, dict[float, list[Classifier]]] = {}
+    for classifier in classifiers:
+        shares = groups.setdefault(classifier.curve, {})
+        shares.setdefault(classifier.share, []).append(classifier)
+    curves: dict[str, list[Classifier]] = {}
+    single: list[Classifier] = []
+    for shares in groups.values():
+        best = [max(same, key=lambda c: c.mean("val/accuracy")) for same in shares.values()]
         if len(best) > 1:
-            best.sort(key=lambda one: one.share)
+            best.sort(key=lambda c: c.share)
             title = best[-1].title
-            if title in found:
-                title = f"{title} ({len(found)})"
-            found[title] = [one._replace(title=title) for one in best]
+            if title in curves:
+                title = f"{title} ({len(curves)})"
+            curves[title] = [classifier._replace(title=title) for classifier in best]
         else:
-            alone += [one for one in best if one.share < 1]
-    return dict(sorted(found.items())), alone
+            single += [classifier for classifier in best if classifier.share < 1]
+    return dict(sorted(curves.items())), single
 
 
-def curves(folder: Path) -> dict[str, np.ndarray]:
-    """Of each scalar its steps and values (N, 2); nothing where the run kept none."""
+def read_curves(folder: Path) -> dict[str, np.ndarray]:
+    """Return the steps and values (N, 2) of each scalar of a run, by tag; empty if it kept none.
+
+    Raises:
+        DataError: the file of the run is damaged.
+    """
     file = folder / "tables" / "curves.csv"
     if not file.is_file():
         return {}
-    found: dict[str, list[tuple[float, float]]] = {}
+    points: dict[str, list[tuple[float, float]]] = {}
     try:
         with file.open(newline="") as handle:
             for row in csv.DictReader(handle):
-                found.setdefault(row["tag"], []).append((float(row["step"]), float(row["value"])))
+                points.setdefault(row["tag"], []).append((float(row["step"]), float(row["value"])))
     except (KeyError, ValueError, TypeError) as error:
         raise DataError(f"{file}: damaged ({error!r}); remove it, or name other runs") from error
-    return {tag: np.array(points) for tag, points in found.items()}
+    return {tag: np.array(values) for tag, values in points.items()}
 
 
-class Words(NamedTuple):
-    """How many words each test row has (N,), and how many of them are `<unk>`."""
+class WordCounts(NamedTuple):
+    """The words of each of the N test rows."""
 
-    words: np.ndarray
-    unknown: np.ndarray
+    words: np.ndarray  # (N,)
+    unknown: np.ndarray  # (N,) those that are `<unk>`
 
 
-def word_counts(material: Material) -> Words | None:
-    """From the predictions of the best classifier that counts them; of a biLM, if there is one."""
-    for classifier in sorted(material.tested, key=lambda one: not one.is_elmo):
+def word_counts(material: Material) -> WordCounts | None:
+    """Return the word counts of the best classifier that keeps them; ELMo comes first.
+
+    None where no classifier keeps them.
+    """
+    for classifier in sorted(material.tested, key=lambda c: not c.is_elmo):
         file = classifier.setting.folders[0] / "predictions/test.parquet"
         if "words" in pq.read_schema(file).names:
             table = pq.read_table(file, columns=["words", "unknown"])
-            return Words(*(table[name].to_numpy() for name in ("words", "unknown")))
+            return WordCounts(*(table[name].to_numpy() for name in ("words", "unknown")))
     return None
 
 
-def _json(file: Path) -> dict[str, Any]:
+def _read_json(file: Path) -> dict[str, Any]:
+    """Return the object in a JSON file, or an empty one where it holds something else."""
     try:
         content = json.loads(file.read_text())
     except (OSError, ValueError) as error:

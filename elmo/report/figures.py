@@ -1,4 +1,4 @@
-"""The figures of a report, as SVG: one width, one typeface, colours that differ in grey, too."""
+"""The figures of a report as SVG: one width, one typeface, colours that differ in grey as well."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-WIDTH = 6.3  # inches, of the text
+WIDTH = 6.3  # inches, the width of the text
 COLOURS = ("#1b4f8a", "#d1731e", "#3b8f5a", "#8a3b6e", "#6b6b6b", "#b59a1c", "#4aa3b8", "#a33b3b")
 MARKERS = "osD^vPX<"
 STYLE: dict[Any, Any] = {
@@ -32,7 +32,7 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "elmo",  # the same figure gives the same bytes
 }
 
-Points = np.ndarray  # (N, 2): x and y
+Points = np.ndarray  # (N, 2), x and y
 
 
 def _svg(figure: Figure) -> bytes:
@@ -52,10 +52,10 @@ def _figure(height: float, columns: int = 1, **options: Any) -> tuple[Figure, li
 
 
 def pretraining(curves: Mapping[str, Mapping[str, Points]]) -> bytes:
-    """Perplexity by epoch of each biLM.
+    """Draw the perplexity of each biLM by epoch.
 
     Args:
-        curves: of each biLM, by split.
+        curves: the steps and values of each biLM, by split.
     """
     with rc_context(STYLE):
         figure, (axes,) = _figure(2.5)
@@ -74,10 +74,10 @@ def pretraining(curves: Mapping[str, Mapping[str, Points]]) -> bytes:
 
 
 def frequencies(groups: Mapping[str, Mapping[str, float]]) -> bytes:
-    """Perplexity by the frequency rank of the target.
+    """Draw the perplexity by the frequency rank of the target.
 
     Args:
-        groups: of each split, the perplexity of each group; a split may have no targets in one.
+        groups: by split, the perplexity of each group in which the split has targets.
     """
     with rc_context(STYLE):
         figure, (axes,) = _figure(2.4)
@@ -93,10 +93,10 @@ def frequencies(groups: Mapping[str, Mapping[str, float]]) -> bytes:
 
 
 def intervals(rows: Sequence[tuple[str, float, float, float, Sequence[float]]]) -> bytes:
-    """Accuracy of each setting with its interval, and each seed as a small mark.
+    """Draw the accuracy of each setting with its interval, and each seed as a small mark.
 
     Args:
-        rows: title, mean, low and high of the interval, accuracy of each seed; the best first.
+        rows: title, mean, low and high end of the interval, accuracy of each seed; the best first.
     """
     with rc_context(STYLE):
         figure, (axes,) = _figure(0.7 + 0.235 * len(rows))
@@ -113,10 +113,10 @@ def intervals(rows: Sequence[tuple[str, float, float, float, Sequence[float]]]) 
 
 
 def lambda_curves(runs: Mapping[str, Sequence[Mapping[str, Points]]]) -> bytes:
-    """The lambdas while a classifier is trained: a panel a mode, a line a seed and layer.
+    """Draw the lambdas in the course of training: one panel per mode, one line per seed and layer.
 
     Args:
-        runs: of each mode, the curves of each seed, by layer.
+        runs: by mode, the curves of each seed, by layer.
     """
     with rc_context(STYLE):
         figure, panels = _figure(2.3, len(runs), sharey=True)
@@ -133,7 +133,7 @@ def lambda_curves(runs: Mapping[str, Sequence[Mapping[str, Points]]]) -> bytes:
 
 
 def draws(lambdas: np.ndarray, accuracies: np.ndarray) -> bytes:
-    """Accuracy of frozen lambdas against the weight that the draw gave to each layer.
+    """Draw the accuracy of frozen lambdas against the weight that the draw gave to each layer.
 
     Args:
         lambdas: (draws, L).
@@ -148,22 +148,22 @@ def draws(lambdas: np.ndarray, accuracies: np.ndarray) -> bytes:
         return _svg(figure)
 
 
-def learning_curves(lines: Mapping[str, Sequence[tuple[float, float, float]]]) -> bytes:
-    """Accuracy by the number of labels.
+def learning_curves(curves: Mapping[str, Sequence[tuple[float, float, float]]]) -> bytes:
+    """Draw the accuracy by the number of labels.
 
     Args:
-        lines: of each setting, rows with a label, mean and standard deviation of the accuracy.
+        curves: by setting, the labelled rows and the mean and standard deviation of the accuracy.
     """
     with rc_context(STYLE):
         figure, (axes,) = _figure(3.0)
-        for index, (name, points) in enumerate(lines.items()):
+        for index, (name, points) in enumerate(curves.items()):
             rows, means, deviations = np.array(points).T
             axes.errorbar(
                 rows, means, np.nan_to_num(deviations), label=name, capsize=2, **_style(index)
             )
         axes.set(xlabel="labelled train rows", ylabel="test accuracy", xscale="log")
         axes.xaxis.set_major_formatter("{x:,g}")
-        ticks = sorted({point[0] for points in lines.values() for point in points})
+        ticks = sorted({point[0] for points in curves.values() for point in points})
         axes.set_xticks(ticks)
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.legend(fontsize=8)
@@ -171,10 +171,10 @@ def learning_curves(lines: Mapping[str, Sequence[tuple[float, float, float]]]) -
 
 
 def by_group(panels: Mapping[str, tuple[Sequence[str], Mapping[str, Sequence[float]]]]) -> bytes:
-    """Accuracy of some settings over groups of rows.
+    """Draw the accuracy of some settings over groups of rows.
 
     Args:
-        panels: of each axis, the names of its groups and, of each setting, their accuracies.
+        panels: by axis, the names of its groups and, by setting, the accuracy in each group.
     """
     with rc_context(STYLE):
         figure, axes_list = _figure(2.6, len(panels), sharey=True)
@@ -190,17 +190,17 @@ def by_group(panels: Mapping[str, tuple[Sequence[str], Mapping[str, Sequence[flo
         return _svg(figure)
 
 
-def reliability(lines: Mapping[str, tuple[np.ndarray, np.ndarray]], chance: float) -> bytes:
-    """How often the predicted class is right, by its probability (Guo et al. 2017, figure 1).
+def reliability(bins: Mapping[str, tuple[np.ndarray, np.ndarray]], chance: float) -> bytes:
+    """Draw the accuracy by the probability of the predicted class (Guo et al. 2017, figure 1).
 
     Args:
-        lines: of each setting, mean probability and accuracy in each bin.
-        chance: 1/C, below which no predicted class can be.
+        bins: by setting, the mean probability and the accuracy in each bin.
+        chance: 1/C, the lowest probability that a predicted class can have.
     """
     with rc_context(STYLE):
         figure, (axes,) = _figure(2.9)
         axes.plot([chance, 1], [chance, 1], color="grey", linestyle=":", label="calibrated")
-        for index, (name, (confidence, accuracy)) in enumerate(lines.items()):
+        for index, (name, (confidence, accuracy)) in enumerate(bins.items()):
             axes.plot(confidence, accuracy, label=name, **_style(index))
         axes.set(
             xlabel="probability of the predicted class", ylabel="accuracy", xlim=(chance, 1.01)
@@ -210,10 +210,10 @@ def reliability(lines: Mapping[str, tuple[np.ndarray, np.ndarray]], chance: floa
 
 
 def confusions(matrices: Mapping[str, np.ndarray], names: Sequence[str]) -> bytes:
-    """Confusion matrices of one setting side by side, coloured by the share of the true class.
+    """Draw confusion matrices of one setting side by side, coloured by share of the true class.
 
     Args:
-        matrices: of each split, counts (C true, C predicted).
+        matrices: counts (C true, C predicted) by split.
     """
     with rc_context({**STYLE, "axes.grid": False}):
         figure, panels = _figure(1.05 + 0.36 * len(names), len(matrices))
@@ -225,8 +225,9 @@ def confusions(matrices: Mapping[str, np.ndarray], names: Sequence[str]) -> byte
             axes.set(xlabel="predicted", title=split)
             for (true, predicted), share in np.ndenumerate(shares):
                 colour = "white" if share > 0.5 else "black"
-                text = f"{share:.1%}"
-                where = (predicted, true)
-                axes.annotate(text, where, color=colour, fontsize=8, ha="center", va="center")
+                place = (predicted, true)
+                axes.annotate(
+                    f"{share:.1%}", place, color=colour, fontsize=8, ha="center", va="center"
+                )
         panels[0].set_ylabel("true")
         return _svg(figure)

@@ -1,4 +1,4 @@
-"""Sentences that state what the runs show, computed from them so that they cannot go stale."""
+"""Sentences that state findings, computed from the runs so that they stay true to them."""
 
 from __future__ import annotations
 
@@ -9,74 +9,87 @@ import numpy as np
 from elmo.evaluation.significance import Comparison
 from elmo.report.material import Classifier
 
-LEVEL = 0.05  # below which a corrected p is called significant
+LEVEL = 0.05  # a corrected p below it is called significant
 
 
 def points(difference: float) -> str:
-    """
+    """Return the size of a difference of accuracies in percentage points.
+
     >>> points(0.0123)
     '1.23 points'
     """
     return f"{abs(100 * difference):.2f} points"
 
 
-def chance(p: float) -> str:
+def p_value(p: float) -> str:
+    """Return a p-value as text, "p < 0.001" where it is smaller."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
-def seeds(count: int) -> str:
+def seed_count(count: int) -> str:
+    """Return a number of seeds in words."""
     return "one seed" if count == 1 else f"{count} seeds"
 
 
+def percent(share: float) -> str:
+    """Return a share as text.
+
+    >>> percent(0.015)
+    '1.5 %'
+    """
+    return f"{100 * share:.3g} %"
+
+
 def accuracy(classifier: Classifier) -> str:
-    """Mean, interval and seeds of a classifier that was tested."""
+    """Return mean accuracy, interval and number of seeds of a tested classifier."""
     summary = classifier.summary
     assert summary is not None
     return (
         f"{summary.mean:.4f} (95 % interval {summary.low:.4f} to {summary.high:.4f}, "
-        f"{seeds(summary.seeds)})"
+        f"{seed_count(summary.seeds)})"
     )
 
 
 def verdict(classifiers: Sequence[Classifier], pair: Comparison) -> str:
-    """Which of two is ahead, by how much, and whether that is significant."""
+    """Say which of two classifiers is ahead, by how much, and whether that is significant."""
     one, other = classifiers[pair.one].title, classifiers[pair.other].title
     if pair.difference < 0:
         one, other = other, one
-    sure = "significant" if pair.corrected < LEVEL else "not significant"
+    significance = "significant" if pair.corrected < LEVEL else "not significant"
+    p = p_value(pair.corrected)
     if pair.difference == 0:
-        return f"{one} and {other} are level ({chance(pair.corrected)})"
-    return f"{one} is {points(pair.difference)} ahead of {other} ({chance(pair.corrected)}, {sure})"
+        return f"{one} and {other} are level ({p})"
+    return f"{one} is {points(pair.difference)} ahead of {other} ({p}, {significance})"
 
 
 def ranking(classifiers: Sequence[Classifier]) -> str:
-    """The best by mean test accuracy among some, and how the others follow."""
-    ordered = sorted(classifiers, key=lambda one: -one.mean("test/accuracy"))
+    """Say which classifier has the highest mean test accuracy, and how far others are behind."""
+    ordered = sorted(classifiers, key=lambda c: -c.mean("test/accuracy"))
     first, *others = ordered
-    told = f"**{first.title}** has the highest mean test accuracy, {accuracy(first)}"
+    text = f"**{first.title}** has the highest mean test accuracy, {accuracy(first)}"
     if others:
         behind = ", ".join(
-            f"{one.title} {points(first.mean('test/accuracy') - one.mean('test/accuracy'))}"
-            for one in others
+            f"{c.title} by {points(first.mean('test/accuracy') - c.mean('test/accuracy'))}"
+            for c in others
         )
-        told += f"; behind it stand {behind}"
-    return f"{told}."
+        text += f"; behind it are {behind}"
+    return f"{text}."
 
 
-def against(
+def tests_against(
     classifiers: Sequence[Classifier], pairs: Sequence[Comparison], chosen: Classifier
 ) -> str:
-    """The verdicts of the tests of one classifier against each of the others."""
+    """Return the verdicts of the tests of one classifier against each of the others."""
     place = list(classifiers).index(chosen)
-    told = [verdict(classifiers, pair) for pair in pairs if place in (pair.one, pair.other)]
-    if not told:
+    verdicts = [verdict(classifiers, pair) for pair in pairs if place in (pair.one, pair.other)]
+    if not verdicts:
         return ""
     corrected = f", p corrected for {len(pairs)} tests" if len(pairs) > 1 else ""
-    return f"With the probabilities of the seeds averaged{corrected}: {'; '.join(told)}."
+    return f"With the probabilities of the seeds averaged{corrected}: {'; '.join(verdicts)}."
 
 
-def favourite_layer(classifier: Classifier) -> str:
-    """Which layer the lambdas of a classifier put the most weight on."""
+def heaviest_layer(classifier: Classifier) -> str:
+    """Say which layer has the largest lambda on average, and in how many runs it has."""
     lambdas = classifier.lambdas
     mean = lambdas.mean(0)
     top = int(mean.argmax())
@@ -89,25 +102,29 @@ def favourite_layer(classifier: Classifier) -> str:
     )
 
 
-def carrying_layer(layers: Sequence[Classifier], best: Classifier | None) -> str:
-    """Which single layer is worth the most, and what mixing adds to it."""
-    ordered = sorted(layers, key=lambda one: -one.mean("val/accuracy"))
+def single_layers(layers: Sequence[Classifier], best_mode: Classifier | None) -> str:
+    """Say what each layer reaches alone, and how far the best mode is from the best layer."""
+    ordered = sorted(layers, key=lambda c: -c.mean("val/accuracy"))
     listed = ", ".join(
-        f"{one.title.removeprefix('ELMo, ')} {one.mean('test/accuracy'):.4f}" for one in ordered
+        f"{c.title.removeprefix('ELMo, ')} {c.mean('test/accuracy'):.4f}" for c in ordered
     )
-    told = f"Alone, in the order of their validation accuracy, the layers reach: {listed}."
-    if best is not None:
-        gain = best.mean("test/accuracy") - ordered[0].mean("test/accuracy")
+    text = f"Alone, in the order of their validation accuracy, the layers reach: {listed}."
+    if best_mode is not None:
+        gain = best_mode.mean("test/accuracy") - ordered[0].mean("test/accuracy")
         word = "above" if gain >= 0 else "below"
-        told += f" {best.title} is {points(gain)} {word} the first of them."
-    return told
+        text += f" {best_mode.title} is {points(gain)} {word} the first of them."
+    return text
 
 
-def of_the_draws(lambdas: np.ndarray, accuracies: np.ndarray, beside: Classifier | None) -> str:
-    """How far the draw of frozen lambdas moves the accuracy.
+def effect_of_the_draw(
+    lambdas: np.ndarray, accuracies: np.ndarray, without_draw: Classifier | None
+) -> str:
+    """Say how far the draw of frozen lambdas moves the accuracy.
 
     Args:
-        beside: a classifier that differs in its seeds without drawing lambdas.
+        lambdas: (draws, L).
+        accuracies: (draws,).
+        without_draw: a classifier that draws no lambdas; its runs differ in their seeds.
     """
     best, worst = int(accuracies.argmax()), int(accuracies.argmin())
 
@@ -117,51 +134,48 @@ def of_the_draws(lambdas: np.ndarray, accuracies: np.ndarray, beside: Classifier
     return (
         f"Between the best draw ({weights(best)}, test accuracy {accuracies[best]:.4f}) and the "
         f"worst ({weights(worst)}, {accuracies[worst]:.4f}) lie "
-        f"{points(accuracies[best] - accuracies[worst])}. Every draw comes with another seed of "
-        f"the head, too: the standard deviation is {points(accuracies.std(ddof=1))}"
+        f"{points(accuracies[best] - accuracies[worst])}. With every draw the seed of the head "
+        f"changes as well: the standard deviation is {points(accuracies.std(ddof=1))}"
         + (
-            f", and that of {beside.title}, which draws no lambdas, "
-            f"{points(beside.deviation('test/accuracy'))}."
-            if beside is not None and len(beside.setting.records) > 1
+            f", and that of {without_draw.title}, which draws no lambdas, "
+            f"{points(without_draw.deviation('test/accuracy'))}."
+            if without_draw is not None and len(without_draw.setting.records) > 1
             else "."
         )
     )
 
 
-def where_pretraining_pays(lines: dict[str, list[Classifier]], elmo: str, others: list[str]) -> str:
-    """At each share of the labels, how far ELMo is ahead of the best of the others."""
-    told = []
-    for one in lines[elmo]:
-        beside = [
-            (other.mean("val/accuracy"), name, other.mean("test/accuracy"))
-            for name in others
-            for other in lines[name]
-            if other.share == one.share
+def gain_by_share(curves: dict[str, list[Classifier]], elmo: str, others: list[str]) -> str:
+    """Say how far ELMo is ahead of the best of the others at each share of the labels.
+
+    Args:
+        curves: the learning curves by title.
+        elmo: the title of the curve of ELMo.
+        others: the titles of the curves that it is compared with.
+    """
+    gains = []
+    for classifier in curves[elmo]:
+        rivals = [
+            (rival.mean("val/accuracy"), title, rival.mean("test/accuracy"))
+            for title in others
+            for rival in curves[title]
+            if rival.share == classifier.share
         ]
-        gain = one.mean("test/accuracy") - max(beside)[2] if beside else float("nan")
+        gain = classifier.mean("test/accuracy") - max(rivals)[2] if rivals else float("nan")
         if not np.isnan(gain):
             word = "ahead of" if gain >= 0 else "behind"
-            told.append(
-                f"with {percent(one.share)} of the labels {points(gain)} {word} {max(beside)[1]}"
-            )
-    if not told:
+            share = percent(classifier.share)
+            gains.append(f"with {share} of the labels {points(gain)} {word} {max(rivals)[1]}")
+    if not gains:
         return ""
     return (
-        f"{elmo} is {', '.join(told)}: mean test accuracy, each time against the best of the "
-        "others on validation; the deviations over seeds stand with the learning curve."
+        f"{elmo} is {', '.join(gains)}: mean test accuracy, each time against the best of the "
+        "others on validation; the section on the learning curve shows the deviations over seeds."
     )
 
 
-def percent(share: float) -> str:
-    """
-    >>> percent(0.015)
-    '1.5 %'
-    """
-    return f"{100 * share:.3g} %"
-
-
-def confused(names: Sequence[str], counts: np.ndarray, title: str) -> str:
-    """The two classes that are most often taken for one another."""
+def confused_classes(names: Sequence[str], counts: np.ndarray, title: str) -> str:
+    """Say which two classes a classifier confuses most often."""
     both = counts + counts.T
     np.fill_diagonal(both, 0)
     one, other = np.unravel_index(both.argmax(), both.shape)
@@ -169,6 +183,6 @@ def confused(names: Sequence[str], counts: np.ndarray, title: str) -> str:
     if not errors:
         return f"{title} makes no error."
     return (
-        f"{title} most often takes {names[one]} and {names[other]} for one another: "
+        f"{title} most often confuses {names[one]} and {names[other]} with one another: "
         f"{both[one, other] / errors:.0%} of its errors are of this pair."
     )

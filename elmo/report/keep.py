@@ -1,4 +1,4 @@
-"""Keep what a report is made of, without models, texts and the paths of a machine."""
+"""Keep the files that a report is made from, without models, texts and the paths of a machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from elmo.report.collect import NEIGHBOURS, curves
+from elmo.report.collect import NEIGHBOURS, read_curves
 from elmo.report.material import Classifier, Material
 from elmo.runs.keys import is_neutral_override, without_paths
 from elmo.runs.record import METRICS_FILE, RUN_FILE, read_start
@@ -19,28 +19,29 @@ from elmo.utils.files import atomic_writer, write_json, write_text
 TAGS = re.compile(r"(train|val)/perplexity|(train|val)/(loss|accuracy)|lambda/\d+")
 
 
-def keep(material: Material, folder: Path) -> None:
+def keep_material(material: Material, folder: Path) -> None:
     """Copy the runs of a report into a new folder, from which the same report can be made.
 
-    Runs with few labels come without predictions, which the report does not need of them.
+    Runs with few labels are kept without predictions: the report does not need theirs.
     """
     for index, run in enumerate(material.bilms):
         _keep_run(run.folder, run.record, folder / f"bilm-{index}", predictions=False)
     names: list[str] = []
-    for one in [*material.classifiers, *material.few]:
-        name = _name(one)
+    for classifier in [*material.classifiers, *material.few_labels]:
+        name = _name(classifier)
         names.append(name)
         if names.count(name) > 1:
             name = f"{name}-{names.count(name)}"
-        runs = zip(one.setting.folders, one.setting.records, strict=True)
+        runs = zip(classifier.setting.folders, classifier.setting.records, strict=True)
         for index, (source, record) in enumerate(runs):
             target = folder / name / f"run-{index}"
-            _keep_run(source, record, target, predictions=one.share == 1)
+            _keep_run(source, record, target, predictions=classifier.share == 1)
     for index, study in enumerate(material.neighbours):
         write_json(folder / f"senses-{index}" / NEIGHBOURS, study)
 
 
 def _name(classifier: Classifier) -> str:
+    """Return the folder name of a setting."""
     share = "" if classifier.share == 1 else f"-{classifier.share:g}-of-labels"
     return re.sub(r"[^a-z0-9.]+", "-", f"{classifier.title}{share}".lower()).strip("-")
 
@@ -53,26 +54,28 @@ def _keep_run(source: Path, record: dict[str, Any], target: Path, predictions: b
     if start := read_start(source):
         overrides = [item for item in start["overrides"] if not is_neutral_override(item)]
         settings = {"bilm_sha256": start["settings"].get("bilm_sha256")}
-        begun = {"script": start["script"], "overrides": overrides, "settings": settings}
-        write_json(target / RUN_FILE, begun)
-    points = {tag: found for tag, found in curves(source).items() if TAGS.fullmatch(tag)}
-    if points:
+        write_json(
+            target / RUN_FILE,
+            {"script": start["script"], "overrides": overrides, "settings": settings},
+        )
+    curves = {tag: points for tag, points in read_curves(source).items() if TAGS.fullmatch(tag)}
+    if curves:
         text = io.StringIO()
         table = csv.writer(text)
         table.writerow(["tag", "step", "value"])
-        for tag, found in points.items():
-            table.writerows([tag, f"{step:g}", f"{value:.6g}"] for step, value in found)
+        for tag, points in curves.items():
+            table.writerows([tag, f"{step:g}", f"{value:.6g}"] for step, value in points)
         write_text(target / "tables" / "curves.csv", text.getvalue())
     file = source / "predictions" / "test.parquet"
     if predictions and file.is_file():
         rows = pq.read_table(file)
-        chances = [name for name in rows.column_names if name.startswith("p(")]
-        others = [name for name in rows.column_names if name not in chances]
+        probabilities = [name for name in rows.column_names if name.startswith("p(")]
+        others = [name for name in rows.column_names if name not in probabilities]
         with atomic_writer(target / "predictions" / file.name) as handle:
             pq.write_table(
                 rows,
                 handle,
                 compression="zstd",
                 use_dictionary=others,
-                use_byte_stream_split=chances,  # floats compress by a third
+                use_byte_stream_split=probabilities,  # makes floats a third smaller
             )

@@ -1,4 +1,4 @@
-"""The settings of a report's runs, and which of them compare."""
+"""The settings that a report describes, and the rule that says which of them are comparable."""
 
 from __future__ import annotations
 
@@ -13,152 +13,175 @@ from elmo.runs.finished import FinishedRun, Setting
 from elmo.runs.keys import NEUTRAL, relevant, relevant_choices, without_seeds
 
 MODES = ("trainable", "frozen", "learned")
-# What goes with the number of labels, see conf/labels.
-OF_THE_SHARE = ("label_share", "datamodule.token_budget", "trainer.max_epochs")
+# Settings that change with the share of the labels, see conf/labels.
+SHARE_SETTINGS = ("label_share", "datamodule.token_budget", "trainer.max_epochs")
 
 
 class Classifier(NamedTuple):
-    """One setting with what its runs found."""
+    """One setting of a classifier with the results of its runs."""
 
     title: str
-    setting: Setting  # where some of its runs were tested, these alone
+    setting: Setting  # only its tested runs where there are any
     summary: Summary | None  # of the test split; None where no run was tested
 
     @property
     def choices(self) -> dict[str, str]:
+        """The config groups, with the file that each took."""
         return self.setting.records[0]["choices"]
 
     @property
+    def study(self) -> str | None:
+        """The study that its runs belong to."""
+        return self.setting.records[0].get("study")
+
+    @property
     def share(self) -> float:
-        """Of the labels that it learned from."""
+        """The share of the labels that it learned from."""
         return share_of_labels(self.setting.records[0])
 
     @property
     def is_elmo(self) -> bool:
+        """Whether the text is represented by a biLM."""
         return self.choices.get("encoder") == "elmo"
 
     @property
     def is_finetuned(self) -> bool:
-        """Whether its biLM was trained on with it, which is no frozen mode."""
+        """Whether its biLM was fine-tuned; such a setting belongs to no lambda mode."""
         return bool(self.setting.records[0]["settings"].get("encoder", {}).get("finetune"))
 
     @property
     def kind(self) -> str:
-        """What represents the text: the name of an encoder, or `tfidf`."""
+        """The representation of the text: the name of an encoder, or `tfidf`."""
         return self.choices.get("encoder", "tfidf")
 
     @property
     def lambdas(self) -> np.ndarray:
-        """(seeds, L) on the validation rows."""
+        """The lambdas of each run on the validation rows, (seeds, L)."""
         return np.array([record["lambdas"] for record in self.setting.records])
 
     @property
-    def line(self) -> str:
-        """The same for the same setting with another share of the labels."""
+    def curve(self) -> str:
+        """The key of its learning curve: equal for settings that differ in their labels only."""
         plain = self.plain
         choices = {k: v for k, v in relevant_choices(self.choices).items() if k != "labels"}
-        rest = {key: plain[key] for key in plain if key not in OF_THE_SHARE}
+        rest = {key: plain[key] for key in plain if key not in SHARE_SETTINGS}
         return json.dumps([choices, rest], sort_keys=True)
 
     @property
     def frame(self) -> dict[str, Any]:
-        """What a comparison of mixers and encoders holds still: head, optimizer, epochs, ..."""
-        told = {**self.plain, **self.choices}
-        return {
+        """The settings that mixers and encoders must share to be compared: head, epochs, study."""
+        settings = {**self.plain, **self.choices}
+        frame = {
             key: value
-            for key, value in sorted(told.items())
+            for key, value in sorted(settings.items())
             if key not in (*NEUTRAL, "mixer", "encoder", "bilm", "labels")
             and not key.startswith(("mixer.", "encoder."))
         }
+        return {**frame, "study": self.study}
 
     @property
     def plain(self) -> dict[str, Any]:
-        """Its settings with dotted keys, but for the seeds."""
+        """Its settings with dotted keys, without the seeds."""
         return without_seeds(relevant(self.setting.records[0]["settings"]))
 
-    def values(self, figure: str) -> np.ndarray:
-        """Of each run; not a number where it has none."""
-        return np.array([value_of(record, figure) for record in self.setting.records])
+    def values(self, metric: str) -> np.ndarray:
+        """Return a metric of each run (seeds,); NaN where a run has none."""
+        return np.array([metric_value(record, metric) for record in self.setting.records])
 
-    def mean(self, figure: str) -> float:
-        return float(self.values(figure).mean())
+    def mean(self, metric: str) -> float:
+        """Return the mean of a metric over the runs."""
+        return float(self.values(metric).mean())
 
-    def by_seed(self, figure: str) -> dict[int, float]:
-        """Of the runs that have it."""
+    def by_seed(self, metric: str) -> dict[int, float]:
+        """Return a metric by seed, of the runs that have it."""
         seeds = [record["settings"]["seed"] for record in self.setting.records]
-        found = zip(seeds, self.values(figure).tolist(), strict=True)
-        return {seed: value for seed, value in found if not np.isnan(value)}
+        pairs = zip(seeds, self.values(metric).tolist(), strict=True)
+        return {seed: value for seed, value in pairs if not np.isnan(value)}
 
-    def deviation(self, figure: str) -> float:
-        found = self.values(figure)
-        return float(found.std(ddof=1)) if len(found) > 1 else float("nan")
+    def deviation(self, metric: str) -> float:
+        """Return the sample standard deviation of a metric over the runs; NaN for one run."""
+        values = self.values(metric)
+        return float(values.std(ddof=1)) if len(values) > 1 else float("nan")
 
     def confusion(self, split: str) -> np.ndarray:
-        """(C true, C predicted), the sum over the seeds."""
+        """Return the confusion matrix (C true, C predicted), summed over the seeds."""
         return np.sum([r["splits"][split]["confusion"] for r in self.setting.records], axis=0)
 
 
 class Material(NamedTuple):
-    """Everything that a report tells of."""
+    """Everything that a report describes."""
 
     data: dict[str, Any]  # facts of the corpus
     bilms: list[FinishedRun]
-    classifiers: list[Classifier]  # of all labels, the best on validation first
-    lines: dict[str, list[Classifier]]  # the same setting at several shares of the labels
+    classifiers: list[Classifier]  # trained on all labels, the best on validation first
+    learning_curves: dict[str, list[Classifier]]  # one setting at several shares of the labels
     neighbours: list[dict[str, Any]]
-    alone: list[Classifier]  # with few labels, and no other share to be seen beside
+    single_shares: list[Classifier]  # trained on few labels, and at no other share
     versions: dict[str, str]
 
     @property
     def tested(self) -> list[Classifier]:
-        return [one for one in self.classifiers if one.summary]
+        """The classifiers that were evaluated on the whole test split."""
+        return [classifier for classifier in self.classifiers if classifier.summary]
 
     @property
-    def frame(self) -> dict[str, Any]:
-        """That of the tested lambda mode that is best on validation, or else of any setting."""
-        layers = [one for one in self.tested if one.kind != "tfidf" and not one.is_finetuned]
-        modes = [one for one in layers if one.choices.get("mixer") in MODES and one.is_elmo]
-        best = self.best(modes or layers)
-        return best.frame if best else {}
+    def reference(self) -> Classifier | None:
+        """The tested lambda mode of ELMo that is best on validation, or else the best on layers.
+
+        Modes that share their frame with another encoder come first. None where no setting on
+        layers was tested. Fine-tuned settings are no candidates.
+        """
+        layers = [c for c in self.tested if c.kind != "tfidf" and not c.is_finetuned]
+        modes = [c for c in layers if c.is_elmo and c.choices.get("mixer") in MODES]
+        others = [c.frame for c in layers if not c.is_elmo]
+        return self.best([c for c in modes if c.frame in others] or modes or layers)
 
     @property
     def comparable(self) -> list[Classifier]:
-        """Tested settings that share their frame; those of TF-IDF have none.
+        """The tested settings that share the frame of the reference, and all of TF-IDF.
 
-        What is fine-tuned stands apart.
+        Fine-tuned settings are not among them.
         """
-        frame = self.frame
+        reference = self.reference
+        frame = reference.frame if reference else None
         return [
-            one
-            for one in self.tested
-            if one.kind == "tfidf" or (one.frame == frame and not one.is_finetuned)
+            c for c in self.tested if c.kind == "tfidf" or (c.frame == frame and not c.is_finetuned)
         ]
 
     @property
-    def few(self) -> list[Classifier]:
-        """Trained with less than all labels."""
-        return [one for line in [*self.lines.values(), self.alone] for one in line if one.share < 1]
+    def few_labels(self) -> list[Classifier]:
+        """The settings that were trained on less than all labels."""
+        curves = [*self.learning_curves.values(), self.single_shares]
+        return [classifier for curve in curves for classifier in curve if classifier.share < 1]
 
     @staticmethod
     def best(classifiers: Sequence[Classifier]) -> Classifier | None:
-        """On validation: the test split chooses nothing."""
-        return max(classifiers, key=lambda one: one.mean("val/accuracy"), default=None)
+        """Return the best classifier on validation: the test split chooses nothing."""
+        return max(classifiers, key=lambda c: c.mean("val/accuracy"), default=None)
 
-    def of_mode(self, mode: str) -> Classifier | None:
-        """The best comparable ELMo classifier of a lambda mode."""
+    def best_of_mode(self, mode: str) -> Classifier | None:
+        """Return the best comparable ELMo classifier of a lambda mode."""
         return self.best([c for c in self.comparable if c.is_elmo and c.choices["mixer"] == mode])
 
+    def best_of_modes(self) -> list[Classifier]:
+        """Return the best comparable ELMo classifier of each lambda mode that there is."""
+        return [best for mode in MODES if (best := self.best_of_mode(mode))]
+
     def representations(self) -> list[Classifier]:
-        """The best comparable of each kind: ELMo by one of the lambda modes, TF-IDF by both."""
-        chosen = [self.best([m for mode in MODES if (m := self.of_mode(mode))])]
+        """Return the best comparable classifier of each representation.
+
+        ELMo is represented by its best lambda mode, TF-IDF by each of its linear classifiers.
+        """
+        comparable = self.comparable
+        chosen = [self.best(self.best_of_modes())]
         chosen += [
-            self.best([c for c in self.comparable if c.kind == kind])
-            for kind in sorted({c.kind for c in self.comparable} - {"elmo", "tfidf"})
+            self.best([c for c in comparable if c.kind == kind])
+            for kind in sorted({c.kind for c in comparable} - {"elmo", "tfidf"})
         ]
-        tfidf = [c for c in self.comparable if c.kind == "tfidf"]
+        tfidf = [c for c in comparable if c.kind == "tfidf"]
         for name in sorted({c.choices["classifier"] for c in tfidf}):
             chosen.append(self.best([c for c in tfidf if c.choices["classifier"] == name]))
-        return [one for one in chosen if one]
+        return [classifier for classifier in chosen if classifier]
 
 
 def share_of_labels(record: dict[str, Any]) -> float:
@@ -166,13 +189,17 @@ def share_of_labels(record: dict[str, Any]) -> float:
     return record["settings"].get("label_share", 1.0)
 
 
-def paired(classifiers: Sequence[Classifier], first: bool = False) -> list[Comparison]:
-    """Paired tests of classifiers that were tested: of every pair, or of the first with each."""
+def paired_tests(classifiers: Sequence[Classifier], first: bool = False) -> list[Comparison]:
+    """Return the paired tests of tested classifiers.
+
+    Args:
+        first: compare the first one with each of the others instead of every pair.
+    """
     pairs = ((0, other) for other in range(1, len(classifiers))) if first else None
-    return compare([one.setting.outcomes() for one in classifiers], pairs)
+    return compare([classifier.setting.outcomes() for classifier in classifiers], pairs)
 
 
-def value_of(record: dict[str, Any], figure: str) -> float:
-    """Not a number where a record has none: JSON has null for infinity, too."""
-    value = record["metrics"].get(figure)
+def metric_value(record: dict[str, Any], metric: str) -> float:
+    """Return a metric of a record; NaN where it has none, or null, which stands for infinity."""
+    value = record["metrics"].get(metric)
     return float("nan") if value is None else value

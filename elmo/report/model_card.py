@@ -7,11 +7,16 @@ from typing import Any
 
 
 def model_card(bilm: dict[str, Any], classifier: dict[str, Any] | None) -> str:
-    """What a user of the models has to know: rows, commands, figures, limits, licence."""
-    return "\n".join(_lines_of_card(bilm, classifier)) + "\n"
+    """Return the model card as Markdown: data, figures, commands, limits and licence.
+
+    Args:
+        bilm: the record of the released biLM.
+        classifier: the record of the classifier on it; None where only the biLM is released.
+    """
+    return "\n".join(_lines(bilm, classifier)) + "\n"
 
 
-def _lines_of_card(bilm: dict[str, Any], classifier: dict[str, Any] | None) -> Iterator[str]:
+def _lines(bilm: dict[str, Any], classifier: dict[str, Any] | None) -> Iterator[str]:
     data, unknown = bilm["data"], bilm["data"]["unknown_rate"]
     records = [bilm, classifier] if classifier else [bilm]
     also = ", and a classifier of its four classes on the frozen biLM" if classifier else ""
@@ -32,12 +37,12 @@ def _lines_of_card(bilm: dict[str, Any], classifier: dict[str, Any] | None) -> I
         "",
         "## Data",
         "",
-        f"{data['train_rows_in_source']:,} of the 120,000 train rows of AG News, the Description "
-        f"column alone: {data['train_rows']:,} trained on, {data['validation_rows']:,} for "
-        f"validation, {data['train_rows_also_in_test']:,} dropped because their text stands in the "
-        f"test split, which is whole ({data['test_rows']:,} rows). `rows.bin` says which rows, by "
-        "a 64-bit hash of class, letters and digits each; `data=ag_news_57k` takes them out of the "
-        "original file. "
+        f"{data['train_rows_in_source']:,} of the 120,000 train rows of AG News, only the column "
+        f"Description: {data['train_rows']:,} for training, {data['validation_rows']:,} for "
+        f"validation, {data['train_rows_also_in_test']:,} dropped because the test split contains "
+        f"their text. The test split is complete ({data['test_rows']:,} rows). `rows.bin` lists "
+        "the rows by a 64-bit hash of class, letters and digits; `data=ag_news_57k` takes them out "
+        "of the original file. "
         f"V = {data['vocabulary_size']:,}; unknown words {unknown['train']:.2%} of train, "
         f"{unknown['validation']:.2%} of validation, {unknown['test']:.2%} of test. No other text, "
         "vectors or labels were used.",
@@ -66,8 +71,8 @@ def _lines_of_card(bilm: dict[str, Any], classifier: dict[str, Any] | None) -> I
             f"accuracy on {data['test_rows']:,} rows is {error:.2%}."
         )
     yield from (
-        "Of several seeds these are the ones that were best on validation, so their test figures "
-        "are a draw from the spread over seeds, not its mean.",
+        "Among several seeds these were best on validation: their test figures are one draw from "
+        "the spread over seeds, not its mean.",
         "",
         "## Commands",
         "",
@@ -82,17 +87,17 @@ def _lines_of_card(bilm: dict[str, Any], classifier: dict[str, Any] | None) -> I
         "",
         "## Limits",
         "",
-        "- News of 2004 and 2005 in English, as four broad classes; other text, other classes, "
-        "other years are outside of what was measured. Words outside of the vocabulary are one "
-        "and the same `<unk>`.",
-        "- Descriptions of some 40 words. Longer documents were not measured.",
-        "- What the sources say of people, places and firms is in the vectors, biases among it.",
+        "- News of 2004 and 2005 in English, in four broad classes; other text, other classes and "
+        "other years were not measured. All words outside of the vocabulary are the same `<unk>`.",
+        "- Descriptions of some 40 words; longer documents were not measured.",
+        "- The vectors contain what the sources say about people, places and firms, with their "
+        "biases.",
         "",
         "## Licence",
         "",
         "The code is under the MIT licence. AG's corpus of news articles is for non-commercial "
-        "research use; whether models made from it may be used for more is yours to find out. "
-        "None of its text is in this folder.",
+        "research use; before you use models made from it for anything else, find out whether "
+        "that is allowed. This folder contains none of its text.",
     )
 
 

@@ -1,4 +1,4 @@
-"""From the Markdown of a report to its pages, set in Typst."""
+"""The conversion of a report from Markdown to PDF pages by Typst."""
 
 from __future__ import annotations
 
@@ -37,17 +37,18 @@ PREAMBLE = """
   { picture; v(0.6em, weak: true); text(size: 8.8pt, body) })
 """
 
-LONG = 25  # rows of a table that may be cut by the end of a page
-
-Links = Mapping[str, bytes]
+LONG = 25  # a table of more rows may be broken across pages
 
 
-def to_pdf(markdown: str, figures: Links, folder: str) -> bytes:
-    """The pages as PDF; the same text gives the same bytes.
+def to_pdf(markdown: str, figures: Mapping[str, bytes], folder: str) -> bytes:
+    """Return the pages as PDF; the same text gives the same bytes.
 
     Args:
         figures: SVG by file name.
-        folder: where the Markdown says that they lie.
+        folder: the folder of the figures, as the Markdown names it.
+
+    Raises:
+        DataError: the Markdown contains something that a report does not have.
     """
     title = re.search("^# (.*)$", markdown, re.MULTILINE)
     head = PREAMBLE.replace("TITLE", _string(title[1] if title else ""))
@@ -57,7 +58,7 @@ def to_pdf(markdown: str, figures: Links, folder: str) -> bytes:
 
 
 def _text(plain: str) -> str:
-    """As a string of Typst, so that no character of it is markup."""
+    """Return text as a string of Typst, so that no character of it is markup."""
     return f"#{_string(plain)};"
 
 
@@ -67,31 +68,31 @@ def _string(plain: str) -> str:
 
 
 def _inline(tokens: list[Token]) -> str:
-    found = []
+    parts = []
     for token in tokens:
         match token.type:
             case "text":
                 if token.content:
-                    found.append(_text(token.content))
+                    parts.append(_text(token.content))
             case "softbreak" | "hardbreak":
-                found.append(" ")
+                parts.append(" ")
             case "code_inline":
-                found.append(f"#raw({_string(token.content)});")
+                parts.append(f"#raw({_string(token.content)});")
             case "strong_open":
-                found.append("#strong[")
+                parts.append("#strong[")
             case "em_open":
-                found.append("#emph[")
+                parts.append("#emph[")
             case "link_open":
-                found.append(f"#link({_string(str(token.attrGet('href')))})[")
+                parts.append(f"#link({_string(str(token.attrGet('href')))})[")
             case "strong_close" | "em_close" | "link_close":
-                found.append("];")
+                parts.append("];")
             case other:
-                raise _not_set(other)
-    return "".join(found)
+                raise _unknown(other)
+    return "".join(parts)
 
 
 def _blocks(tokens: list[Token], folder: str) -> Iterator[str]:
-    """The blocks of a document; what it holds is in the hands of `elmo.report.writing`.
+    """Yield the blocks of a document as Typst; only what `elmo.report.writing` writes is known.
 
     A table and the caption above it stay on one page, as do a figure and the caption below it.
     """
@@ -129,13 +130,13 @@ def _blocks(tokens: list[Token], folder: str) -> Iterator[str]:
             case "html_block":  # a comment
                 pass
             case other:
-                raise _not_set(other)
+                raise _unknown(other)
         position = end + 1
 
 
-def _not_set(kind: str) -> DataError:
+def _unknown(kind: str) -> DataError:
     return DataError(
-        f"the Markdown of a report has no {kind.removesuffix('_open')}; expected headings, "
+        f"the Markdown of a report cannot contain {kind.removesuffix('_open')}; expected headings, "
         "paragraphs, lists with dashes, tables, figures, blocks of code, `code`, *emphasis*, "
         "**strong** and links"
     )
@@ -146,7 +147,10 @@ def _children(token: Token) -> list[Token]:
 
 
 def _end(tokens: list[Token], start: int) -> int:
-    """Where the block that opens at `start` closes; a block of one token is its own end."""
+    """Return the position at which the block that opens at `start` closes.
+
+    A block of one token is its own end.
+    """
     if not tokens[start].type.endswith("_open"):
         return start
     close = tokens[start].type.replace("_open", "_close")

@@ -1,4 +1,4 @@
-"""The order of a report, its summary and its hand-written discussion."""
+"""The order of the sections, the summary and the hand-written discussion."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from pathlib import Path
 from elmo.errors import DataError
 from elmo.report import appendix, bilms, inside, sections, studies
 from elmo.report.findings import (
-    against,
-    carrying_layer,
-    favourite_layer,
+    gain_by_share,
+    heaviest_layer,
     ranking,
-    where_pretraining_pays,
+    single_layers,
+    tests_against,
 )
-from elmo.report.material import MODES, Material, paired
+from elmo.report.material import Material, paired_tests
 from elmo.report.writing import Manuscript
 
 PARTS = (
     sections.data,
-    sections.settings,
+    sections.hyperparameters,
     sections.pretraining,
     sections.classification,
     sections.comparison,
     studies.lambdas,
     studies.layers,
-    bilms.seeds_of_the_bilm,
+    bilms.several_bilms,
     bilms.fine_tuning,
     studies.learning_curve,
     inside.neighbours,
@@ -32,21 +32,23 @@ PARTS = (
     appendix.cost,
 )
 APPENDIX = (appendix.commands, appendix.matrices)
+MARK = "<!-- fingerprint: "
 
 
-def write(
-    material: Material, folder: str, discussion: str | None = None, asked_for: bool = False
+def write_report(
+    material: Material, folder: str, discussion: Path | None = None, is_default: bool = True
 ) -> Manuscript:
-    """The whole report.
+    """Write the whole report.
 
     Args:
-        folder: where the figures will lie, as the Markdown names it.
-        discussion: Markdown whose first line says of which data it was written, as in
-            `<!-- fingerprint: 7de22bac6cbe6d15 -->`; left out where the data is other.
-        asked_for: say so.
+        folder: the folder of the figures, as the Markdown names it.
+        discussion: Markdown whose first line names the fingerprint of its data, as in
+            `<!-- fingerprint: 7de22bac6cbe6d15 -->`; left out where the data is different.
+        is_default: the user did not name the discussion, so the report does not mention that it
+            is left out.
 
     Raises:
-        DataError: the discussion cannot be read, or does not say of which data it is.
+        DataError: the discussion cannot be read, or does not name the fingerprint of its data.
     """
     paper = Manuscript(folder)
     paper.heading("ELMo from scratch: what pretraining, layers and lambdas are worth", level=1)
@@ -54,12 +56,12 @@ def write(
     for part in PARTS:
         part(material, paper)
     if discussion is not None:
-        _discuss(material, paper, Path(discussion), asked_for)
+        _include_discussion(material, paper, discussion, is_default)
     for part in APPENDIX:
         part(material, paper)
-    if paper.missing:
+    if paper.left_out:
         paper.heading("What is not in this report")
-        paper.items([f"{section}: {reason}." for section, reason in paper.missing])
+        paper.items([f"{section}: {reason}." for section, reason in paper.left_out])
     return paper
 
 
@@ -68,45 +70,44 @@ def _summary(material: Material, paper: Manuscript) -> None:
     paper.paragraph(
         f"Corpus `{facts['name']}`: {facts['train_rows']:,} train, {facts['validation_rows']:,} "
         f"validation and {facts['test_rows']:,} test rows. This report is made from the files of "
-        "finished runs; every sentence that states a finding is computed from them, but for a "
-        "discussion, which is written by hand where there is one."
+        "finished runs; every sentence that states a finding is computed from them. Only the "
+        "discussion, where there is one, is written by hand."
     )
-    found = []
+    findings = []
     chosen = material.representations()
     if chosen:
-        found += [ranking(chosen), against(chosen, paired(chosen), chosen[0])]
+        findings += [ranking(chosen), tests_against(chosen, paired_tests(chosen), chosen[0])]
     for run in material.bilms[:1]:
         metrics = run.record["metrics"]
         if "test/perplexity" in metrics:
-            found.append(
+            findings.append(
                 f"The biLM reaches a test perplexity of {metrics['test/perplexity']:.2f} at V = "
                 f"{run.record['data']['vocabulary_size']:,} and "
                 f"{run.record['data']['unknown_rate']['test']:.1%} unknown words."
             )
-    trainable = material.of_mode("trainable")
-    if trainable:
-        found.append(favourite_layer(trainable))
+    if trainable := material.best_of_mode("trainable"):
+        findings.append(heaviest_layer(trainable))
     single = [c for c in material.comparable if c.is_elmo and c.choices["mixer"] == "layer"]
-    best = material.best([one for mode in MODES if (one := material.of_mode(mode))])
     if len(single) > 1:
-        found.append(carrying_layer(single, best))
-    for name in [name for name, line in material.lines.items() if line[0].is_elmo][:1]:
-        others = [other for other in material.lines if not material.lines[other][0].is_elmo]
-        found.append(where_pretraining_pays(material.lines, name, others))
-    if told := [sentence for sentence in found if sentence]:
-        paper.items(told)
+        findings.append(single_layers(single, material.best(material.best_of_modes())))
+    curves = material.learning_curves
+    others = [name for name, curve in curves.items() if not curve[0].is_elmo]
+    for name in [name for name in curves if name not in others][:1]:
+        findings.append(gain_by_share(curves, name, others))
+    if kept := [sentence for sentence in findings if sentence]:
+        paper.items(kept)
 
 
-def _discuss(material: Material, paper: Manuscript, file: Path, asked_for: bool) -> None:
+def _include_discussion(
+    material: Material, paper: Manuscript, file: Path, is_default: bool
+) -> None:
     try:
         first, _, text = file.read_text().partition("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{file}: not readable ({error}); name another --discussion") from error
-    mark = "<!-- fingerprint: "
-    if not first.startswith(mark):
-        raise DataError(f"{file}, line 1: {first!r}; expected {mark}FINGERPRINT -->")
-    if first.removeprefix(mark).removesuffix(" -->").strip() != material.data["fingerprint"]:
-        if asked_for:
-            paper.without("Discussion", f"`{file.name}` was written of other data")
-        return
-    paper.include(text)
+    if not first.startswith(MARK):
+        raise DataError(f"{file}, line 1: {first!r}; expected {MARK}FINGERPRINT -->")
+    if first.removeprefix(MARK).removesuffix(" -->").strip() == material.data["fingerprint"]:
+        paper.include(text)
+    elif not is_default:
+        paper.leave_out("Discussion", f"`{file.name}` was written on other data")

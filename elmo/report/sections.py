@@ -1,4 +1,4 @@
-"""The sections on data, settings, pretraining and the comparison of all classifiers."""
+"""The sections on data, hyperparameters, pretraining and the comparison of all classifiers."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from elmo.evaluation.language_model_scores import DIRECTIONS
+from elmo.evaluation.significance import Comparison
 from elmo.report import figures
-from elmo.report.collect import curves
-from elmo.report.findings import against, chance, ranking
-from elmo.report.material import Classifier, Material, paired, value_of
+from elmo.report.collect import read_curves
+from elmo.report.findings import p_value, ranking, tests_against
+from elmo.report.material import MODES, Classifier, Material, metric_value, paired_tests
 from elmo.report.writing import Manuscript, number, with_deviation
 from elmo.runs.keys import relevant
 
@@ -17,25 +18,26 @@ SPLITS = {"train": "train", "val": "validation", "test": "test"}
 
 
 def data(material: Material, paper: Manuscript) -> None:
+    """Write the section on the corpus."""
     facts = material.data
     paper.heading("Data")
-    known = [run.record["data"] for run in material.bilms] or [
+    tokenized = [run.record["data"] for run in material.bilms] or [
         record["data"]
-        for one in material.classifiers
-        for record in one.setting.records
+        for classifier in material.classifiers
+        for record in classifier.setting.records
         if "vocabulary_size" in record["data"]
     ]
     rows = [
         ["rows of the source, train and test", _counts(facts, "train", "test", "rows_in_source")],
-        ["train rows dropped because they stand in the test split", _count(facts, "also_in_test")],
+        ["train rows dropped because the test split contains them", _count(facts, "also_in_test")],
         ["descriptions that occur more than once", _count(facts, "repeated_descriptions")],
         ["of these, with different labels", _count(facts, "conflicting_labels")],
         ["rows of train, validation, test", _counts(facts, *SPLITS.values(), "rows")],
     ]
-    if known:
-        unknown = known[0]["unknown_rate"]
+    if tokenized:
+        unknown = tokenized[0]["unknown_rate"]
         rows += [
-            ["vocabulary V", f"{known[0]['vocabulary_size']:,}"],
+            ["vocabulary V", f"{tokenized[0]['vocabulary_size']:,}"],
             [
                 "unknown words of train, validation, test",
                 " / ".join(f"{unknown[split]:.2%}" for split in SPLITS.values()),
@@ -58,7 +60,8 @@ def _counts(facts: dict[str, Any], *names: str) -> str:
     return " / ".join(f"{facts[f'{split}_{ending}']:,}" for split in splits)
 
 
-def settings(material: Material, paper: Manuscript) -> None:
+def hyperparameters(material: Material, paper: Manuscript) -> None:
+    """Write the section on the settings of all runs."""
     paper.heading("Hyperparameters")
     every = [(c.kind == "tfidf", r) for c in material.classifiers for r in c.setting.records]
     jobs = [
@@ -66,66 +69,64 @@ def settings(material: Material, paper: Manuscript) -> None:
         ("the classifiers on layers", [record for linear, record in every if not linear]),
         ("TF-IDF", [record for linear, record in every if linear]),
     ]
-    told = False
     for job, records in jobs:
         if not records:
-            paper.without(f"Hyperparameters of {job}", "no such run lies in the folders")
+            paper.leave_out(f"Hyperparameters of {job}", "the folders contain no such run")
             continue
-        told = True
-        plain = [relevant(record["settings"]) for record in records]
-        keys = dict.fromkeys(key for one in plain for key in one)
+        settings = [relevant(record["settings"]) for record in records]
+        keys = dict.fromkeys(key for values in settings for key in values)
         rows = []
         for key in keys:
             if key.startswith("data.") or key == "bilm":
                 continue
-            values = dict.fromkeys(str(one[key]) for one in plain if key in one)
+            values = dict.fromkeys(str(run[key]) for run in settings if key in run)
             rows.append([f"`{key}`", ", ".join(values)])
         half = (len(rows) + 1) // 2
         left, right = rows[:half], [*rows[half:], ["", ""]][:half]
         header = ["setting", "value", "setting", "value"]
         lines = [[*pair[0], *pair[1]] for pair in zip(left, right, strict=True)]
         paper.table(f"Settings of {job}; where runs differ, all values.", header, lines)
-    if not told:
-        paper.paragraph("No run of either task lies in the folders.")
+    if not any(records for _, records in jobs):
+        paper.paragraph("The folders contain no run of either task.")
 
 
 def pretraining(material: Material, paper: Manuscript) -> None:
+    """Write the section on the language models."""
     if not material.bilms:
-        paper.without("Pretraining", "no finished run of `train_lm.py` lies in the folders")
+        paper.leave_out("Pretraining", "the folders contain no finished run of `train_lm.py`")
         return
     paper.heading("Pretraining")
-    names = [
-        "biLM" if len(material.bilms) == 1 else f"biLM {index + 1}"
-        for index in range(len(material.bilms))
-    ]
-    found = {}
+    several = len(material.bilms) > 1
+    names = [f"biLM {index + 1}" if several else "biLM" for index in range(len(material.bilms))]
+    curves = {}
     for name, run in zip(names, material.bilms, strict=True):
-        scalars = curves(run.folder)
+        scalars = read_curves(run.folder)
         if {"train/perplexity", "val/perplexity"} <= scalars.keys():
-            found[name] = {
+            curves[name] = {
                 "train": scalars["train/perplexity"],
                 "validation": scalars["val/perplexity"],
             }
     header = ["", "split", "V", "unknown", *DIRECTIONS]
     header += ["top-1", "top-5", "precision", "recall", "F1"]
+    perplexities = ("perplexity_forward", "perplexity_backward", "perplexity")
+    scores = ("accuracy", "top5_accuracy", "precision", "recall", "f1")
     rows = []
     for name, run in zip(names, material.bilms, strict=True):
         facts = run.record["data"]
         for prefix, split in SPLITS.items():
             if f"{prefix}/perplexity" not in run.record["metrics"]:
                 continue
-            endings = ("perplexity_forward", "perplexity_backward", "perplexity")
             line = [f"{facts['vocabulary_size']:,}", f"{facts['unknown_rate'][split]:.2%}"]
-            line += [number(value_of(run.record, f"{prefix}/{one}"), 2) for one in endings]
-            scores = ("accuracy", "top5_accuracy", "precision", "recall", "f1")
-            line += [number(value_of(run.record, f"{prefix}/{one}"), 3) for one in scores]
+            line += [number(metric_value(run.record, f"{prefix}/{n}"), 2) for n in perplexities]
+            line += [number(metric_value(run.record, f"{prefix}/{n}"), 3) for n in scores]
             rows.append([name, split, *line])
     paper.paragraph(
         "The forward model predicts the next word and the sentence end, the backward model the "
         "previous word and the sentence start. Perplexity is exp(sum of negative "
-        "log-likelihoods / number of targets); `<unk>` is a word, padding is none. It depends on V "
-        "and on the unknown rate. Train is a seeded sample of rows, with dropout off. Precision, "
-        "recall and F1 are means over the words that occur as targets, most of which are rare."
+        "log-likelihoods / number of targets); `<unk>` counts as a word, padding does not count. "
+        "It depends on V and on the unknown rate. Train is a seeded sample of rows, with dropout "
+        "off. Precision, recall and F1 are means over the words that occur as targets, most of "
+        "which are rare."
     )
     paper.table(
         "The language model at its best epoch on validation: perplexity forward, backward and of "
@@ -133,15 +134,15 @@ def pretraining(material: Material, paper: Manuscript) -> None:
         header,
         rows,
     )
-    if found:
+    if curves:
         paper.figure(
             "pretraining",
-            "Perplexity of both directions after each epoch; of train with dropout on, during the "
-            "epoch.",
-            figures.pretraining(found),
+            "Perplexity of both directions after each epoch; that of train is measured during the "
+            "epoch, with dropout on.",
+            figures.pretraining(curves),
         )
     else:
-        paper.without("Curves of pretraining", "the runs have no `tables/curves.csv`")
+        paper.leave_out("Curves of pretraining", "the runs have no `tables/curves.csv`")
     splits = material.bilms[0].record.get("splits", {})
     groups = {
         split: {
@@ -155,58 +156,55 @@ def pretraining(material: Material, paper: Manuscript) -> None:
         paper.figure(
             "frequencies",
             "Perplexity by the rank of the target among the words of the train split"
-            + ("." if len(names) == 1 else f", {names[0]}."),
+            + (f", {names[0]}." if several else "."),
             figures.frequencies(groups),
         )
 
 
 def classification(material: Material, paper: Manuscript) -> None:
+    """Write the section on all classifiers, and say which of them are not compared."""
     if not material.classifiers:
-        paper.without("Classification", "no finished classifier lies in the folders")
+        paper.leave_out("Classification", "the folders contain no finished classifier")
         return
     paper.heading("Classification")
     paper.paragraph(
-        "Every setting on all labels, in the order of its validation accuracy. Deviations are over "
-        "seeds, of a sample. Precision, recall and F1 are means over the classes; ECE is the "
-        "expected calibration error over 15 bins, which the margins of an SVM do not have."
+        "Every setting on all labels, in the order of its validation accuracy. Deviations are "
+        "sample deviations over seeds. Precision, recall and F1 are means over the classes; ECE is "
+        "the expected calibration error over 15 bins, which the margins of an SVM do not have."
     )
-    rows = []
-    for one in material.classifiers:
-        rows.append(
-            [
-                one.title,
-                str(len(one.setting.records)),
-                number(one.mean("train/accuracy")),
-                with_deviation(one.mean("val/accuracy"), one.deviation("val/accuracy")),
-                with_deviation(one.mean("test/accuracy"), one.deviation("test/accuracy")),
-                number(one.mean("test/ece"), 3),
-            ]
-        )
+    rows = [
+        [
+            c.title,
+            str(len(c.setting.records)),
+            number(c.mean("train/accuracy")),
+            with_deviation(c.mean("val/accuracy"), c.deviation("val/accuracy")),
+            with_deviation(c.mean("test/accuracy"), c.deviation("test/accuracy")),
+            number(c.mean("test/ece"), 3),
+        ]
+        for c in material.classifiers
+    ]
     header = ["setting", "seeds", "train acc.", "validation acc.", "test acc.", "test ECE"]
     paper.table("All classifiers on all labels.", header, rows)
     scores = ("precision", "recall", "f1")
     paper.table(
         "Macro scores on train / on test, means over seeds.",
         ["setting", "precision", "recall", "F1"],
-        [
-            [one.title, *(" / ".join(_on_both(one, score)) for score in scores)]
-            for one in material.classifiers
-        ],
+        [[c.title, *(_train_and_test(c, score) for score in scores)] for c in material.classifiers],
     )
-    untested = [one.title for one in material.classifiers if not one.summary]
+    untested = [c.title for c in material.classifiers if not c.summary]
     if untested:
-        paper.without(
+        paper.leave_out(
             f"{', '.join(untested)}, compared with others",
             "not evaluated on the whole test split, as in a search",
         )
-    frame = material.frame
-    for one in material.tested:
-        if one not in material.comparable:
-            keys = sorted(k for k in {*one.frame, *frame} if one.frame.get(k) != frame.get(k))
-            listed = ", ".join(f"`{key}`" for key in keys)
-            paper.without(f"{one.title}, compared with others", f"other than most in {listed}")
+    comparable = material.comparable
+    for classifier in material.tested:
+        if classifier not in comparable:
+            paper.leave_out(
+                f"{classifier.title}, compared with others", _difference(classifier, material)
+            )
     if material.tested:
-        shown = sorted(material.tested, key=lambda one: -one.mean("test/accuracy"))
+        shown = sorted(material.tested, key=lambda c: -c.mean("test/accuracy"))
         paper.figure(
             "accuracies",
             "Test accuracy: the mean over seeds with its 95 % bootstrap interval over the test "
@@ -214,50 +212,76 @@ def classification(material: Material, paper: Manuscript) -> None:
             figures.intervals(
                 [
                     (
-                        one.title,
-                        one.summary.mean,
-                        one.summary.low,
-                        one.summary.high,
-                        one.values("test/accuracy").tolist(),
+                        c.title,
+                        c.summary.mean,
+                        c.summary.low,
+                        c.summary.high,
+                        c.values("test/accuracy").tolist(),
                     )
-                    for one in shown
-                    if one.summary
+                    for c in shown
+                    if c.summary
                 ]
             ),
         )
 
 
-def _on_both(one: Classifier, score: str) -> list[str]:
-    return [number(one.mean(f"{split}/{score}")) for split in ("train", "test")]
+def _train_and_test(classifier: Classifier, score: str) -> str:
+    return " / ".join(number(classifier.mean(f"{split}/{score}")) for split in ("train", "test"))
+
+
+def _difference(classifier: Classifier, material: Material) -> str:
+    """Say why a tested classifier does not compare with the reference."""
+    if classifier.is_finetuned:
+        return "its biLM is fine-tuned, see the section on fine-tuning"
+    reference = material.reference
+    assert reference is not None  # a tested classifier on layers that is not fine-tuned is one
+    frame, other = reference.frame, classifier.frame
+    keys = sorted(key for key in {*frame, *other} if frame.get(key) != other.get(key))
+    return f"it differs from {reference.title} in {', '.join(f'`{key}`' for key in keys)}"
 
 
 def comparison(material: Material, paper: Manuscript) -> None:
+    """Write the section that compares the representations."""
     chosen = material.representations()
     if len(chosen) < 2:
-        paper.without(
+        paper.leave_out(
             "ELMo beside Word2Vec, SVD and TF-IDF",
             "it needs tested classifiers of two representations or more",
         )
         return
     paper.heading("ELMo beside Word2Vec, SVD and TF-IDF")
-    pairs = paired(chosen)
+    pairs = paired_tests(chosen)
     paper.paragraph(
-        "Of each representation the setting that is best on validation, among those that have the "
-        "head and the training that most runs have. Rows that one of two "
-        "settings alone has right are compared by McNemar's exact test, on the class that is most "
-        "probable when the probabilities of the seeds are averaged that both have; p is corrected "
-        "by Holm's method. It tells what other test rows could change, not what another training "
-        "could: that is what the deviations over seeds are for."
+        "Each representation is shown by the setting that is best on validation.",
+        _rule(material.reference),
+        "Rows that only one of two settings has right are compared by McNemar's exact test: the "
+        "prediction is the class that is most probable when the probabilities are averaged over "
+        "the seeds that both settings have. p is corrected by Holm's method. It says what other "
+        "test rows could change, not what another training could change: the deviations over "
+        "seeds show that.",
     )
-    first = chosen[0]
-    paper.paragraph(ranking(chosen), against(chosen, pairs, first))
+    paper.paragraph(ranking(chosen), tests_against(chosen, pairs, chosen[0]))
     paper.table("Paired tests on the test rows.", PAIR_HEADER, pair_rows(chosen, pairs))
 
 
-PAIR_HEADER = ("one", "other", "difference", "seeds", "one / other alone right", "p")
+def _rule(reference: Classifier | None) -> str:
+    """Say which settings are comparable, see `Material.comparable`."""
+    if reference is None:
+        return ""
+    is_mode = reference.is_elmo and reference.choices["mixer"] in MODES
+    kind = "lambda mode of ELMo" if is_mode else "setting on layers"
+    return (
+        "Settings on layers are compared where they share the head, the training and the `study` "
+        f"of {reference.title}, the tested {kind} that is best on validation"
+        + (", where possible with a counterpart of Word2Vec or SVD." if is_mode else ".")
+    )
 
 
-def pair_rows(classifiers: Sequence[Classifier], pairs: Sequence[Any]) -> list[list[str]]:
+PAIR_HEADER = ("one", "other", "difference", "common seeds", "rows only one / other has right", "p")
+
+
+def pair_rows(classifiers: Sequence[Classifier], pairs: Sequence[Comparison]) -> list[list[str]]:
+    """Return the rows of a table of paired tests, under `PAIR_HEADER`."""
     return [
         [
             classifiers[pair.one].title,
@@ -265,7 +289,7 @@ def pair_rows(classifiers: Sequence[Classifier], pairs: Sequence[Any]) -> list[l
             f"{100 * pair.difference:+.2f}",
             str(pair.seeds or "all"),
             f"{pair.only_one} / {pair.only_other}",
-            chance(pair.corrected).removeprefix("p = ").removeprefix("p "),
+            p_value(pair.corrected).removeprefix("p = ").removeprefix("p "),
         ]
         for pair in pairs
     ]

@@ -1,0 +1,1 @@
+"""A run: its folder, its records, its identity; resume, sweeps, settings, failures."""

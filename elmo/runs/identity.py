@@ -1,4 +1,4 @@
-"""What makes a run what it is: its settings, the name of its folder, its place in a sweep."""
+"""The identity of a run: its settings, the name of its folder, its place in a sweep."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: a training step is finished and kept first, all else ends at once."""
+"""SIGINT and SIGTERM: a training step is finished and saved first, everything else ends at once."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ log = logging.getLogger(__name__)
 
 
 class Interrupted(BaseException):
-    """The program was told to end; no `Exception`, so that nobody takes it for a failed job.
+    """The program was told to end; no `Exception`, so that it is not taken for a failed job.
 
     Attributes:
-        code: what to exit with, 128 and the number of the signal, as a shell has it.
+        code: the exit code, 128 plus the number of the signal, as in a shell.
     """
 
     def __init__(self, signum: int) -> None:
@@ -24,11 +24,11 @@ class Interrupted(BaseException):
 
 
 class Interrupts:
-    """While it is entered, both signals raise `Interrupted`: at once, or where it is polite to.
+    """A context in which both signals raise `Interrupted`, at once or at the next `check`.
 
     Attributes:
-        patient: wait; the training sets it, and calls `check` when its state is saved.
-        pending: the signal that waits.
+        patient: wait for `check`; the training sets it, and checks when its state is saved.
+        pending: the number of the signal that waits, or None.
     """
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class Interrupts:
         return self
 
     def take(self) -> None:
-        """Be the only one who handles the signals; Lightning puts a handler of its own in front."""
+        """Handle the signals again; Lightning installs a handler of its own."""
         for number in self._before:
             signal.signal(number, self._handle)
 
@@ -64,11 +64,12 @@ class Interrupts:
         if self.patient and self.pending is None:
             self.pending = signum
             name = signal.Signals(signum).name
-            log.warning("%s: finishing the step; once more ends at once, without saving", name)
+            log.warning("%s: finishing the step; a second one ends at once, unsaved", name)
         else:
             raise Interrupted(signum)
 
     def check(self) -> None:
+        """Raise `Interrupted` where a signal is pending."""
         if self.pending is not None:
             raise Interrupted(self.pending)
 

@@ -35,17 +35,18 @@ def setting_label(choices: Mapping[str, str], settings: Mapping[str, Any]) -> st
     if "encoder" not in choices:
         return "biLM"
     name = ENCODERS.get(choices["encoder"], choices["encoder"])
-    if settings["encoder"].get("skip_gram") is False:
+    encoder, mixing = settings.get("encoder", {}), settings.get("mixer", {})
+    if encoder.get("skip_gram") is False:
         name += " (CBOW)"
     if choices["encoder"] != "elmo":
         return name
     mixer = choices["mixer"]
     if mixer == "layer":
-        return f"{name}, layer {settings['mixer']['layer']}"
-    learned = settings["mixer"].get("learn_gamma")
+        return f"{name}, layer {mixing.get('layer')}"
+    learned = mixing.get("learn_gamma")
     usual = learned is None or learned == GAMMA_DEFAULT.get(mixer, learned)
-    matrices = " with matrices" if settings["mixer"].get("projection_dim") else ""
-    tuned = ", fine-tuned" if settings["encoder"].get("finetune") else ""
+    matrices = " with matrices" if mixing.get("projection_dim") else ""
+    tuned = ", fine-tuned" if encoder.get("finetune") else ""
     return f"{name}, {mixer}{matrices}{'' if usual else GAMMA[learned]}{tuned}"
 
 
@@ -57,7 +58,11 @@ def distinguish(records: Sequence[Mapping[str, Any]]) -> list[str]:
     """
     labels = [label_of(record) for record in records]
     plain = [
-        {**without_seeds(relevant(record["settings"])), **relevant_choices(record["choices"])}
+        {
+            **without_seeds(relevant(record["settings"])),
+            **relevant_choices(record["choices"]),
+            **({"study": record["study"]} if record.get("study") else {}),
+        }
         for record in records
     ]
     found = list(labels)

@@ -1,4 +1,4 @@
-"""Settings against the signatures that they are for: a value of another type is found at once."""
+"""Checks of settings against the signatures of the classes that they configure."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pkgutil import resolve_name
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from elmo.errors import ConfigError
+from elmo.errors import ConfigError, check_range
 
-# What stands in no `_target_`.
+# Settings that belong to no `_target_`.
 TOP_LEVEL: dict[str, Any] = {
     "seed": int,
     "threads": int | None,
@@ -26,7 +26,7 @@ TOP_LEVEL: dict[str, Any] = {
     "label": str | None,
 }
 SEEDS = 2**32  # numpy takes no more
-# What a job completes its parts with: set by hand, it would be passed over in silence.
+# Arguments that a job fills in: a value set by hand would be ignored silently.
 GIVEN = {
     "bilm": ("vocab_size", "embedding_dim"),
     "softmax": ("dim", "vocab_size"),
@@ -41,13 +41,14 @@ GIVEN = {
 
 
 def check_settings(settings: Mapping[str, Any]) -> None:
-    """
+    """Check the types of all settings, the range of seeds, and that nothing fixed is set.
+
     Args:
-        settings: the resolved config as plain data.
+        settings: the resolved config as plain, nested data.
 
     Raises:
-        ConfigError: a value is not of the type that its constructor declares, or can be no seed,
-            or is none to choose.
+        ConfigError: a value does not have the type that its constructor declares, a seed is out of
+            range, or an argument is set that follows from others.
     """
     for group, names in GIVEN.items():
         for name in names:
@@ -58,8 +59,8 @@ def check_settings(settings: Mapping[str, Any]) -> None:
     for key, value, hint in [*_values(settings, TOP_LEVEL), *_arguments(settings, "")]:
         if not _fits(value, hint):
             raise ConfigError(f"{key} is {value!r}; expected {_name(hint)}")
-        if key.rpartition(".")[2] == "seed" and not 0 <= value < SEEDS:
-            raise ConfigError(f"{key} is {value}; expected 0 or more and less than {SEEDS}")
+        if key.rpartition(".")[2] == "seed":
+            check_range({key: value}, at_least=0, below=SEEDS)
 
 
 Value = tuple[str, Any, Any]  # key, value, type
@@ -72,7 +73,7 @@ def _values(node: Mapping[str, Any], hints: Mapping[str, Any], prefix: str = "")
 
 
 def _arguments(node: Mapping[str, Any], prefix: str) -> Iterator[Value]:
-    """Of every node with a `_target_`."""
+    """Yield the settings of every node with a `_target_`, with their types."""
     if "_target_" in node:
         yield from _values(node, _hints(_found(node["_target_"], f"{prefix}_target_")), prefix)
     for key, value in node.items():
@@ -84,11 +85,11 @@ def _found(name: Any, key: str) -> Any:
     try:
         return resolve_name(name)
     except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise ConfigError(f"{key} is {name!r}, which is not there: {error}") from error
+        raise ConfigError(f"{key} is {name!r}, which does not exist: {error}") from error
 
 
 def _hints(target: Any) -> dict[str, Any]:
-    """Type of each argument; `**arguments` of a class are those of its bases."""
+    """Return the type of each argument; `**arguments` of a class are those of its bases."""
     functions: list[Callable[..., Any]] = [target]
     if inspect.isclass(target):
         own = [vars(base).get("__init__") for base in reversed(target.__mro__)]
@@ -103,7 +104,7 @@ def _hints(target: Any) -> dict[str, Any]:
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Plain values against plain types; any other type is left to the constructor."""
+    """Compare plain values with plain types; other types are left to the constructor."""
     origin = get_origin(hint)
     if origin in (Union, UnionType):
         return any(_fits(value, one) for one in get_args(hint))

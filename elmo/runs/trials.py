@@ -14,12 +14,14 @@ from omegaconf import OmegaConf
 from elmo.errors import ConfigError
 from elmo.utils.shipped import CONF
 
+EXAMPLE = "conf/search_cls.yaml"
+
 
 def read_space(file: Path) -> tuple[str, dict[str, Any], dict[str, list[Any]]]:
-    """Script, fixed settings and the values of each setting that varies.
+    """Return the script, the fixed settings, and the values of each setting that varies.
 
     Raises:
-        ConfigError: the file is missing, or not like that.
+        ConfigError: the file is missing, or has another format.
     """
     try:
         content = OmegaConf.to_container(OmegaConf.load(file))
@@ -38,14 +40,11 @@ def read_space(file: Path) -> tuple[str, dict[str, Any], dict[str, list[Any]]]:
     return content["script"], content["fixed"], content["choices"]
 
 
-EXAMPLE = "conf/search_cls.yaml"
-
-
 def draw(choices: dict[str, list[Any]], trials: int, seed: int) -> list[dict[str, Any]]:
-    """So many different combinations, each as probable as any other.
+    """Draw different combinations, each as probable as any other.
 
     Raises:
-        ConfigError: there are not as many, or fewer than one is asked for.
+        ConfigError: `trials` is less than 1, or more than there are combinations.
     """
     combinations = math.prod(len(values) for values in choices.values())
     if not 1 <= trials <= combinations:
@@ -59,13 +58,13 @@ def draw(choices: dict[str, list[Any]], trials: int, seed: int) -> list[dict[str
 
 
 def file_name(number: int, trial: dict[str, Any]) -> str:
-    """Of a file, and so of a line in the sweep table: `07+mixer-learned+dropout-0.3`."""
+    """Return the name of a trial in files and the sweep table: `07+mixer-learned+dropout-0.3`."""
     parts = [f"{key.rsplit('.', 1)[-1]}-{value}" for key, value in trial.items()]
     return re.sub(r"[^a-zA-Z0-9_.+-]", "_", "+".join([f"{number:02}", *parts]))
 
 
 def as_config(script: str, settings: dict[str, Any]) -> str:
-    """A config file of Hydra's that sets dotted keys; one that is a group of conf/ picks a file."""
+    """Return a Hydra config that sets dotted keys; those that are groups of conf/ pick a file."""
     groups = {key: value for key, value in settings.items() if (CONF / key).is_dir()}
     content: dict[str, Any] = {
         "defaults": [{f"override /{key}": value} for key, value in groups.items()]

@@ -1,0 +1,1 @@
+"""Training: the LightningModules, their callbacks and checkpoints, TensorBoard."""

@@ -1,4 +1,4 @@
-"""What a training shows while it runs: progress in the terminal, speed, samples of text."""
+"""Callbacks of a training: progress in the terminal, speed, averaged weights, samples of text."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ DIRECTIONS: tuple[Direction, ...] = ("forward", "backward")
 
 
 class Throughput(Callback):
-    """Logs `tokens_per_second`: real tokens, padding not counted, since the last time it logged."""
+    """Logs `tokens_per_second`: real tokens without padding since it logged last."""
 
     def on_train_start(self, trainer: Any, task: Any) -> None:
-        self.on_train_epoch_start(trainer, task)  # which does not come where an epoch is resumed
+        self.on_train_epoch_start(trainer, task)  # it is not called where an epoch is resumed
 
     def on_train_epoch_start(self, trainer: Any, task: Any) -> None:
         self._mark, self._tokens = time.monotonic(), torch.tensor(0)
@@ -36,15 +36,15 @@ class Throughput(Callback):
         self._tokens = batch.lengths.sum() + self._tokens  # on the device: nothing waits for it
         if trainer.global_step % trainer.log_every_n_steps == 0:
             now = time.monotonic()
-            tokens = self._tokens.item() * trainer.world_size  # their batches are of like size
+            tokens = self._tokens.item() * trainer.world_size  # their batches are of similar size
             task.log("tokens_per_second", tokens / (now - self._mark))
             self._mark, self._tokens = now, torch.tensor(0)
 
 
 class Progress(TQDMProgressBar):
-    """Lightning's progress bar, with tokens a second and the time left until the last epoch ends.
+    """Lightning's progress bar, with tokens per second and the time left to the last epoch.
 
-    The time left counts what validation has taken so far in, and no early stop.
+    The time left includes validation as it has taken so far, and ignores early stopping.
     """
 
     def on_train_start(self, trainer: Any, task: Any) -> None:
@@ -66,20 +66,20 @@ class Progress(TQDMProgressBar):
 
 
 def progress_bar(enabled: bool) -> Progress | None:
-    """Lightning refuses a bar of ours where `trainer.enable_progress_bar` is false."""
+    """Return the progress bar; Lightning refuses one where it is switched off."""
     return Progress() if enabled else None
 
 
 class AveragedWeights(WeightAveraging):
-    """An exponential moving average of the weights, which is validated, evaluated and kept.
+    """An exponential moving average of the weights, which is validated, evaluated and saved.
 
-    Lightning's own loads the weights of the last step wherever it finds them in a checkpoint, and
-    so would evaluate these after the training instead of the average. And its sum of decay times
-    average and the rest times weight moves weights that never change, such as a frozen encoder's,
-    by a rounding at each step.
+    Lightning's own callback loads the weights of the last step wherever it finds them in a
+    checkpoint, so it would evaluate those after the training. And its formula, decay times average
+    plus the rest times weight, changes weights that are constant, such as those of a frozen
+    encoder, by a rounding error at each step.
 
     Args:
-        decay: of the average at each step.
+        decay: weight of the old average at each step.
     """
 
     def __init__(self, decay: float) -> None:
@@ -94,15 +94,15 @@ class AveragedWeights(WeightAveraging):
 
 
 def averaged_weights(decay: float | None) -> AveragedWeights | None:
-    """None averages nothing."""
+    """Return the callback that averages weights, or None where `decay` is None."""
     return None if decay is None else AveragedWeights(decay)
 
 
 class Samples(Callback):
-    """After each epoch, what the language model writes on and before some prompts: text tab.
+    """Logs text that the language model generates after each epoch, for TensorBoard's text tab.
 
     Args:
-        prompts: each is continued by the forward model and preceded by the backward one.
+        prompts: the forward model continues each, the backward model writes what comes before.
         temperature, seed, max_words: see `elmo.models.generation.generate`.
     """
 

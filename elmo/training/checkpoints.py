@@ -1,4 +1,4 @@
-"""`last.ckpt`: all that an interrupted training needs to go on as if nothing had happened."""
+"""`last.ckpt`: everything that an interrupted training needs to continue bit for bit."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from elmo.utils.ranks import any_rank, gather_from_ranks, rank, rank_and_ranks
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
-    """Lightning's checkpoints, written so that a crash leaves the old one or the new one, whole.
+    """Writes Lightning's checkpoints atomically: a crash leaves the old one or the new one.
 
-    Lightning's own writes to the system's folder for temporary files, and moving a file from there
+    Lightning itself writes to the system's folder for temporary files, and moving a file from there
     to another disk is a copy that can be cut short.
 
     Args:
-        run: whose seconds so far stand in each.
+        run: its seconds so far are saved in each checkpoint.
     """
 
     def __init__(self, run: Run) -> None:
@@ -49,7 +49,7 @@ class AtomicCheckpoints(TorchCheckpointIO):
         return read_checkpoint(Path(path))
 
 
-FIELDS = {  # that a resumed run reads itself
+FIELDS = {  # read by this project when a run is resumed
     "loops": dict,
     "global_step": int,
     "state_dict": dict,
@@ -59,7 +59,8 @@ FIELDS = {  # that a resumed run reads itself
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """
+    """Read and check a checkpoint.
+
     Raises:
         ArtifactError: the file is missing, damaged, of another format, or holds more than tensors
             and plain data.
@@ -72,25 +73,25 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             raise ArtifactError(f"{path}: a PyTorch file, but not a checkpoint of a training")
         if (found := content.get("elmo_version")) != CHECKPOINT_VERSION:
             raise ArtifactError(
-                f"{path}: format version {found!r}, this code reads {CHECKPOINT_VERSION}; go on "
-                "with the version of elmo that wrote it"
+                f"{path}: format version {found!r}, this code reads {CHECKPOINT_VERSION}; "
+                "continue with the version of elmo that wrote it"
             )
     except ArtifactError as error:
         raise ArtifactError(
-            f"{error}; or take the checkpoint away, and the run starts from the beginning"
+            f"{error}; or delete the checkpoint, and the run starts from the beginning"
         ) from error
     return content
 
 
 class LastCheckpoint(Callback):
-    """Saves the training now and then, and before it ends because of a signal.
+    """Saves the state of a training regularly, and before a signal ends it.
 
-    After the first step of each epoch, so that no validation is lost, and in between whenever
-    `minutes` have passed. Never after the last step of an epoch: its validation would be skipped.
+    It saves after the first step of each epoch, so that no validation is lost, and whenever
+    `minutes` have passed; never after the last step of an epoch, whose validation would be skipped.
 
     Args:
         path: of the checkpoint.
-        minutes: between two.
+        minutes: between two checkpoints.
     """
 
     def __init__(self, path: str, minutes: float) -> None:
@@ -110,19 +111,19 @@ class LastCheckpoint(Callback):
         if len(state["random"]) != ranks:
             raise ConfigError(
                 f"the run was started with {len(state['random'])} processes, now there are "
-                f"{ranks}; it goes on with as many: mind trainer.devices and trainer.num_nodes"
+                f"{ranks}; resume it with as many: check trainer.devices and trainer.num_nodes"
             )
         self._random = state["random"][own]
         self._stopped = state["stopped"]
 
     def on_load_checkpoint(self, trainer: Any, task: Any, checkpoint: dict[str, Any]) -> None:
         states = checkpoint["callbacks"]
-        # An early stop is kept by no loop of Lightning's: it would train one epoch more.
+        # No loop of Lightning's saves an early stop: it would train one more epoch.
         trainer.should_stop = states.get(self.state_key, {}).get("stopped", False)
         states_of_loaders = checkpoint["loops"]["fit_loop"]["state_dict"].get("combined_loader")
         self._loader = states_of_loaders[0] if states_of_loaders else None
-        # The folder of the run may have moved, and a ModelCheckpoint removes what it kept before:
-        # of these paths only the names are believed.
+        # The run folder may have moved, and a ModelCheckpoint deletes what it saved before: only
+        # the file names of these paths are used.
         for state in states.values():
             if "dirpath" in state:
                 state["dirpath"] = str(self.path.parent)
@@ -138,11 +139,11 @@ class LastCheckpoint(Callback):
     def on_train_start(self, trainer: Any, task: Any) -> None:
         interrupts.take()
         interrupts.patient = True
-        if rank() and self._random is not None:  # the sums of all are with the first
+        if rank() and self._random is not None:  # the first process has the sums of all
             for metric in running_metrics(task):
                 metric.reset()
-        # Lightning hands the loader its state only where the loader is made after the checkpoint
-        # is read; a schedule that asks for the number of steps makes it before.
+        # Lightning gives the loader its state only where the loader is built after the checkpoint
+        # is read; a schedule that asks for the number of steps builds it before.
         if self._loader:
             trainer.train_dataloader.load_state_dict(self._loader)
             self._loader = None
@@ -161,10 +162,10 @@ class LastCheckpoint(Callback):
     ) -> None:
         if trainer.is_last_batch:
             return
-        # One clock for all, and a signal to one process is meant for all.
+        # One clock for all processes, and a signal to one of them is meant for all.
         self._due |= any_rank(time.monotonic() - self._saved >= 60 * self.minutes)
         told = any_rank(interrupts.pending is not None)
-        # What this step has for the logger gets there only after it; to save now would lose it.
+        # The logger gets the values of this step only afterwards; saving now would lose them.
         every = trainer.log_every_n_steps
         logs = every > 1 and trainer.global_step % every == 0
         if (told or self._due) and not logs:
@@ -184,23 +185,23 @@ class LastCheckpoint(Callback):
 
     def _save(self, trainer: Any, task: Any) -> None:
         if not all(weights.isfinite().all() for weights in task.parameters()):
-            return  # diverged: the next loss shows it, and the checkpoint before is the last good
+            return  # diverged: the next loss shows it, and the previous checkpoint is the last good
         for logger in trainer.loggers:
             logger.experiment.flush()
-        with sums_of_all_ranks(task):
+        with metrics_summed_over_ranks(task):
             trainer.save_checkpoint(self.path)
         self._saved, self._due = time.monotonic(), False
 
 
 def running_metrics(task: torch.nn.Module) -> list[Metric]:
-    """Those whose sums a checkpoint keeps."""
+    """Return the metrics whose sums a checkpoint saves."""
     metrics = [module for module in task.modules() if isinstance(module, Metric)]
     return [metric for metric in metrics if any(metric._persistent.values())]
 
 
 @contextlib.contextmanager
-def sums_of_all_ranks(task: torch.nn.Module) -> Iterator[None]:
-    """Inside, the metrics of each process hold the sums of all."""
+def metrics_summed_over_ranks(task: torch.nn.Module) -> Iterator[None]:
+    """Let the metrics of each process hold the sums of all processes in the body."""
     metrics = running_metrics(task) if rank_and_ranks()[1] > 1 else []
     for metric in metrics:
         metric.sync()
@@ -210,7 +211,7 @@ def sums_of_all_ranks(task: torch.nn.Module) -> Iterator[None]:
 
 
 def random_states() -> dict[str, Any]:
-    """Of every global generator, as tensors and plain data."""
+    """Return the state of every global random generator, as tensors and plain data."""
     name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
     assert isinstance(keys, np.ndarray)  # the older form is the one that is plain data
     version, internal, following = random.getstate()
@@ -223,6 +224,7 @@ def random_states() -> dict[str, Any]:
 
 
 def set_random_states(states: dict[str, Any]) -> None:
+    """Restore what `random_states` returned."""
     torch.set_rng_state(states["torch"])
     if len(states["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(states["cuda"])

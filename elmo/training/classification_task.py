@@ -20,21 +20,21 @@ from elmo.training.task import Task, count_parameters
 
 
 class ClassificationTask(Task[ClassificationResult]):
-    """Training of mixer and head by cross-entropy; a frozen encoder must come out as it went in.
+    """Training of mixer and head by cross-entropy; a frozen encoder must not change.
 
-    One that is fine-tuned gets lower learning rates, from layer to layer down (Howard and Ruder
-    2018, section 3.2).
+    An encoder that is fine-tuned gets learning rates that fall from layer to layer, from the top
+    down (Howard and Ruder 2018, section 3.2).
 
     Args:
         model: the classifier.
         finetune_lr: of the encoder's top layer, as a share of the head's.
         layer_decay: of each layer below, as a share of the one above.
-        label_smoothing: share of the probability that the target gives to all classes alike
-            (Szegedy et al. 2016, section 7); in training alone, so that losses compare.
+        label_smoothing: share of the target's probability that is spread over all classes (Szegedy
+            et al. 2016, section 7); only in training, so that losses are comparable.
         optimizer, warmup: see `Task`.
 
     Raises:
-        ConfigError: a share that cannot be.
+        ConfigError: a share that is out of range.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class ClassificationTask(Task[ClassificationResult]):
 
     def parameter_groups(self) -> list[tuple[list[nn.Parameter], float]]:
         modules: list[tuple[list[nn.Module], float]] = [([self.model.mixer, self.model.head], 1.0)]
-        for depth, level in enumerate(self.model.encoder.levels()):
+        for depth, level in enumerate(self.model.encoder.layer_groups()):
             modules.append(([level], self.finetune_lr * self.layer_decay**depth))
         found = [
             ([p for module in parts for p in module.parameters() if p.requires_grad], share)

@@ -1,4 +1,4 @@
-"""The frozen layers of a corpus, computed once and kept on disk for all epochs and jobs."""
+"""The layer store: frozen layers of a corpus, computed once and kept on disk for all jobs."""
 
 from __future__ import annotations
 
@@ -23,35 +23,35 @@ from elmo.data.tokens import TokenizedSplit
 from elmo.errors import check_range
 from elmo.models.artifacts import state_checksum
 from elmo.models.encoders import Encoder
-from elmo.utils.cache import SEAL, is_whole, publish
+from elmo.utils.cache import SEAL, is_intact, publish
 
 log = logging.getLogger(__name__)
 
-# Part of what an entry holds to the last bit: another budget makes other batches.
+# Another budget makes other batches, and so other last bits of an entry.
 TOKEN_BUDGET = 8192
 
 
 class Store(ABC):
-    """Where the batches of a classifier get the frozen layers from."""
+    """Gives the batches of a classifier their frozen layers."""
 
     @abstractmethod
     def attach(
         self, encoder: Encoder, data: TokenData, device: torch.device, test: bool = True
     ) -> float:
-        """Let the batches of `data` carry what the encoder would compute for them.
+        """Let the batches of `data` carry the layers that the encoder would compute for them.
 
         Args:
-            encoder: whose layers do not change any more.
-            device: to compute them on.
-            test: those of the test split, too.
+            encoder: frozen.
+            device: computes the layers.
+            test: include the test split.
 
         Returns:
-            Seconds that computing them took.
+            The seconds that computing them took.
         """
 
 
 class NoStore(Store):
-    """The encoder computes the layers of every batch anew."""
+    """Stores nothing: the encoder computes the layers of every batch."""
 
     def attach(
         self, encoder: Encoder, data: TokenData, device: torch.device, test: bool = True
@@ -60,16 +60,16 @@ class NoStore(Store):
 
 
 class DiskStore(Store):
-    """One entry for each encoder and split, in half precision; the oldest go when room is short.
+    """Stores an entry for each encoder and split, in half precision; the oldest are deleted first.
 
-    An entry is named by what it is made of: the encoder's weights and tokenizer, the rows, and
-    the device, threads and PyTorch that compute, which change last bits. It is always made from
-    the same batches in the same order and never from those of a job, so who made it does
-    not show. A job whose entries do not fit goes on without them.
+    The name of an entry is a hash of everything that its bits depend on: the encoder's weights and
+    tokenizer, the rows, and the device, number of threads and version of PyTorch. An entry is
+    always computed from the same batches in the same order, never from the batches of a job, so
+    every job would write the same bits. A job whose entries do not fit runs without them.
 
     Args:
-        folder: where the entries lie.
-        max_gigabytes: of all entries together, which also leave half of the disk to others.
+        folder: of all entries.
+        max_gigabytes: of all entries together; they also leave half of the free disk to others.
 
     Raises:
         ConfigError: `max_gigabytes` is not positive.
@@ -105,7 +105,7 @@ class DiskStore(Store):
         except OSError as error:
             for split in entries:
                 data.splits[split].layers = None
-            log.warning("store: %s; the frozen layers are computed for every batch", error)
+            log.warning("store: %s; the frozen layers are computed in every batch", error)
         return time.monotonic() - began
 
     @staticmethod
@@ -123,7 +123,7 @@ class DiskStore(Store):
         return state_checksum(encoder.state_dict(), digest)[:16]
 
     def _make_room(self, wanted: list[Entry]) -> bool:
-        """Drop what stopped builds left, then the entries used longest ago until all fit."""
+        """Delete unfinished builds, then the entries used longest ago, until all wanted fit."""
         names = {entry.folder for entry in wanted}
         others = []
         for folder in filter(Path.is_dir, self.folder.iterdir()):
@@ -139,7 +139,7 @@ class DiskStore(Store):
         if needed > limit:
             log.warning(
                 "store: the frozen layers would take %.1f GB, there is room for %.1f (at most half "
-                "of the free disk and store.max_gigabytes=%g); they are computed for every batch",
+                "of the free disk and store.max_gigabytes=%g); they are computed in every batch",
                 needed / 1e9,
                 limit / 1e9,
                 self.max_gigabytes,
@@ -158,9 +158,9 @@ def _size(folder: Path) -> int:
 
 
 class Entry:
-    """The stored layers of one split in one folder: S layers of D half-precision numbers a token.
+    """The folder with the stored layers of one split: S layers of D half-precision numbers a token.
 
-    `layers.bin` holds them token by token, rows from short to long.
+    `layers.bin` holds them token by token, from the shortest row to the longest.
     """
 
     def __init__(self, folder: Path, split: TokenizedSplit, encoder: Encoder) -> None:
@@ -177,10 +177,11 @@ class Entry:
         return self.folder / "layers.bin"
 
     def exists(self) -> bool:
-        """Whether it is there and whole; a damaged one is removed."""
-        return is_whole(self.folder)
+        """Tell whether the entry is complete; a damaged one is removed."""
+        return is_intact(self.folder)
 
     def build(self, encoder: Encoder, device: torch.device, split: str) -> None:
+        """Compute the layers of the split and write them."""
         batches = TokenBudgetBatches(EpochOrder(self.split.lengths, seed=None), TOKEN_BUDGET)
         log.info(
             "store: computing the frozen layers of %s once, %.1f GB in %s",
@@ -199,11 +200,12 @@ class Entry:
         publish(self.folder, write)
 
     def open(self) -> StoredLayers:
+        """Return a reader of the entry."""
         return StoredLayers(self._file, self.shape, self.split.lengths)
 
 
 class StoredLayers:
-    """Reads the layers of rows from a file that an `Entry` wrote, memory-mapped."""
+    """Reads the layers of rows from the memory-mapped file of an `Entry`."""
 
     def __init__(self, file: Path, shape: tuple[int, int, int], lengths: np.ndarray) -> None:
         self.file = file
@@ -215,14 +217,14 @@ class StoredLayers:
         self.layers = np.memmap(file, np.float16, "r", shape=shape)
 
     def __getstate__(self) -> tuple:
-        """For worker processes: the memory map by its file, not its content."""
+        """Send the name of the file to worker processes, not its content."""
         return self.file, self.shape, self.lengths
 
     def __setstate__(self, state: tuple) -> None:
         self.__init__(*state)  # type: ignore[misc]
 
     def __call__(self, rows: list[int]) -> Tensor:
-        """The stored layers of rows, padded with zeros: (S, B, T, D), half precision."""
+        """Return the stored layers of B rows, padded with zeros: (S, B, T, D), half precision."""
         lengths = self.lengths[rows]
         _, count, dim = self.shape
         padded = np.zeros((len(rows), lengths.max(), count, dim), dtype=np.float16)

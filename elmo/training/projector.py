@@ -1,107 +1,72 @@
-"""Words of several senses in their contexts, layer by layer, for TensorBoard's projector."""
+"""Ambiguous words in their contexts, layer by layer, for TensorBoard's projector."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import NamedTuple
 
-import numpy as np
-import torch
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
-from torch import Tensor
-from torch.nn import functional
 
-from elmo.data.corpus import Corpus
+from elmo.data.corpus import Corpus, column, texts_of
+from elmo.inference.occurrences import Occurrence, cosines, find_occurrences, occurrence_vectors
+from elmo.inference.senses import AMBIGUOUS_WORDS
 from elmo.models.encoders import Encoder
 
-# Each has senses that belong to different classes of news, and stands in the toy corpus, too.
-AMBIGUOUS_WORDS = {
-    *("apple", "bank", "base", "bird", "cell", "chip", "court", "draft", "field", "goal", "match"),
-    *("net", "pitch", "race", "seed", "star", "storm", "strike", "trade", "virus", "web", "window"),
-}
-OCCURRENCES = 30  # of each word: 22 words x 30 x 3 layers make some 6 MB of numbers
+OCCURRENCES = 30  # of each word: 22 words x 30 x 3 layers take about 6 MB
 NEIGHBOURS = 5
-
-
-class Occurrence(NamedTuple):
-    """One token: its word, where it stands, and its layers."""
-
-    word: str
-    row: int  # in the source of the corpus
-    label: str
-    context: str  # the words around it; empty where the corpus may not be passed on
-    vectors: Tensor  # (L, D)
+WIDTH = 4  # words of context on each side
 
 
 def write_projector(encoder: Encoder, corpus: Corpus, logger: Logger | None) -> int:
-    """Write the vectors of ambiguous words of the validation split, one tensor a layer.
+    """Write the vectors of ambiguous words of the validation split, one tensor per layer.
 
-    With each point stand its word, class, row in the source, the words around it (only where the
-    corpus is our own: no news text gets there) and its nearest points in that layer.
+    Each point has its word, class, row in the source, the words around it (only where the corpus is
+    the project's own: no news text gets there) and its nearest points in that layer.
 
     Returns:
-        The number of points; 0 where none of the words occurs.
+        The number of points; 0 where too few of the words occur.
     """
     assert isinstance(logger, TensorBoardLogger)  # no trainer of this project has another
-    points = find_occurrences(encoder, corpus)
+    rows = corpus.splits["validation"]
+    texts, numbers = list(texts_of(rows)), column(rows, "row").tolist()
+    points = _points(encoder, texts, column(rows, "label").tolist())
     if len(points) <= NEIGHBOURS:
         return 0
-    layers = torch.stack([point.vectors for point in points], 1)  # (L, N, D)
-    for index, vectors in enumerate(layers):
-        metadata = [
-            [point.word, point.label, str(point.row), point.context, near]
-            for point, near in zip(points, _nearest(vectors, points), strict=True)
+    layers = occurrence_vectors(encoder, texts, points)  # (L, N, D)
+    names = [
+        (point.word, corpus.class_names[point.label], str(numbers[point.document]))
+        for point in points
+    ]
+    contexts = _contexts(encoder, texts, points) if corpus.redistributable else [""] * len(points)
+    for index, near in enumerate(cosines(layers).topk(NEIGHBOURS).indices.tolist()):
+        nearest = [
+            "; ".join("{} ({}, {})".format(*names[other]) for other in others) for others in near
         ]
         logger.experiment.add_embedding(
-            vectors.double().numpy().round(4),  # which halves the file
-            metadata,
+            layers[index].double().numpy().round(4),  # which halves the file
+            [[*names[i], contexts[i], nearest[i]] for i in range(len(points))],
             metadata_header=["word", "class", "row", "context", "nearest"],
             tag=f"layer_{index}",
         )
     return len(points)
 
 
-def find_occurrences(encoder: Encoder, corpus: Corpus) -> list[Occurrence]:
-    """The first occurrences of each ambiguous word in the validation split, with their layers."""
-    split = corpus.splits["validation"]
-    texts = [text for batch in split.iter(1000) for text in batch["text"]]
+def _points(encoder: Encoder, texts: list[str], labels: list[int]) -> list[Occurrence]:
+    """Return the first occurrences of each ambiguous word, sorted by word."""
     seen: Counter[str] = Counter()
-    places: dict[int, list[int]] = {}
-    for row, document in enumerate(encoder.tokenizer.encode(texts)):
-        for position, word in enumerate(document.words):
-            word = word.lower()
-            if word in AMBIGUOUS_WORDS and seen[word] < OCCURRENCES:
-                seen[word] += 1
-                places.setdefault(row, []).append(position)
-    rows = list(places)
-    labels, numbers = np.array(split["label"]), np.array(split["row"])
-    found = []
-    for index, embedding in enumerate(encoder.embed([texts[row] for row in rows])):
-        row = rows[index]
-        for position in places[row]:
-            found.append(
-                Occurrence(
-                    embedding.tokens[position].lower(),
-                    int(numbers[row]),
-                    corpus.class_names[labels[row]],
-                    _context(embedding.tokens, position) if corpus.redistributable else "",
-                    embedding.vectors[:, position],
-                )
-            )
-    return sorted(found, key=lambda point: (point.word, point.row))
+    points = []
+    for occurrence in find_occurrences(encoder, texts, labels, AMBIGUOUS_WORDS):
+        seen[occurrence.word] += 1
+        if seen[occurrence.word] <= OCCURRENCES:
+            points.append(occurrence)
+    return sorted(points)
 
 
-def _context(words: list[str], position: int, width: int = 4) -> str:
-    before, after = words[max(0, position - width) : position], words[position + 1 :][:width]
-    return " ".join([*before, f"[{words[position]}]", *after])
-
-
-def _nearest(vectors: Tensor, points: list[Occurrence]) -> list[str]:
-    """For each point the words, classes and rows of the points nearest to it by cosine."""
-    unit = functional.normalize(vectors.float(), dim=1)
-    alike = unit @ unit.T
-    alike.fill_diagonal_(-torch.inf)
-    return [
-        "; ".join(f"{points[i].word} ({points[i].label}, {points[i].row})" for i in near)
-        for near in alike.topk(NEIGHBOURS).indices.tolist()
-    ]
+def _contexts(encoder: Encoder, texts: list[str], points: list[Occurrence]) -> list[str]:
+    """Return each word in brackets among the words around it."""
+    contexts = []
+    documents = encoder.tokenizer.encode([texts[point.document] for point in points])
+    for (words, _), point in zip(documents, points, strict=True):
+        before = words[max(0, point.position - WIDTH) : point.position]
+        after = words[point.position + 1 :][:WIDTH]
+        contexts.append(" ".join([*before, f"[{words[point.position]}]", *after]))
+    return contexts

@@ -1,4 +1,4 @@
-"""TF-IDF and a linear classifier by scikit-learn: what a practitioner would use instead."""
+"""TF-IDF and a linear classifier by scikit-learn: what practitioners use instead."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
 from elmo.data.corpus import Corpus, column, texts_of
-from elmo.data.splitting import labelled
+from elmo.data.splitting import stratified_sample
 from elmo.errors import ConfigError, check_range
 from elmo.evaluation.metrics import classification_metrics, per_class_metrics
 from elmo.evaluation.results import (
@@ -24,13 +24,14 @@ from elmo.evaluation.results import (
 
 
 class TfidfClassifier:
-    """A linear classifier of the words and neighbouring words of a text, weighed by TF-IDF.
+    """A linear classifier of the n-grams of a text, weighted by TF-IDF.
 
     Args:
-        linear: scikit-learn's, untrained.
+        linear: an untrained classifier of scikit-learn.
         longest: words of an n-gram, at most.
-        min_count: rows that an n-gram has to stand in.
-        label_share, seed: see `elmo.data.datamodule.ClassificationData`; words are counted in all rows.
+        min_count: rows in which an n-gram has to occur.
+        label_share, seed: see `elmo.data.datamodule.ClassificationData`; n-grams are counted in
+            all rows.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class TfidfClassifier:
         )
 
     def fit(self, corpus: Corpus) -> None:
-        """Train on the train split: counts, weights and classifier see no other.
+        """Train on the train split; counts, weights and classifier see no other.
 
         Raises:
             ConfigError: settings that scikit-learn refuses, or a corpus without classes.
@@ -68,8 +69,9 @@ class TfidfClassifier:
             raise ConfigError(f"features or classifier: {error}") from error
 
     def labelled_rows(self, corpus: Corpus) -> np.ndarray:
-        """Positions in the train split of the rows whose labels are used (N',)."""
-        return labelled(column(corpus.splits["train"], "label"), self.label_share, self.seed)
+        """Return the positions in the train split of the rows whose labels are used (N',)."""
+        labels = column(corpus.splits["train"], "label")
+        return stratified_sample(labels, self.label_share, self.seed)
 
     @property
     def gives_probabilities(self) -> bool:
@@ -77,7 +79,7 @@ class TfidfClassifier:
         return hasattr(self.linear, "predict_proba")
 
     def scores(self, corpus: Corpus, split: str) -> np.ndarray:
-        """(N, C), summing to one; where they are no probabilities, the softmax of the margins."""
+        """Return scores (N, C) that sum to one: probabilities, or the softmax of the margins."""
         features = self.features.transform(texts_of(corpus.splits[split]))
         if self.gives_probabilities:
             return self.linear.predict_proba(features)

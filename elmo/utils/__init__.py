@@ -1,0 +1,1 @@
+"""Helpers that know nothing of ELMo: files, cache entries, ranks, cores, memory, the terminal."""

@@ -1,4 +1,4 @@
-"""Folders of the cache: named by the key of their content, built once, built again if damaged."""
+"""Cache entries: folders named by the key of their content, rebuilt where they are damaged."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from elmo.utils.files import sha256_of
 
 log = logging.getLogger(__name__)
 
-# What these libraries keep they would keep in the home folder and among the temporary files.
+# By default these libraries keep their caches in the home folder and among the temporary files.
 LIBRARIES = {"MPLCONFIGDIR": "matplotlib", "TORCHINDUCTOR_CACHE_DIR": "torch"}
 SEAL = "sha256.json"  # the hash of every other file of the folder
 
-Stamp = tuple[str, int, int, int]  # of a file: name, size, time, number
+Stamp = tuple[str, int, int, int]  # name, size, time and inode of a file
 
 
 def redirect_library_caches(cache_dir: Path) -> None:
@@ -31,20 +31,20 @@ def redirect_library_caches(cache_dir: Path) -> None:
 
 
 def cached(folder: Path, build: Callable[[Path], object]) -> Path:
-    """`folder`, filled by `build` where it is missing or damaged."""
-    if not is_whole(folder):
+    """Return `folder`, after `build` has filled it where it was missing or damaged."""
+    if not is_intact(folder):
         publish(folder, build)
     return folder
 
 
 def publish(folder: Path, build: Callable[[Path], object]) -> None:
-    """Let `build` fill a temporary folder that becomes `folder` once it is whole and sealed.
+    """Let `build` fill a temporary folder, seal it with hashes, and rename it to `folder`.
 
-    Where another process was faster, its folder stays and ours is dropped: both hold the same,
-    because the name of a cached folder is the key of its content.
+    Where another process was faster, its folder stays and this one is dropped: both hold the same,
+    because the name of a cache entry is the key of its content.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _aside(folder)
+    temporary = _temporary_beside(folder)
     try:
         build(temporary)
         hashes = {
@@ -62,37 +62,37 @@ def publish(folder: Path, build: Callable[[Path], object]) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def is_whole(folder: Path) -> bool:
-    """Whether `folder` is there as it was built; a damaged one is removed."""
+def is_intact(folder: Path) -> bool:
+    """Tell whether `folder` exists as it was built; a damaged one is removed."""
     if not folder.is_dir():
         return False
-    if _fits(folder):
+    if _matches_seal(folder):
         return True
-    # Under a lock, so that nobody removes what another process has just built again.
+    # Under a lock, so that nobody removes what another process has just rebuilt.
     with FileLock(folder.parent / ".lock"):
-        if folder.is_dir() and not _fits(folder):
+        if folder.is_dir() and not _matches_seal(folder):
             log.warning("%s: damaged, so it is built again", folder)
-            aside = _aside(folder)
+            aside = _temporary_beside(folder)
             folder.rename(aside)  # at once: nobody finds half of it
             shutil.rmtree(aside)
     return False
 
 
-def _aside(folder: Path) -> Path:
+def _temporary_beside(folder: Path) -> Path:
     return Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
 
 
-def _fits(folder: Path) -> bool:
+def _matches_seal(folder: Path) -> bool:
     try:
         hashes = json.loads((folder / SEAL).read_text())
         stamps = [(name, (folder / name).stat()) for name in hashes]
         found = tuple((name, s.st_size, s.st_mtime_ns, s.st_ino) for name, s in stamps)
         return _hashes_of(folder, found) == tuple(hashes.values())
     except (OSError, ValueError, TypeError, AttributeError):
-        return False  # damaged, or another process has just taken it aside
+        return False  # damaged, or another process has just renamed it
 
 
 @functools.lru_cache
 def _hashes_of(folder: Path, stamps: tuple[Stamp, ...]) -> tuple[str, ...]:
-    """Of each file; read once in a process as long as size and time stay."""
+    """Return the hash of each file, read once in a process while size and time stay the same."""
     return tuple(sha256_of(folder / name) for name, *_ in stamps)

@@ -1,4 +1,4 @@
-"""The cores of a machine, held by the trainings of one cache folder: none computes on another's."""
+"""Locks on the cores of a machine, so that the trainings of one cache folder do not share one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 log = logging.getLogger(__name__)
 
-PAUSE = 0.5  # seconds between two looks
+PAUSE = 0.5  # seconds between two attempts
 
 
 @contextlib.contextmanager
@@ -22,23 +22,24 @@ def hold_cores(cache_dir: Path, threads: int) -> Iterator[None]:
     """Hold a core for each thread, and wait as long as other trainings hold them.
 
     Threads of two trainings on one core wait for each other at every operation, which makes both
-    slower than one after the other. The locks are the system's: they end with their process.
+    slower than running one after the other. The operating system releases the locks when their
+    process ends.
     """
     folder = cache_dir / "cores" / socket.gethostname()
     folder.mkdir(parents=True, exist_ok=True)
     wanted = min(threads, len(usable_cores()))
     held: list[FileLock] = []
-    told = False
+    logged = False
     try:
-        while len(held := _take(folder, wanted)) < wanted:
+        while len(held := _lock_cores(folder, wanted)) < wanted:
             _release(held)
-            if not told:
+            if not logged:
                 log.info(
                     "waiting for cores that other runs hold, %d are needed; with a lower threads= "
                     "they would run side by side",
                     wanted,
                 )
-                told = True
+                logged = True
             time.sleep(PAUSE)
         yield
     finally:
@@ -46,14 +47,14 @@ def hold_cores(cache_dir: Path, threads: int) -> Iterator[None]:
 
 
 def usable_cores() -> list[int]:
-    """Numbers of the cores that this process may run on."""
+    """Return the numbers of the cores that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))
 
 
-def _take(folder: Path, wanted: int) -> list[FileLock]:
-    """As many cores as are free, `wanted` at most; one process looks at a time."""
+def _lock_cores(folder: Path, wanted: int) -> list[FileLock]:
+    """Lock as many free cores as there are, `wanted` at most; one process does so at a time."""
     held: list[FileLock] = []
     with FileLock(folder / "turn"):
         for core in usable_cores():

@@ -14,7 +14,7 @@ from typing import IO, Any
 
 @contextlib.contextmanager
 def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
-    """A temporary file beside `path` that takes its name once it is whole and on disk."""
+    """Yield a temporary file beside `path` that gets its name once it is complete and on disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:
@@ -30,16 +30,18 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
 
 
 def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically, in UTF-8."""
     with atomic_writer(path) as handle:
         handle.write(text.encode())
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Plain JSON, which has no numbers for infinity and "not a number": they become null."""
+    """Write plain JSON atomically; infinity and "not a number", which it lacks, become null."""
     plain = json.loads(json.dumps(content), parse_constant=lambda _: None)
     write_text(path, json.dumps(plain, indent=2, ensure_ascii=False) + "\n")
 
 
 def sha256_of(file: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
     with file.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""How the C library hands out the memory that tensors on the CPU lie in."""
+"""Memory allocation of the C library, for tensors on the CPU."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 def keep_freed_memory() -> None:
     """Let this process keep the memory of freed tensors for the next ones.
 
-    By default glibc gives each large block back to the system and asks for it anew in the next
-    training step, a page fault every 4 KiB: a sixth of a step. Kept memory serves later tensors
-    as far as free neighbours join, which the remainders of aligned blocks may hinder (bug 30723 of
-    glibc, mended in 2.39). Other C libraries are left as they are.
+    By default glibc returns each large block to the system and requests it again in the next
+    training step, with a page fault every 4 KiB: a sixth of a step. Kept memory serves later
+    tensors as far as free neighbours merge, which the remainders of aligned blocks may prevent (bug
+    30723 of glibc, fixed in 2.39). Other C libraries are left alone.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_ag_news import csv_of
-from test_corpora import news
 
 from benchmarks import data, streaming
 from conftest import ROOT
+from data.test_ag_news import csv_of
+from data.test_corpus import news
 from elmo.data.corpora.ag_news import read_ag_news_csv
 
 

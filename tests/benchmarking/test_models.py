@@ -12,7 +12,7 @@ from elmo.data.corpora.toy import ToyNews
 from elmo.data.datamodule import ClassificationData
 from elmo.data.text import BOS, EOS
 from elmo.models.language_model import LanguageModel
-from elmo.modules.bilm import BiLM, reverse_within
+from elmo.modules.bilm import BiLM, reverse_sequences
 from elmo.modules.softmax import AdaptiveSoftmax
 
 VOCAB = 400
@@ -71,7 +71,7 @@ def test_padding_costs_no_model_flops(model: LanguageModel, batch: Batch) -> Non
 def test_textbook_counts_the_same_targets_and_no_padding(batch: Batch) -> None:
     torch.manual_seed(0)
     model = Textbook(VOCAB, 8).eval()
-    losses = model(batch.tokens, reverse_within(batch.tokens, batch.lengths))
+    losses = model(batch.tokens, reverse_sequences(batch.tokens, batch.lengths))
     sums = torch.zeros(2)
     for ids, length in zip(batch.tokens, LENGTHS.tolist(), strict=True):
         alone = ids[:length].unsqueeze(0)
@@ -87,5 +87,5 @@ def test_random_batches_are_padded_and_mirrored(toy: ToyNews) -> None:
     lengths = (tokens != 0).sum(1)
     assert tokens.shape[0] == 32
     assert int(lengths.sum()) == real
-    assert torch.equal(reverse_within(tokens, lengths), mirrored)
+    assert torch.equal(reverse_sequences(tokens, lengths), mirrored)
     assert len(set(lengths.tolist())) > 3  # not sorted by length, as a student would leave it

@@ -1,4 +1,4 @@
-"""What holds for every command; what each of them does is tested beside it."""
+"""The properties that all commands share; what each command does is tested in its own file."""
 
 from __future__ import annotations
 
@@ -12,40 +12,49 @@ from pathlib import Path
 import pytest
 
 from conftest import ROOT
+from elmo.__main__ import COMMANDS as EVERY
 
-COMMANDS = sorted(
-    file.stem if file.stem != "__main__" else file.parent.name
-    for file in [*(ROOT / "elmo").glob("*.py"), *(ROOT / "elmo").glob("*/__main__.py")]
-    if "cli.run(main)" in file.read_text() and file.stem != "cli"
-)
-
+COMMANDS = sorted(name for name in EVERY if not name.startswith("train-"))
 WITHOUT_A_MODEL = ("compare", "release", "report", "search")
 WITH_A_MODEL = [name for name in COMMANDS if name not in WITHOUT_A_MODEL]
 
 
-def finished(*command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *command], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+def elmo(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "elmo", *arguments]
+
+
+def finished(command: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 def test_the_commands_of_the_readme() -> None:
     readme = (ROOT / "README.md").read_text()
-    assert set(COMMANDS) == set(re.findall(r"^python -m elmo\.(\w+)", readme, re.MULTILINE))
+    named = re.findall(r"^(?:python -m elmo\.|elmo )([a-z]+)", readme, re.MULTILINE)
+    assert set(COMMANDS) <= set(named)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_has_an_example_and_does_not_wait_for_torch(name: str) -> None:
     code = (
-        f"import sys, runpy; sys.argv = ['elmo.{name}', '--help']\n"
-        f"try: runpy.run_module('elmo.{name}', run_name='__main__')\n"
+        "import sys\n"
+        "from importlib import import_module\n"
+        f"try: import_module('elmo.commands.{name}').main(['--help'])\n"
         "except SystemExit: pass\n"
         "assert not {'torch', 'lightning', 'datasets', 'hydra'} & set(sys.modules)"
     )
-    result = finished("-c", code)
+    result = finished([sys.executable, "-c", code])
     assert result.returncode == 0, result.stderr
-    assert f"example:\n  python -m elmo.{name} " in result.stdout
+    assert result.stdout.startswith(f"usage: elmo {name} ")
+    assert re.search(rf"^examples?:\n  elmo {name} ", result.stdout, re.MULTILINE)
     assert ("--model" in result.stdout) == (name in WITH_A_MODEL)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_older_module_forwards(name: str) -> None:
+    result = finished([sys.executable, "-m", f"elmo.{name}", "--help"])
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith(f"usage: elmo {name} ")
+    assert f"`python -m elmo.{name}` is now `elmo {name}`" in result.stderr
 
 
 @pytest.mark.parametrize("name", WITH_A_MODEL)
@@ -59,7 +68,7 @@ def test_without_a_model_one_line_says_what_to_do(name: str, tmp_path: Path) -> 
         "predict": ["the bank"],
         "senses": [],
     }
-    result = finished("-m", f"elmo.{name}", *arguments[name], "--output-dir", str(tmp_path))
+    result = finished(elmo(name, *arguments[name], "--output-dir", str(tmp_path)))
     assert result.returncode == 1
     assert result.stdout == ""
     (line,) = result.stderr.splitlines()
@@ -70,18 +79,9 @@ def test_without_a_model_one_line_says_what_to_do(name: str, tmp_path: Path) -> 
     "arguments", [["--format", "csv"], pytest.param(["--format", "table"], marks=pytest.mark.slow)]
 )
 def test_a_full_disk_is_one_line(classified: Path, arguments: list[str]) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "elmo.commands.predict",
-        "the bank",
-        "--model",
-        str(classified),
-    ]
+    command = elmo("predict", "the bank", "--model", str(classified), *arguments)
     with open("/dev/full", "w") as full:
-        result = subprocess.run(
-            [*command, *arguments], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, check=False
-        )
+        result = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, check=False)
     assert result.returncode == 1
     *_, line = result.stderr.decode().splitlines()
     assert line == "error: [Errno 28] No space left on device"
@@ -89,10 +89,10 @@ def test_a_full_disk_is_one_line(classified: Path, arguments: list[str]) -> None
 
 
 def test_an_interrupt_ends_without_a_traceback(classified: Path) -> None:
-    command = [sys.executable, "-m", "elmo.commands.predict", "-", "--model", str(classified)]
     process = subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        # Where the tests run in a shell's background, SIGINT is ignored, which a child inherits.
+        elmo("predict", "-", "--model", str(classified)),
+        cwd=ROOT, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # A shell that runs the tests in its background lets its children ignore SIGINT.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     assert process.stderr
@@ -105,18 +105,13 @@ def test_an_interrupt_ends_without_a_traceback(classified: Path) -> None:
 
 
 def test_a_closed_pipe_ends_without_a_traceback(classified: Path) -> None:
-    texts = ["the bank"] * 3000
-    command = [
-        sys.executable,
-        "-m",
-        "elmo.commands.predict",
-        "--format",
-        "csv",
-        "--model",
-        str(classified),
-    ]
+    command = elmo("predict", "--format", "csv", "--model", str(classified))
     process = subprocess.Popen(
-        [*command, *texts], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*command, *["the bank"] * 3000],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout
     assert process.stdout.readline().startswith("text,label,")

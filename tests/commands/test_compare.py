@@ -20,7 +20,7 @@ CLASSES = ["World", "Sports"]
 def write_run(
     folder: Path, share: float, seed: int, data: str = "a", bilm: str = "00", **changes: Any
 ) -> None:
-    """A run that has `share` of 400 rows right, as `train_cls.py` leaves it."""
+    """Write a run as `train_cls.py` leaves it, with a share of 400 rows right."""
     random = np.random.default_rng(seed)
     labels = random.integers(0, 2, 400)
     labels[:] = np.arange(400) % 2
@@ -64,36 +64,43 @@ def runs(tmp_path: Path) -> Path:
 def test_runs_that_differ_in_their_seed_are_one_setting(runs: Path) -> None:
     settings = {setting.name: setting for setting in find_settings([runs])}
     assert {name: len(setting.folders) for name, setting in settings.items()} == {
-        "frozen mixer.layer_norm=True": 3,
-        "frozen mixer.layer_norm=False": 1,
-        "learned": 3,
+        "ELMo, frozen, mixer.layer_norm=True": 3,
+        "ELMo, frozen, mixer.layer_norm=False": 1,
+        "ELMo, learned": 3,
     }
-    assert [outcome.seed for outcome in settings["learned"].outcomes()] == [0, 1, 2]
+    assert [outcome.seed for outcome in settings["ELMo, learned"].outcomes()] == [0, 1, 2]
 
 
-def test_another_kind_of_job_is_named_by_what_it_alone_chose(runs: Path) -> None:
+def test_each_kind_of_classifier_has_its_label(runs: Path) -> None:
     write_run(runs / "svm", 0.7, 0)
     record = json.loads((runs / "svm/metrics.json").read_text())
     record["choices"] = {"classifier": "svm"}
     (runs / "svm/metrics.json").write_text(json.dumps(record))
     names = [setting.name for setting in find_settings([runs / "svm", runs / "sweep"])]
-    assert sorted(names) == ["frozen", "learned", "svm"]
+    assert sorted(names) == ["ELMo, frozen", "ELMo, learned", "TF-IDF, linear SVM"]
+
+
+def test_a_recorded_label_names_the_setting(runs: Path) -> None:
+    record = json.loads((runs / "wide/frozen/metrics.json").read_text())
+    record |= {"label": "without layer norm", "study": "norms"}
+    (runs / "wide/frozen/metrics.json").write_text(json.dumps(record))
+    assert [setting.name for setting in find_settings([runs / "wide"])] == ["without layer norm"]
 
 
 def test_a_folder_named_twice_counts_once(runs: Path) -> None:
     (setting,) = find_settings([runs / "wide", runs / "wide/frozen"])
     assert len(setting.folders) == 1
-    assert setting.name == "all"
+    assert setting.name == "ELMo, frozen"
 
 
 def test_classifiers_on_another_bilm_are_another_setting(runs: Path) -> None:
     write_run(runs / "wide/other", 0.6, 1, bilm="ff", layer_norm=False)
     names = {setting.name for setting in find_settings([runs / "wide"])}
-    assert names == {"bilm=00000000", "bilm=ffffffff"}
+    assert names == {"ELMo, frozen, bilm=00000000", "ELMo, frozen, bilm=ffffffff"}
 
 
 @pytest.mark.parametrize("finetune", [False, True])
-def test_rates_of_fine_tuning_tell_apart_what_is_fine_tuned_alone(
+def test_rates_of_fine_tuning_distinguish_only_fine_tuned_settings(
     tmp_path: Path, finetune: bool
 ) -> None:
     for seed, rate in enumerate([0.1, 0.3]):
@@ -103,13 +110,14 @@ def test_rates_of_fine_tuning_tell_apart_what_is_fine_tuned_alone(
         record["settings"] |= {"encoder": {"finetune": finetune}, "finetune_lr": rate}
         (folder / "metrics.json").write_text(json.dumps(record))
     names = {setting.name for setting in find_settings([tmp_path])}
-    assert names == ({"finetune_lr=0.1", "finetune_lr=0.3"} if finetune else {"all"})
+    tuned = {f"ELMo, frozen, fine-tuned, finetune_lr={rate}" for rate in (0.1, 0.3)}
+    assert names == (tuned if finetune else {"ELMo, frozen"})
 
 
-def test_a_name_tells_no_setting_that_a_run_has_not(runs: Path) -> None:
-    write_run(runs / "wide/other", 0.6, 1, layer_norm=False, projection_dim=8)
+def test_a_name_contains_only_settings_that_a_run_has(runs: Path) -> None:
+    write_run(runs / "wide/other", 0.6, 1, layer_norm=False, dropout=0.5)
     names = {setting.name for setting in find_settings([runs / "wide"])}
-    assert names == {"all", "mixer.projection_dim=8"}
+    assert names == {"ELMo, frozen", "ELMo, frozen, mixer.dropout=0.5"}
 
 
 def test_json_is_strict(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,15 +127,15 @@ def test_json_is_strict(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
         raise ValueError(word)
 
     found = json.loads(capsys.readouterr().out, parse_constant=refuse)
-    assert found["settings"]["all"]["deviation"] is None
+    assert found["settings"]["ELMo, frozen"]["deviation"] is None
 
 
 def test_the_command_names_the_better_one(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     compare.main([str(runs / "sweep"), "--format", "json"])
     found = json.loads(capsys.readouterr().out)
-    assert list(found["settings"]) == ["learned", "frozen"]
+    assert list(found["settings"]) == ["ELMo, learned", "ELMo, frozen"]
     (pair,) = found["comparisons"]
-    assert (pair["one"], pair["other"]) == ("learned", "frozen")
+    assert (pair["one"], pair["other"]) == ("ELMo, learned", "ELMo, frozen")
     assert pair["difference"] > 0.2
     assert pair["corrected"] < 0.001
     for form in ("table", "markdown"):
@@ -135,13 +143,13 @@ def test_the_command_names_the_better_one(runs: Path, capsys: pytest.CaptureFixt
         printed = capsys.readouterr().out
         assert "400 rows of test" in printed
         assert "< 0.001" in printed
-        assert f"{found['settings']['learned']['mean']:.4f}" in printed
+        assert f"{found['settings']['ELMo, learned']['mean']:.4f}" in printed
 
 
 def test_one_setting_alone_is_summarised(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     compare.main([str(runs / "wide")])
     printed = capsys.readouterr().out
-    assert "all" in printed
+    assert "ELMo, frozen" in printed
     assert "McNemar" not in printed
 
 

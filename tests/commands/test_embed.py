@@ -9,14 +9,14 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from test_documents import write_table
 
-import elmo.inference.vector_file
+import elmo.inference.hdf5
 import elmo.inference.vector_parts
 import elmo.inference.vectors
+from data.test_readers import write_table
 from elmo.commands import embed
 from elmo.errors import ArtifactError, ConfigError, DataError, MissingModelError
-from elmo.inference.vector_reduction import halved
+from elmo.inference.vector_reduction import to_half
 from elmo.inference.vectors import write_vectors
 from elmo.models.classifier import load_classifier
 from elmo.models.encoders import ElmoEncoder, Embedding, StaticEncoder, load_encoder
@@ -47,7 +47,7 @@ def source(tmp_path: Path) -> Path:
 
 
 def run(models: Path, source: Path, *options: str) -> Path:
-    """The file that the command makes of `source`."""
+    """Embed `source`, and return the file that the command writes."""
     out = source.parent / "out.h5"
     embed.main([str(source), "-o", str(out), f"--output-dir={models}", "--device=cpu", *options])
     return out
@@ -126,7 +126,7 @@ def test_layers_and_pools(
 
 
 def test_the_mixer_has_gamma_and_layer_norm(models: Path, source: Path) -> None:
-    """The same again by hand, for a mixer whose gamma is far from one."""
+    """Mix by hand, with a gamma that is far from one."""
     model = load_classifier(latest_of_all(models, "classifier"))
     with torch.no_grad():
         model.mixer.get_parameter("gamma").fill_(3.0)
@@ -149,8 +149,8 @@ def test_half_precision(models: Path, source: Path) -> None:
 
 
 def test_half_precision_of_large_numbers() -> None:
-    with pytest.raises(ConfigError, match=r"up to 65,504, a vector has 1,000,000; leave --half"):
-        halved(np.array([-1e6], np.float32))
+    with pytest.raises(ConfigError, match=r"65,504, a vector has 1,000,000; leave out --half"):
+        to_half(np.array([-1e6], np.float32))
 
 
 def test_a_classifier_gives_its_encoder(models: Path, source: Path) -> None:
@@ -198,7 +198,6 @@ def test_no_document(models: Path, tmp_path: Path) -> None:
     assert json.loads(found["sentence_to_index"][0]) == {}
 
 
-# Kills itself while it writes the third of its blocks.
 def test_an_index_too_large_for_numpy_is_left_out(
     models: Path,
     source: Path,
@@ -206,9 +205,9 @@ def test_an_index_too_large_for_numpy_is_left_out(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     size = len(json.dumps(dict.fromkeys(LINES, "0"), ensure_ascii=False).encode())
-    size += len(json.dumps({LINES[0]: "0"})) - len("{}") + len(", ")  # it stands there twice
+    size += len(json.dumps({LINES[0]: "0"})) - len("{}") + len(", ")  # the line occurs twice
     for limit, there in ((size, True), (size - 1, False)):
-        monkeypatch.setattr(elmo.vectors_file, "LARGEST_STRING", limit)
+        monkeypatch.setattr(elmo.inference.hdf5, "LARGEST_STRING", limit)
         out = run(models, source)
         found = content(out)
         assert ("sentence_to_index" in found) is there
@@ -226,7 +225,7 @@ def test_an_index_too_large_for_numpy_is_left_out(
         (["--column=text"], "plain text has no column 'text'"),
         (["--device=cuda:99"], "--device cuda:99"),
         (["--model=nowhere.pt"], "nowhere.pt: no such file"),
-        (["-o", "nowhere/out.h5"], "nowhere: no such folder; make it"),
+        (["-o", "nowhere/out.h5"], "nowhere: no such folder; create it"),
     ],
 )
 def test_mistakes_end_before_any_work(
@@ -255,5 +254,5 @@ def test_mixed_needs_a_classifier(models: Path, source: Path) -> None:
 
 def test_a_pipe_cannot_be_read_twice(models: Path, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "news.txt")
-    with pytest.raises(ConfigError, match="a pipe; the documents are read twice"):
+    with pytest.raises(ConfigError, match="a pipe, which cannot be read twice"):
         run(models, tmp_path / "news.txt")

@@ -103,7 +103,7 @@ def test_a_column_of_a_table(run: Path, tmp_path: Path) -> None:
         (["--column", "x"], ConfigError, "--column x names a column of --file"),
         (["--file", "missing.txt"], DataError, "missing.txt"),
         (["--model", "other.pt"], ConfigError, "name one of them"),
-        (["--device", "abacus"], ConfigError, "--device abacus is not to be had here"),
+        (["--device", "abacus"], ConfigError, "--device abacus is not available on this machine"),
     ],
 )
 def test_mistakes(
@@ -113,9 +113,9 @@ def test_mistakes(
         main([str(run), "--cache-dir", str(cache_dir), *arguments])
 
 
-def test_a_place_for_the_figures_is_made_before_the_work(run: Path, tmp_path: Path) -> None:
+def test_the_folder_is_made_before_the_work(run: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("kept")
-    with pytest.raises(ConfigError, match="no folder can be made there"):
+    with pytest.raises(ConfigError, match="the folder cannot be made"):
         main([str(run), "-o", str(tmp_path / "file" / "folder")])
 
 
@@ -140,7 +140,7 @@ def test_nothing_is_overwritten(run: Path, tmp_path: Path) -> None:
 
 def test_a_file_without_words(run: Path, tmp_path: Path) -> None:
     (tmp_path / "empty.txt").write_text("\n\n")
-    with pytest.raises(DataError, match=r"empty\.txt: no words in it"):
+    with pytest.raises(DataError, match=r"empty\.txt: contains no words"):
         main([str(run), "--file", str(tmp_path / "empty.txt")])
 
 

@@ -44,11 +44,11 @@ def test_the_prompt_may_be_left_out(pretrained: Path, capsys: pytest.CaptureFixt
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--temperature", "-1"], "temperature is -1.0; expected a number from 0 up"),
+        (["--temperature", "-1"], "temperature is -1.0; expected 0 or more"),
         (["--top-k", "0"], "top_k is 0; expected 1 or more"),
         (["--count", "0"], "count is 0; expected 1 or more"),
         (["--max-words", "0"], "max_words is 0; expected 1 or more"),
-        (["--device", "toaster"], "--device toaster is not to be had here"),
+        (["--device", "toaster"], "--device toaster is not available on this machine"),
         (["--model", "nowhere.pt"], "nowhere.pt: no such file; `python train_lm.py` writes one"),
         (["--output-dir", "nowhere"], "nowhere/latest: no biLM was trained yet"),
     ],

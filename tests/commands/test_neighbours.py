@@ -31,7 +31,7 @@ def test_a_context_is_cut_to_a_width(width: int, position: int) -> None:
 
 @pytest.fixture
 def command(pretrained: Path, cache_dir: Path, capsys: pytest.CaptureFixture[str]) -> Any:
-    """Runs `python -m elmo.neighbours` on the toy biLM; what it printed, and what it told."""
+    """Run `elmo neighbours` on the toy biLM; return its standard output and standard error."""
 
     def run(sentence: str, *options: str) -> tuple[str, str]:
         folders = ["--output-dir", str(pretrained), "--cache-dir", str(cache_dir)]
@@ -106,7 +106,7 @@ def test_the_table_fits(command: Any, monkeypatch: pytest.MonkeyPatch, width: in
     assert all(row[3].isdigit() and row[4].count("[") == 1 for row in rows[3:])
 
 
-def test_an_unknown_word_is_told(command: Any) -> None:
+def test_an_unknown_word_is_reported(command: Any) -> None:
     _, told = command("The bank of the river was [unheardof]")
     assert "'unheardof' is not in the vocabulary: its layer 0 is the vector of <unk>" in told
     assert "vocabulary" not in command(SENTENCE)[1]
@@ -134,7 +134,7 @@ def test_mistakes_end_in_one_line(command: Any, options: list[str], message: str
 def test_without_its_corpus_a_model_still_searches_a_file(
     command: Any, pretrained: Path, tmp_path: Path
 ) -> None:
-    """A record that is gone, or whose files are, ends in an error that names --file."""
+    """Where the record or the files of its corpus are gone, the error names --file."""
     run = latest_run(pretrained, "toy")
     shutil.copy(run / "bilstm.pt", tmp_path)
     with pytest.raises(ElmoError, match=r"metrics\.json: no such file.*--file FILE"):

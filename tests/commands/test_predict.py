@@ -84,7 +84,7 @@ def test_table(
     monkeypatch.setenv("COLUMNS", str(columns))
     main([*TEXTS, "--output-dir", str(classified.parent), "--model", str(classified)])
     lines = capsys.readouterr().out.splitlines()
-    assert {len(line) for line in lines} == {max(columns, 78)}  # cuts the text, never a figure
+    assert {len(line) for line in lines} == {max(columns, 78)}  # texts are cut, figures never
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if "│" in line]
     header = [cell.strip() for cell in lines[1].split("┃")[1:-1]]
     assert header == ["text", "class", *model.class_names]
@@ -182,7 +182,7 @@ def test_the_latest_classifier_is_taken(
         ([], "none is given"),
         (["text", "--file", "some.txt"], "both are given"),
         (["text", "--column", "text"], "--column text names a column of --file"),
-        (["text", "--explain", "--format", "csv"], "say --format jsonl"),
+        (["text", "--explain", "--format", "csv"], "use --format jsonl"),
         (["--file", "nowhere.txt"], "nowhere.txt"),
         (["-"], "standard input, line 2: not UTF-8"),
         (["text", "--model", "nowhere.pt"], "nowhere.pt: no such file"),

@@ -1,10 +1,9 @@
-"""The released run: what is passed on, and that it serves where nothing was trained."""
+"""The released run: what it contains, and that it is used where nothing was trained."""
 
 from __future__ import annotations
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -25,9 +24,8 @@ from elmo.utils.files import sha256_of
 from small_corpora import texts
 
 
-def release(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
-    monkeypatch.setattr(sys, "argv", ["release", *map(str, arguments)])
-    main()
+def release(*arguments: object) -> None:
+    main(list(map(str, arguments)))
 
 
 @pytest.fixture
@@ -36,18 +34,17 @@ def released(
     classified: Path,
     cache_dir: Path,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> Path:
-    """What was written of a biLM, and of a classifier that the sweep trained on the same biLM."""
+    """The folder of a released biLM and a released classifier on it."""
     out = tmp_path / "outputs" / "reference"
     there = ("-o", out, "--cache-dir", cache_dir)
-    release(monkeypatch, latest_run(pretrained, "toy"), *there)
-    release(monkeypatch, on_the_released(classified, out, tmp_path / "classified"), *there)
+    release(latest_run(pretrained, "toy"), *there)
+    release(on_the_released(classified, out, tmp_path / "classified"), *there)
     return out
 
 
 def on_the_released(classified: Path, out: Path, copy: Path) -> Path:
-    """A copy of a run that says that its biLM is the released one."""
+    """Copy a run, and record in the copy that its biLM is the released one."""
     shutil.copytree(classified, copy)
     start = json.loads((copy / "run.json").read_text())
     start["settings"]["bilm_sha256"] = sha256_of(out / "train_lm" / "bilstm.pt")
@@ -73,7 +70,7 @@ def test_models_in_half_precision_and_their_figures(
     assert elmo.load_classifier(released / "train_cls").predict(["the bank"])
 
 
-def test_no_text_and_no_place_of_the_machine_is_passed_on(
+def test_no_text_and_no_path_of_the_machine_is_released(
     released: Path, toy: ToyNews, pretrained: Path, cache_dir: Path
 ) -> None:
     places = [str(pretrained), str(cache_dir), str(latest.RELEASED.parent.parent)]
@@ -105,14 +102,13 @@ def test_what_cannot_be_released(
     classified: Path,
     cache_dir: Path,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     out, bilm = tmp_path / "out", latest_run(pretrained, "toy")
     there = ("-o", out, "--cache-dir", cache_dir)
 
     def refused(run: Path, words: str) -> None:
-        assert words in error_line(lambda: release(monkeypatch, run, *there), capsys)
+        assert words in error_line(lambda: release(run, *there), capsys)
 
     refused(tmp_path, "no bilstm.pt or classifier.pt in it")
     refused(classified, "release the biLM into this folder first")
@@ -121,7 +117,7 @@ def test_what_cannot_be_released(
     shutil.copy(bilm / "bilstm.pt", unfinished)
     refused(unfinished, "no metrics.json in it")
     assert not out.exists()
-    release(monkeypatch, bilm, *there)
+    release(bilm, *there)
     capsys.readouterr()
     card = (out / "README.md").read_text()
     assert "load_bilm" in card
@@ -141,7 +137,7 @@ def nothing_trained(released: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return released
 
 
-def test_it_serves_where_nothing_was_trained(
+def test_it_is_used_where_nothing_was_trained(
     nothing_trained: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert elmo.load_classifier().predict(["the bank"])
@@ -158,7 +154,7 @@ def test_it_serves_where_nothing_was_trained(
         latest_of_all(Path("mine"), "bilm")
 
 
-def test_a_model_of_ones_own_comes_first(
+def test_a_trained_model_comes_first(
     nothing_trained: Path, pretrained: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     own = latest_run(pretrained, "toy").resolve()
@@ -171,7 +167,7 @@ def test_a_model_of_ones_own_comes_first(
 
 
 def test_a_classifier_finds_the_released_bilm(nothing_trained: Path, script: Script) -> None:
-    """By the script, with the default output folder: `outputs` of the working folder."""
+    """Run the script with the default output folder, `outputs` in the working folder."""
     arguments = ("data=toy", "data.rows=1200", "data.test_rows=200", "data.validation_size=200")
     small = ("trainer.max_epochs=1", "trainer.accelerator=cpu", "head.hidden_dim=16")
     quiet = ("trainer.enable_progress_bar=false", "store=off")

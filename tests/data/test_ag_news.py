@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_corpora import Row, news, texts
 
+from data.test_corpus import Row, news, texts
 from elmo.data.corpora.ag_news import AgNews, read_ag_news_csv
 from elmo.data.corpus import Corpus
 from elmo.data.text import WordTokenizer
@@ -42,7 +42,7 @@ def test_titles_before_descriptions(source: Path, tmp_path: Path) -> None:
     assert (plain.name, titled.name) == ("ag_news", "ag_news_titles")
 
 
-def test_another_number_of_train_rows_is_one_warning(
+def test_another_number_of_train_rows_gives_a_warning(
     source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     corpus = ag_news(source, tmp_path)
@@ -53,7 +53,7 @@ def test_another_number_of_train_rows_is_one_warning(
     assert "120,000" in warning.getMessage()
 
 
-# What is wrong with a train.csv, and the line and the words that its error has to name.
+# Damaged content of train.csv, the line of the error and a part of its message.
 GOOD = b'"1","t","one"\n"2","t","two\nlines"\n'
 MALFORMED = {
     "two columns": (GOOD + b'"3","t"\n"4","t","d"\n', 4, "2 columns"),
@@ -66,6 +66,7 @@ MALFORMED = {
     "invalid UTF-8": (GOOD + b'"3","t","d"\n"3","t\nt","caf\xe9"\n', 6, "UTF-8"),
     "unterminated quote": (GOOD + b'"3","t","d\n"4","t","d"\n', 4, "quote"),
     "unterminated quote at the end": (GOOD + b'"3","t\n\n","d\n', 4, "quote"),
+    "NUL": (GOOD + b'"3","t\0","d"\n', 4, "NUL"),
     "text after a quote": (GOOD + b'"3","t"x,"d"\n', 4, "quote"),
 }
 
@@ -85,7 +86,7 @@ def test_malformed_rows_are_named(case: str, source: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "case", ["two columns", "label 0", "invalid UTF-8", "unterminated quote", "empty"]
 )
-def test_malformed_rows_come_with_the_ways_out(case: str, source: Path, tmp_path: Path) -> None:
+def test_malformed_rows_come_with_solutions(case: str, source: Path, tmp_path: Path) -> None:
     (source / "train.csv").write_bytes(MALFORMED[case][0] if case != "empty" else b"")
     with pytest.raises(DataError, match=r"data\.dir=.*AG_NEWS_DIR.*data=toy"):
         list(ag_news(source, tmp_path).read("train"))
@@ -93,7 +94,7 @@ def test_malformed_rows_come_with_the_ways_out(case: str, source: Path, tmp_path
 
 @pytest.mark.parametrize("split", ["train", "test"])
 @pytest.mark.parametrize("damage", ["empty file", "no such file"])
-def test_a_file_that_is_not_there(damage: str, split: str, source: Path, tmp_path: Path) -> None:
+def test_an_empty_or_missing_file(damage: str, split: str, source: Path, tmp_path: Path) -> None:
     file = source / f"{split}.csv"
     if damage == "empty file":
         file.write_bytes(b"")
@@ -105,7 +106,7 @@ def test_a_file_that_is_not_there(damage: str, split: str, source: Path, tmp_pat
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_a_missing_file_comes_with_the_ways_out(split: str, source: Path, tmp_path: Path) -> None:
+def test_a_missing_file_comes_with_solutions(split: str, source: Path, tmp_path: Path) -> None:
     (source / f"{split}.csv").unlink()
     with pytest.raises(DataError, match=r"data\.dir=.*AG_NEWS_DIR.*data=toy"):
         _ = ag_news(source, tmp_path).fingerprint
@@ -117,7 +118,7 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rows", [7599, 7601])
-def test_the_test_split_has_to_be_whole(rows: int, source: Path, tmp_path: Path) -> None:
+def test_the_test_split_has_to_be_complete(rows: int, source: Path, tmp_path: Path) -> None:
     lines = TEST_CSV.splitlines(keepends=True)
     (source / "test.csv").write_bytes(b"".join((lines * 2)[:rows]))
     with pytest.raises(DataError, match=rf"test\.csv: {rows:,} rows, expected 7,600.*data=toy"):
@@ -135,6 +136,7 @@ def test_an_error_leaves_nothing_in_the_cache(source: Path, tmp_path: Path) -> N
 
 
 def descriptions(data: bytes, folder: Path) -> list[str]:
+    """Write a file and return the texts that are read from it."""
     file = folder / "rows.csv"
     file.write_bytes(data)
     return [row.text for row in read_ag_news_csv(file)]
@@ -161,26 +163,29 @@ def descriptions(data: bytes, folder: Path) -> list[str]:
 )
 @pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"], ids=["plain", "BOM"])
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"], ids=["LF", "CRLF"])
-def test_fields_are_kept_as_they_are(
+def test_fields_are_unchanged(
     field: bytes, text: str, start: bytes, end: bytes, tmp_path: Path
 ) -> None:
     data = start + b'"1","t",' + field + end + b'"2","t","next"' + end
     assert descriptions(data, tmp_path) == [text, "next"]
 
 
+WITHOUT_NUL = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+
+
 @settings(deadline=None)
-@given(st.lists(st.tuples(st.text(), st.integers(0, 3)), min_size=1))
-def test_any_text_survives_the_file(rows: list[Row]) -> None:
+@given(st.lists(st.tuples(st.text(WITHOUT_NUL), st.integers(0, 3)), min_size=1))
+def test_any_text_is_read_back(rows: list[Row]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "rows.csv"
         file.write_bytes(csv_of(rows))
-        found = list(read_ag_news_csv(file))
-    assert found == [(number, text, label) for number, (text, label) in enumerate(rows)]
+        read = list(read_ag_news_csv(file))
+    assert read == [(number, text, label) for number, (text, label) in enumerate(rows)]
 
 
 @settings(deadline=None)
 @given(st.lists(st.text(alphabet='a"\n,'), max_size=8))
-def test_the_line_of_an_error_counts_what_an_editor_counts(before: list[str]) -> None:
+def test_errors_count_lines_as_an_editor_does(before: list[str]) -> None:
     good = csv_of([(text, 0) for text in before])
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "rows.csv"
@@ -189,7 +194,7 @@ def test_the_line_of_an_error_counts_what_an_editor_counts(before: list[str]) ->
             list(read_ag_news_csv(file))
 
 
-def test_rows_are_cleaned_and_not_tokenised(source: Path, tmp_path: Path) -> None:
+def test_rows_are_cleaned_and_not_tokenized(source: Path, tmp_path: Path) -> None:
     odd = "AP - It #39;s &lt;b&gt;NA&lt;/b&gt;,\\said  so"
     (source / "train.csv").write_bytes(csv_of([*news(30), (odd, 0)]))
     corpus = ag_news(source, tmp_path)
@@ -197,7 +202,7 @@ def test_rows_are_cleaned_and_not_tokenised(source: Path, tmp_path: Path) -> Non
     assert "AP - It's NA , said so" in both
 
 
-def test_the_split_depends_on_split_seed_alone(source: Path, tmp_path: Path) -> None:
+def test_the_split_depends_on_split_seed_only(source: Path, tmp_path: Path) -> None:
     elsewhere = shutil.copytree(source, tmp_path / "elsewhere")
     rows = []
     for seed, arguments in enumerate([{"min_count": 1}, {"min_count": 3, "max_vocabulary": 9}]):
@@ -209,7 +214,7 @@ def test_the_split_depends_on_split_seed_alone(source: Path, tmp_path: Path) -> 
     assert other["test"] == rows[0]["test"]
 
 
-def test_the_second_start_builds_nothing(
+def test_the_second_start_uses_the_cache(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = tmp_path / "cache"

@@ -18,7 +18,7 @@ from small_corpora import ag_news, content
 
 
 class Download:
-    """Stands for `datasets.DownloadManager`: gives files of ours, or raises."""
+    """A replacement for `datasets.DownloadManager` that returns test files or raises."""
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
@@ -58,7 +58,7 @@ def test_a_download_with_another_hash_is_refused(
     assert not (source / f"{wrong}.csv").exists()  # the next start downloads it again
 
 
-def test_the_original_is_what_is_downloaded(
+def test_the_original_files_are_downloaded(
     source: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     hashes = {file.stem: hashlib.sha256(file.read_bytes()).hexdigest() for file in source.iterdir()}
@@ -70,7 +70,7 @@ def test_the_original_is_what_is_downloaded(
 
 
 @pytest.mark.parametrize("reason", ["no server", "no such file"])
-def test_a_failed_download_says_that_it_failed(
+def test_a_failed_download_gives_the_reason(
     reason: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
@@ -88,6 +88,8 @@ def test_a_failed_download_says_that_it_failed(
 
 @contextlib.contextmanager
 def served(folder: Path) -> Iterator[str]:
+    """Serve a folder on this machine, and yield its URL."""
+
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *_: Any) -> None:
             pass
@@ -103,7 +105,7 @@ def served(folder: Path) -> Iterator[str]:
         thread.join()
 
 
-def test_what_was_downloaded_once_needs_no_network_again(
+def test_a_download_is_reused_without_network(
     source: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")

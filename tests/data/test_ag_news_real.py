@@ -14,6 +14,7 @@ from small_corpora import ag_news, texts
 
 @pytest.fixture(scope="session")
 def real(cache_dir: Path) -> AgNews:
+    """The original AG News."""
     return ag_news(Path(os.environ["AG_NEWS_DIR"]), cache_dir, validation_size=5000, min_count=3)
 
 
@@ -34,7 +35,7 @@ def test_real_rows_add_up(real: AgNews) -> None:
 
 
 @needs_ag_news
-def test_real_test_file_is_the_one_that_a_download_gives(real: AgNews) -> None:
+def test_real_test_file_equals_the_download(real: AgNews) -> None:
     assert hashlib.sha256(real.files["test"].read_bytes()).hexdigest() == AgNews.SHA256["test"]
 
 
@@ -44,13 +45,13 @@ def test_real_test_split_is_balanced(real: AgNews) -> None:
 
 
 @needs_ag_news
-def test_real_rows_hold_no_residue(real: AgNews) -> None:
+def test_real_rows_contain_no_residue(real: AgNews) -> None:
     residue = re.compile(r"#\d+;|&(?:lt|gt|amp|quot|nbsp);|\b(?:quot|lt|gt|amp);|\\|<\w+ [^>]*=|  ")
     for split in real.splits:
-        found = [
+        unclean = [
             text for text in texts(real, split) if residue.search(text) or text != text.strip()
         ]
-        assert not found
+        assert not unclean
 
 
 @needs_ag_news

@@ -11,6 +11,7 @@ from elmo.data.text import PAD
 
 
 def flat(batches: list[list[int]]) -> list[int]:
+    """Return the rows of all batches."""
     return [row for batch in batches for row in batch]
 
 

@@ -20,7 +20,7 @@ from small_corpora import Row, news, texts, toy_news
 
 
 class Given(Corpus):
-    """A corpus of the rows that a test names."""
+    """A corpus of the rows of a test."""
 
     name = "given"
     class_names = ("World", "Sports", "Business", "Sci/Tech")
@@ -46,7 +46,7 @@ def test_empty_descriptions_are_skipped_and_counted(tmp_path: Path) -> None:
     assert corpus.facts["empty_test_rows"] == 1
     assert corpus.facts["train_rows_in_source"] == 13
     assert len(corpus.splits["train"]) + len(corpus.splits["validation"]) == 10
-    # Rows keep the number that they have in the file.
+    # Rows keep their number in the file.
     assert min(*corpus.splits["train"]["row"], *corpus.splits["validation"]["row"]) == 3
 
 
@@ -58,7 +58,7 @@ def test_validation_rows_by_share(tmp_path: Path) -> None:
             Given(news(60), news(3, "test"), validation_size=size, cache_dir=str(tmp_path))
 
 
-def test_rules_of_the_tokenizer_are_the_corpus_s(tmp_path: Path) -> None:
+def test_the_corpus_sets_the_rules_of_the_tokenizer(tmp_path: Path) -> None:
     rows = [(f"The-Bank {text}", label) for text, label in news(9)]
     rules = {"validation_size": 2, "cache_dir": str(tmp_path)}
     by_default = Given(rows, news(3, "test"), **rules)
@@ -68,7 +68,7 @@ def test_rules_of_the_tokenizer_are_the_corpus_s(tmp_path: Path) -> None:
     assert "The-Bank" in others.tokenizer.words
 
 
-def test_train_rows_that_stand_in_test_are_dropped_and_counted(tmp_path: Path) -> None:
+def test_train_rows_that_are_in_test_are_dropped_and_counted(tmp_path: Path) -> None:
     test = [("Rates rise at the bank", 2), ("It's over", 1), ("only here", 0)]
     same = [("rates RISE at  the\\bank", 2), ("It #39;s over", 0), ("rates rise at the bank", 3)]
     near = [("rates rise at the banks", 2), ("it's over.", 1)]
@@ -80,7 +80,7 @@ def test_train_rows_that_stand_in_test_are_dropped_and_counted(tmp_path: Path) -
     assert texts(corpus, "test") == [text for text, _ in test]
 
 
-def test_every_count_stands_in_the_facts_even_when_it_is_zero(tmp_path: Path) -> None:
+def test_the_facts_contain_counts_of_zero(tmp_path: Path) -> None:
     facts = Given(news(9), news(3, "test"), validation_size=2, cache_dir=str(tmp_path)).facts
     for fact in (
         "empty_train_rows",
@@ -111,7 +111,7 @@ def test_conflicting_labels_are_counted_and_kept(tmp_path: Path) -> None:
     size=st.integers(1, 3),
     seed=st.integers(0, 5),
 )
-def test_equal_rows_stay_on_one_side_of_an_exact_split(
+def test_equal_rows_stay_together_in_an_exact_split(
     repeats: list[int], size: int, seed: int
 ) -> None:
     rows = [
@@ -119,7 +119,7 @@ def test_equal_rows_stay_on_one_side_of_an_exact_split(
         for n, r in enumerate(repeats)
         for i in range(r)
     ]
-    rows += news(size)  # with so many that stand alone, any size can be met exactly
+    rows += news(size)  # with enough single rows, any size can be reached exactly
     with tempfile.TemporaryDirectory() as folder:
         corpus = Given(
             rows, news(1, "test"), split_seed=seed, validation_size=size, cache_dir=folder
@@ -127,7 +127,7 @@ def test_equal_rows_stay_on_one_side_of_an_exact_split(
         train, validation = (corpus.splits[split].to_list() for split in ("train", "validation"))
     assert len(validation) == size
     assert not {row["text"].lower() for row in train} & {row["text"].lower() for row in validation}
-    # Nothing is lost, doubled or relabelled.
+    # No row is lost, repeated or relabelled.
     both = sorted((row["row"], row["text"], row["label"]) for row in train + validation)
     assert both == [(number, text, label) for number, (text, label) in enumerate(rows)]
 
@@ -139,12 +139,12 @@ def test_a_validation_split_larger_than_the_data(size: int, tmp_path: Path) -> N
         _ = corpus.splits
 
 
-def test_a_validation_split_of_nothing_is_refused(tmp_path: Path) -> None:
+def test_an_empty_validation_split_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"data\.validation_size is 0"):
         Given(news(9), news(3, "test"), validation_size=0, cache_dir=str(tmp_path))
 
 
-def test_the_tokenizer_sees_the_train_split_alone(tmp_path: Path) -> None:
+def test_the_tokenizer_sees_the_train_split_only(tmp_path: Path) -> None:
     rows = [(f"story word{number}", 0) for number in range(40)]
     corpus = Given(rows, [("testword story", 1)], validation_size=15, cache_dir=str(tmp_path))
     known = set(corpus.tokenizer.words[4:])
@@ -165,7 +165,7 @@ def test_another_vocabulary_is_not_read_from_the_cache(
     assert len(changed.tokenizer) < len(plain.tokenizer)
 
 
-def test_toy_news_follows_its_seed(toy: ToyNews, tmp_path: Path) -> None:
+def test_toy_news_depends_on_its_seed(toy: ToyNews, tmp_path: Path) -> None:
     sizes = {split: len(rows) for split, rows in toy.splits.items()}
     assert sizes["validation"] == 200
     assert sizes["test"] == 200

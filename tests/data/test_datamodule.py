@@ -10,9 +10,9 @@ import lightning
 import numpy as np
 import pytest
 import torch
-from test_batches import flat
 from torch import Tensor, nn
 
+from data.test_batches import flat
 from elmo.data.corpora.toy import ToyNews
 from elmo.data.corpus import RawRow
 from elmo.data.datamodule import Batch, ClassificationData, TokenData
@@ -24,17 +24,19 @@ BUDGET = 512
 
 
 def classification_data(toy: ToyNews, **changes: Any) -> ClassificationData:
+    """Return a data module with small batches."""
     arguments = {"token_budget": BUDGET, "num_workers": 0, "seed": 0}
     return ClassificationData(corpus=toy, **{**arguments, **changes})
 
 
 @pytest.fixture
 def data(toy: ToyNews) -> ClassificationData:
+    """A data module with small batches."""
     return classification_data(toy)
 
 
 def epoch(data: TokenData, number: int) -> list[list[int]]:
-    """The rows of each train batch."""
+    """Return the rows of each train batch."""
     loader = data.train_dataloader()
     loader.batch_sampler.sampler.set_epoch(number)  # type: ignore[union-attr]
     return [batch.row.tolist() for batch in loader]
@@ -54,7 +56,7 @@ def test_epochs_differ_and_repeat(toy: ToyNews, data: ClassificationData) -> Non
     first, second = epoch(data, 0), epoch(data, 1)
     assert first != second
     assert len(first) == len(second)
-    # Other documents meet, not only the same batches in another order.
+    # The batches differ, not only their order.
     assert len({frozenset(rows) for rows in first} & {frozenset(rows) for rows in second}) < 5
     assert epoch(classification_data(toy), 1) == second
     assert epoch(classification_data(toy, seed=1), 1) != second
@@ -82,13 +84,13 @@ def test_padding_is_rare(data: ClassificationData) -> None:
 
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
-def test_evaluation_is_the_whole_split_by_length(split: str, data: ClassificationData) -> None:
+def test_a_whole_split_is_evaluated_by_length(split: str, data: ClassificationData) -> None:
     rows = flat([batch.row.tolist() for batch in data.evaluation_loader(split)])
     lengths = data.splits[split].lengths
     assert rows == sorted(range(len(lengths)), key=lambda row: (lengths[row], row))
 
 
-def test_batches_hold_what_the_corpus_holds(toy: ToyNews, data: ClassificationData) -> None:
+def test_batches_contain_the_rows_of_the_corpus(toy: ToyNews, data: ClassificationData) -> None:
     rows = toy.splits["test"]
     words = toy.tokenizer.words
     for batch in data.test_dataloader():
@@ -120,7 +122,7 @@ def test_workers_change_no_batch(toy: ToyNews) -> None:
 
 
 class Recorder(lightning.LightningModule):
-    """Notes the rows of each train batch."""
+    """A module that records the rows of each train batch."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -138,7 +140,7 @@ class Recorder(lightning.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.0)
 
 
-def test_lightning_shuffles_each_epoch_anew(data: ClassificationData, tmp_path: Path) -> None:
+def test_lightning_reshuffles_each_epoch(data: ClassificationData, tmp_path: Path) -> None:
     recorder = Recorder()
     lightning.Trainer(
         max_epochs=2,
@@ -160,7 +162,7 @@ def test_tokens_are_memory_mapped(data: ClassificationData) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 999, 1000, 2345])
-def test_files_written_in_blocks_are_what_numpy_saves(count: int, tmp_path: Path) -> None:
+def test_files_written_in_blocks_equal_those_of_numpy(count: int, tmp_path: Path) -> None:
     tokenizer = WordTokenizer.train(["a b"], min_count=1, max_size=None)
     texts = ["a b " * (number % 4) for number in range(count)]
     TokenizedSplit.build(tmp_path, iter(texts), np.arange(count), tokenizer, max_tokens=1000)
@@ -173,10 +175,10 @@ def test_files_written_in_blocks_are_what_numpy_saves(count: int, tmp_path: Path
 
 
 def test_memory_does_not_grow_with_the_texts(tmp_path: Path) -> None:
-    """Of a row, numbers may stay, but neither text nor tokens."""
+    """Numbers of a row may stay in memory, but neither text nor tokens."""
 
     class Long(ToyNews):
-        """Stories of 400 characters and 50 words, none the same as another."""
+        """Stories of 400 characters and 50 words, all different."""
 
         def source_fingerprint(self) -> str:
             return str(self.rows)
@@ -204,11 +206,11 @@ def test_memory_does_not_grow_with_the_texts(tmp_path: Path) -> None:
     assert peaks[1] - peaks[0] < 5000 * 100
 
 
-def test_the_second_start_tokenises_nothing(
+def test_the_second_start_tokenizes_nothing(
     toy: ToyNews, data: ClassificationData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: Any) -> None:
-        raise AssertionError("tokenised again")
+        raise AssertionError("tokenized again")
 
     monkeypatch.setattr(TokenizedSplit, "build", refuse)
     for method in ("encode", "encode_ids"):
@@ -236,7 +238,7 @@ def test_unknown_rates_and_counts(toy: ToyNews, data: ClassificationData) -> Non
         assert facts["unknown_rate"][split] == pytest.approx(unknown / len(words), abs=1e-12)
         assert facts["tokens"][split] == len(words) + 2 * len(rows)
         assert facts[f"{split}_rows"] == len(rows)
-    # The test means little unless words are unknown, and fewer in the split they come from.
+    # Words have to be unknown, fewer in the train split, or the test means little.
     assert 0 < facts["unknown_rate"]["train"] < facts["unknown_rate"]["validation"] < 1
     assert facts["vocabulary_size"] == len(known)
 

@@ -1,4 +1,4 @@
-"""Corpora of one's own: text files and tables, alone and through the scripts."""
+"""Corpora of users: text files and tables, alone and through the scripts."""
 
 from __future__ import annotations
 
@@ -30,18 +30,20 @@ RULES: dict[str, Any] = {
 
 
 def text_files(folder: Path, **arguments: Any) -> TextFiles:
+    """Return a corpus of text files with a cache in `folder`."""
     rules = {**RULES, "name": "mine", "text_column": None, "cache_dir": str(folder / "cache")}
     return TextFiles(**{**rules, **arguments})
 
 
 def tables(folder: Path, **arguments: Any) -> TableFiles:
+    """Return a corpus of tables with a cache in `folder`."""
     columns = {"text_column": "review", "label_column": "stars"}
     rules = {**RULES, "name": "reviews", **columns, "cache_dir": str(folder / "cache")}
     return TableFiles(**{**rules, **arguments})
 
 
 def reviews(file: Path, count: int = 120, stars: tuple[object, ...] = (1, 2, 10)) -> Path:
-    """A table whose classes are told by a word."""
+    """Write a table in which a word shows the class."""
     with file.open("w", newline="") as handle:
         writer = csv.writer(handle)
         writer.writerow(["title", "review", "stars"])
@@ -52,6 +54,7 @@ def reviews(file: Path, count: int = 120, stars: tuple[object, ...] = (1, 2, 10)
 
 
 def every_text(corpus: TextFiles | TableFiles) -> list[str]:
+    """Return the texts of all splits."""
     return [text for split in ("train", "validation", "test") for text in texts(corpus, split)]
 
 
@@ -72,7 +75,7 @@ def test_text_of_several_files_and_globs(tmp_path: Path) -> None:
     assert sorted(every_text(corpus)) == sorted(lines[120:])
 
 
-def test_drawn_test_documents_stay_when_others_come(tmp_path: Path) -> None:
+def test_drawn_test_documents_stay_when_documents_are_added(tmp_path: Path) -> None:
     lines = [f"document number {number}" for number in range(300)]
     file = tmp_path / "a.txt"
     file.write_text("\n".join(lines[:200]))
@@ -95,7 +98,7 @@ def test_test_files_are_the_test_split(tmp_path: Path) -> None:
     assert corpus.facts["train_rows_also_in_test"] == 6
 
 
-def test_classes_come_from_the_data(tmp_path: Path) -> None:
+def test_classes_are_read_from_the_data(tmp_path: Path) -> None:
     numbers = tables(tmp_path, files=str(reviews(tmp_path / "a.csv")))
     assert numbers.class_names == ("1", "2", "10")  # by size
     names = ("good", "bad", "Ugly")
@@ -118,8 +121,11 @@ def test_columns_are_joined(tmp_path: Path) -> None:
         ({"files": None}, "data.files is not set"),
         ({"files": "nowhere/*.csv"}, r"data.files: nowhere/\*.csv: no such file"),
         ({"test_files": "nowhere.csv"}, "data.test_files: nowhere.csv: no such file"),
-        ({"label_column": None}, "classes is not named; say data.label_column with one of: title"),
-        ({"text_column": "text"}, "no column 'text'; say data.text_column with one of: title, rev"),
+        (
+            {"label_column": None},
+            "with the classes is not set; set data.label_column to one of: title",
+        ),
+        ({"text_column": "text"}, "no column 'text'; set data.text_column to one of: title, rev"),
         ({"label_column": "review"}, "more than 1,000 classes.*expected a column of classes"),
         ({"files": "plain"}, "plain text has no classes"),
         ({"test_share": 1.0}, "data.test_share is 1.0"),
@@ -141,18 +147,18 @@ def test_mistakes_are_named(
     assert isinstance(caught.value, ConfigError | DataError)
 
 
-def test_text_has_no_classes_to_tell_apart(tmp_path: Path) -> None:
+def test_text_has_no_classes(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("one\ntwo\n")
     with pytest.raises(ConfigError, match=r"data=mine has one class, .*data=table"):
         text_files(tmp_path, files=f"{tmp_path}/a.txt").check_classes()
 
 
-# Of `TINY` without its corpus.
+# `TINY` without its corpus.
 SMALL = [item for item in TINY if not item.startswith("data")]
 
 
 @pytest.mark.slow
-def test_pretraining_on_the_news_that_come_with_gensim(script: Script, tmp_path: Path) -> None:
+def test_pretraining_on_the_news_of_gensim(script: Script, tmp_path: Path) -> None:
     data = ["data=text", "data.name=lee", f"data.files={LEE}", "data.min_count=2"]
     tiny = ["embedding.dim=16", "bilm.hidden_dim=16", "softmax=full"]
     script("train_lm", *data, *SMALL, *tiny, output_dir=tmp_path)

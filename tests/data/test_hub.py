@@ -1,4 +1,4 @@
-"""Data sets of the hub: here a folder like one, because tests have no network."""
+"""Data sets of the hub, here in a local folder, because tests have no network."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
-from test_streaming import same, take
 
+from data.test_streaming import same, take
 from elmo.data.corpora.hub import HubCorpus
 from elmo.data.datamodule import LanguageModelData
 from elmo.data.streaming import StreamLoader
@@ -27,7 +27,7 @@ ROWS = [{"text": f"text number {n}", "topic": n % 3, "kind": "ab"[n % 2]} for n 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Train and test split as JSON lines, as a repository on the hub may hold them."""
+    """Train and test split as JSON lines, like in a repository on the hub."""
     folder = tmp_path / "owner" / "news"
     folder.mkdir(parents=True)
     for split, rows in (("train", ROWS[:120]), ("test", ROWS[120:])):
@@ -36,6 +36,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def hub(folder: Path | None, **arguments: Any) -> HubCorpus:
+    """Return the corpus of a folder with a cache near it."""
     rules = {
         "name": str(folder) if folder else None,
         "files": None,
@@ -92,7 +93,7 @@ def test_mistakes_are_named(folder: Path, arguments: dict[str, Any], message: st
         _ = hub(folder, **arguments).splits
 
 
-def test_what_cannot_be_had_says_the_ways_out(
+def test_a_failed_load_comes_with_solutions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(DataError, match=r"cannot be loaded .*data=text"):
@@ -121,8 +122,8 @@ def test_a_stream_gives_each_document_once_a_round(folder: Path) -> None:
     loader = data.train_dataloader()
     assert isinstance(loader, StreamLoader)
     seen = [row for batch in take(loader, 30) for row in map(tuple, batch.tokens.tolist())]
-    unheard_of = {row for row in seen if row[3] == UNK}  # numbers that the sample does not have
-    assert len(set(seen) - unheard_of) == 54
+    unknown = {row for row in seen if row[3] == UNK}  # numbers that are not in the sample
+    assert len(set(seen) - unknown) == 54
     again = data.train_dataloader()
     assert isinstance(again, StreamLoader)
     take(again, 12)
@@ -136,7 +137,7 @@ def test_a_stream_gives_each_document_once_a_round(folder: Path) -> None:
 
 @pytest.fixture
 def address(folder: Path) -> Iterator[str]:
-    """Of a server that gives the folder's files, and one of them compressed."""
+    """The URL of a server with the files of the folder, one of them compressed as well."""
     (folder / "train.jsonl.gz").write_bytes(gzip.compress((folder / "train.jsonl").read_bytes()))
     handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
@@ -147,15 +148,15 @@ def address(folder: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("file", ["train.jsonl", "train.jsonl.gz"])
 @pytest.mark.parametrize("streaming", [True, False])
-def test_files_by_their_addresses(folder: Path, address: str, file: str, streaming: bool) -> None:
+def test_files_at_urls(folder: Path, address: str, file: str, streaming: bool) -> None:
     corpus = hub(folder, name="json", files=f"{address}/{file}", streaming=streaming)
-    found = [text for split in ("train", "validation", "test") for text in texts(corpus, split)]
-    assert sorted(found) == sorted(str(row["text"]) for row in ROWS[:120])
+    read = [text for split in ("train", "validation", "test") for text in texts(corpus, split)]
+    assert sorted(read) == sorted(str(row["text"]) for row in ROWS[:120])
     if streaming:
-        read = [row["text"] for row in corpus.stream([0], 1)]
-        assert read == [row["text"] for row in ROWS[:120]]
+        streamed = [row["text"] for row in corpus.stream([0], 1)]
+        assert streamed == [row["text"] for row in ROWS[:120]]
 
 
-def test_an_address_with_nothing_there(folder: Path, address: str) -> None:
+def test_a_url_without_a_file(folder: Path, address: str) -> None:
     with pytest.raises(DataError, match=r"data\.name=json: cannot be loaded .*data\.files"):
         _ = hub(folder, name="json", files=f"{address}/none.jsonl").splits

@@ -1,4 +1,4 @@
-"""Documents of any length: none takes the memory away, none is cut in silence."""
+"""Long documents: they do not fill the memory, and truncation is logged."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def test_a_document_longer_than_the_budget_is_a_batch_of_its_own(tmp_path: Path)
     assert sum(len(batch.row) for batch in batches) == 4
 
 
-class OneLong(ToyNews):
-    """Short stories, and two of 100,000 words."""
+class TwoLong(ToyNews):
+    """Short stories, and two with 100,000 words."""
 
     def source_fingerprint(self) -> str:
         return "two long"
@@ -48,8 +48,9 @@ class OneLong(ToyNews):
 
 
 @pytest.fixture
-def corpus(tmp_path: Path) -> OneLong:
-    return OneLong(
+def corpus(tmp_path: Path) -> TwoLong:
+    """A corpus with two long documents."""
+    return TwoLong(
         rows=40,
         test_rows=10,
         seed=0,
@@ -61,16 +62,16 @@ def corpus(tmp_path: Path) -> OneLong:
     )
 
 
-def test_a_long_document_keeps_its_start_and_is_counted(
-    corpus: OneLong, caplog: pytest.LogCaptureFixture
+def test_a_long_document_is_truncated_and_counted(
+    corpus: TwoLong, caplog: pytest.LogCaptureFixture
 ) -> None:
     data = ClassificationData(corpus=corpus, token_budget=64, num_workers=0, seed=0, max_tokens=50)
     counts = data.facts["cut_documents"]
     assert sum(counts.values()) == 2
     for split, count in counts.items():
-        found = [data.splits[split].ids(row) for row in range(len(data.splits[split]))]
-        assert sum(len(ids) == 50 for ids in found) == count
-        assert all(ids[0] == BOS and ids[-1] == EOS for ids in found)
+        documents = [data.splits[split].ids(row) for row in range(len(data.splits[split]))]
+        assert sum(len(ids) == 50 for ids in documents) == count
+        assert all(ids[0] == BOS and ids[-1] == EOS for ids in documents)
         assert (f"{split}: {count} documents are longer than" in caplog.text) == (count > 0)
     whole = ClassificationData(
         corpus=corpus, token_budget=200_000, num_workers=0, seed=0, max_tokens=200_000
@@ -79,16 +80,16 @@ def test_a_long_document_keeps_its_start_and_is_counted(
     assert max(split.lengths.max() for split in whole.splits.values()) == 100_003
 
 
-def test_a_budget_smaller_than_a_document_is_refused(corpus: OneLong) -> None:
+def test_a_budget_smaller_than_a_document_is_refused(corpus: TwoLong) -> None:
     data = ClassificationData(corpus=corpus, token_budget=49, num_workers=0, seed=0, max_tokens=50)
     with pytest.raises(ConfigError, match=r"token_budget is 49, but document \d+ of .* has 50 tok"):
         _ = data.splits
 
 
-def test_embedding_cuts_nothing(toy: ToyNews, caplog: pytest.LogCaptureFixture) -> None:
+def test_embedding_does_not_truncate(toy: ToyNews, caplog: pytest.LogCaptureFixture) -> None:
     encoder = ElmoEncoder(toy.tokenizer, BiLM(len(toy.tokenizer), embedding_dim=4, hidden_dim=4))
     with caplog.at_level(logging.WARNING):
-        (found,) = encoder.embed(["the bank " * 50_000])
-    assert found.vectors.shape == (3, 100_000, 8)
-    assert len(found.tokens) == 100_000
+        (embedding,) = encoder.embed(["the bank " * 50_000])
+    assert embedding.vectors.shape == (3, 100_000, 8)
+    assert len(embedding.tokens) == 100_000
     assert not caplog.records

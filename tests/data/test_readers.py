@@ -20,7 +20,7 @@ SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 
 
 def write_table(path: Path, texts: list[str]) -> Path:
-    """A table of a number, the text and another text, by the suffix of `path`."""
+    """Write a table of a number, the text and another text, in the format of the suffix."""
     rows = [{"id": i, "text": text, "other": "x"} for i, text in enumerate(texts)]
     if path.suffix == ".parquet":
         names = pa.schema([("id", pa.int64()), ("text", pa.string()), ("other", pa.string())])
@@ -38,6 +38,7 @@ def write_table(path: Path, texts: list[str]) -> Path:
 
 
 def file_of(folder: Path, name: str, content: bytes | str) -> Path:
+    """Write a file and return its path."""
     path = folder / name
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     return path
@@ -56,7 +57,7 @@ def file_of(folder: Path, name: str, content: bytes | str) -> Path:
         (b'"a",b\n', ['"a",b']),
     ],
 )
-def test_plain_text_is_a_document_a_line(
+def test_plain_text_has_a_document_on_each_line(
     content: bytes, documents: list[str], tmp_path: Path
 ) -> None:
     assert list(read_documents(file_of(tmp_path, "news.txt", content), None)) == documents
@@ -70,7 +71,7 @@ def test_any_other_name_is_plain_text(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", [*SUFFIXES, ".CSV"])
 @settings(max_examples=20)
 @given(texts=st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))))
-def test_tables_give_back_any_text(
+def test_any_text_is_read_back_from_tables(
     suffix: str, texts: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = write_table(tmp_path_factory.mktemp("table") / f"news{suffix.lower()}", texts)
@@ -79,13 +80,13 @@ def test_tables_give_back_any_text(
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_large_fields_and_words_that_look_like_no_value(suffix: str, tmp_path: Path) -> None:
+def test_large_fields_and_words_that_look_like_missing_values(suffix: str, tmp_path: Path) -> None:
     texts = ["words, " * 1_500_000, "NA", "null", "", "nan", "1"]  # 10 MB
     assert list(read_documents(write_table(tmp_path / f"x{suffix}", texts), "text")) == texts
 
 
 @pytest.mark.parametrize("suffix", [".txt", ".csv", ".jsonl"])
-def test_no_more_than_a_piece_of_a_file_is_in_memory(suffix: str, tmp_path: Path) -> None:
+def test_only_a_part_of_a_file_is_in_memory(suffix: str, tmp_path: Path) -> None:
     texts = [f"the bank raised its rates by {i} " * 4 for i in range(5_000)]
     path = tmp_path / f"news{suffix}"
     if suffix == ".txt":
@@ -104,7 +105,7 @@ def test_no_more_than_a_piece_of_a_file_is_in_memory(suffix: str, tmp_path: Path
     assert peak < 100_000  # of 650,000
 
 
-def test_no_more_than_a_piece_of_a_row_group_is_in_memory(tmp_path: Path) -> None:
+def test_only_a_part_of_a_row_group_is_in_memory(tmp_path: Path) -> None:
     texts = [os.urandom(200).hex() for _ in range(40_000)]
     path = tmp_path / "news.parquet"
     pq.write_table(pa.table({"text": texts}), path)
@@ -137,7 +138,7 @@ def test_a_table_needs_a_column_that_it_has(
     suffix: str, column: str | None, tmp_path: Path
 ) -> None:
     path = write_table(tmp_path / f"news{suffix}", ["a"])
-    with pytest.raises(ConfigError, match=r"say --column with one of: id, text, other$"):
+    with pytest.raises(ConfigError, match=r"set --column to one of: id, text, other$"):
         list(read_documents(path, column))
 
 
@@ -166,7 +167,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_what_is_broken_is_named_with_its_line(name: str, tmp_path: Path) -> None:
+def test_errors_name_the_line(name: str, tmp_path: Path) -> None:
     file, content, message = BROKEN[name]
     path = file_of(tmp_path, file, content)
     with pytest.raises((DataError, ConfigError), match=f"^{path}.*{message}"):
@@ -178,7 +179,7 @@ def test_a_blank_line_of_a_table_with_one_column_is_an_empty_document(tmp_path: 
     assert list(read_documents(path, "text")) == ["a", "", " b"]
 
 
-def test_what_comes_before_a_mistake_is_given(tmp_path: Path) -> None:
+def test_documents_before_an_error_are_read(tmp_path: Path) -> None:
     documents = read_documents(file_of(tmp_path, "a.csv", "id,text\n1,a\n2\n"), "text")
     assert next(documents) == "a"
     with pytest.raises(DataError, match="line 3"):
@@ -188,13 +189,13 @@ def test_what_comes_before_a_mistake_is_given(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())]
 )
-def test_kinds_of_strings_in_parquet(kind: pa.DataType, tmp_path: Path) -> None:
+def test_string_types_in_parquet(kind: pa.DataType, tmp_path: Path) -> None:
     path = tmp_path / "news.parquet"
     pq.write_table(pa.table({"a.b": pa.array(["one", "", "one"], kind)}), path)
     assert list(read_documents(path, "a.b")) == ["one", "", "one"]
 
 
-def test_parquet_of_other_values(tmp_path: Path) -> None:
+def test_other_types_in_parquet(tmp_path: Path) -> None:
     path = tmp_path / "news.parquet"
     texts = ["a"] * 2000 + [None]
     numbers = pa.array(range(2001))
@@ -209,7 +210,7 @@ def test_parquet_of_other_values(tmp_path: Path) -> None:
 
 
 def compressed(path: Path) -> Path:
-    """`path` packed beside itself, by both ways, the second half as a second member."""
+    """Compress `path` with gzip and zstd, in two members of half the file; return `path`."""
     content = path.read_bytes()
     half = len(content) // 2
     packed = path.with_name(f"{path.name}.gz")
@@ -222,7 +223,7 @@ def compressed(path: Path) -> Path:
 
 @pytest.mark.parametrize("suffix", [".txt", ".csv", ".tsv", ".jsonl"])
 @pytest.mark.parametrize("packing", [".gz", ".zst", ".GZ"])
-def test_packed_files_are_what_they_hold(suffix: str, packing: str, tmp_path: Path) -> None:
+def test_compressed_files_are_decompressed(suffix: str, packing: str, tmp_path: Path) -> None:
     texts = [f"number {number}, \u00e4" for number in range(500)]
     path = tmp_path / f"news{suffix}"
     if suffix == ".txt":
@@ -235,7 +236,7 @@ def test_packed_files_are_what_they_hold(suffix: str, packing: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize("packing", [".gz", ".zst"])
-def test_a_damaged_packed_file_is_named(packing: str, tmp_path: Path) -> None:
+def test_a_damaged_compressed_file_is_named(packing: str, tmp_path: Path) -> None:
     plain = file_of(tmp_path, "news.txt", "\n".join(map(str, range(10_000))))
     packed = tmp_path / f"{compressed(plain).name}{packing}"
     packed.write_bytes(packed.read_bytes()[:-20])
@@ -251,9 +252,7 @@ LABEL = [Column("text"), Column("label", "data.label_column", is_label=True)]
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("labels", [["a", "b"], [2, 10], [True, False]])
-def test_labels_are_strings_of_whatever_they_are(
-    suffix: str, labels: list[str] | list[int], tmp_path: Path
-) -> None:
+def test_labels_become_strings(suffix: str, labels: list[str] | list[int], tmp_path: Path) -> None:
     path = tmp_path / f"rows{suffix}"
     rows = [{"label": label, "text": f"text {label}"} for label in labels]
     if suffix == ".parquet":
@@ -267,7 +266,7 @@ def test_labels_are_strings_of_whatever_they_are(
     assert list(read_table(path, LABEL)) == [(f"text {label}", str(label)) for label in labels]
 
 
-def test_what_is_no_label_is_refused(tmp_path: Path) -> None:
+def test_values_that_are_no_labels_are_refused(tmp_path: Path) -> None:
     path = file_of(tmp_path, "a.jsonl", '{"text": "a", "label": 0.5}\n')
     with pytest.raises(DataError, match="'label' is of type float, expected a string or a whole"):
         list(read_table(path, LABEL))
@@ -275,5 +274,5 @@ def test_what_is_no_label_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="type double, expected strings or whole numbers"):
         list(read_table(tmp_path / "a.parquet", LABEL))
     path = file_of(tmp_path, "a.csv", "text,class\na,b\n")
-    with pytest.raises(ConfigError, match=r"no column 'label'; say data.label_column with one of"):
+    with pytest.raises(ConfigError, match=r"no column 'label'; set data.label_column to one of"):
         list(read_table(path, LABEL))

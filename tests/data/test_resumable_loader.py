@@ -2,19 +2,19 @@ from __future__ import annotations
 
 import pytest
 import torch
-from test_datamodule import classification_data
 
+from data.test_datamodule import classification_data
 from elmo.data.corpora.toy import ToyNews
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_loader_goes_on_behind_the_batches_that_it_gave(workers: int, toy: ToyNews) -> None:
+def test_a_loader_continues_after_the_batches_given(workers: int, toy: ToyNews) -> None:
     data = classification_data(toy, num_workers=workers, token_budget=4096)
     whole = [batch.row.tolist() for batch in data.train_dataloader()]
-    begun = data.train_dataloader()
-    batches = iter(begun)
+    interrupted = data.train_dataloader()
+    batches = iter(interrupted)
     given = [next(batches).row.tolist() for _ in range(3)]
-    state = begun.state_dict()  # type: ignore[attr-defined]
+    state = interrupted.state_dict()  # type: ignore[attr-defined]
     resumed = data.train_dataloader()
     resumed.load_state_dict(state)  # type: ignore[attr-defined]
     assert given + [batch.row.tolist() for batch in resumed] == whole

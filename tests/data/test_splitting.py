@@ -8,19 +8,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from elmo.data.splitting import Division, digests, divide, labelled
+from elmo.data.splitting import (
+    TrainValidationSplit,
+    stratified_sample,
+    text_digests,
+    train_validation_split,
+)
 from elmo.errors import ConfigError
 
 Row = tuple[str, int]  # text, class from 0
 
 
 def rows_of(letters: str) -> st.SearchStrategy[list[Row]]:
+    """Return a strategy of rows with short texts of the letters."""
     texts = st.text(st.sampled_from(letters), min_size=1, max_size=2)
     return st.lists(st.tuples(texts, st.integers(0, 3)), max_size=40)
 
 
-def reference(train: list[Row], test: list[Row], size: int, seed: int) -> Division:
-    """The same with dictionaries of rows."""
+def reference(train: list[Row], test: list[Row], size: int, seed: int) -> TrainValidationSplit:
+    """Split the rows with dictionaries instead of arrays."""
     in_test = {text.lower() for text, _ in test}
     groups: dict[str, list[int]] = defaultdict(list)
     for number, (text, _) in enumerate(train):
@@ -41,55 +47,55 @@ def reference(train: list[Row], test: list[Row], size: int, seed: int) -> Divisi
             len({train[number][1] for number in group}) > 1 for group in repeated
         ),
     }
-    return Division(np.array(sorted(kept)), np.array(sorted(drawn)), facts)
+    return TrainValidationSplit(np.array(sorted(kept)), np.array(sorted(drawn)), facts)
 
 
 @settings(deadline=None)
 @given(rows_of("aAbBcé"), rows_of("abÉ"), st.integers(1, 30), st.integers(0, 9))
-def test_rows_go_where_dictionaries_of_rows_would_put_them(
+def test_the_split_equals_that_of_the_reference(
     train: list[Row], test: list[Row], size: int, seed: int
 ) -> None:
-    found = divide(
-        digests(text for text, _ in train),
+    actual = train_validation_split(
+        text_digests(text for text, _ in train),
         np.array([label for _, label in train], dtype=np.int64),
-        digests(text for text, _ in test),
+        text_digests(text for text, _ in test),
         size,
         seed,
     )
     expected = reference(train, test, size, seed)
-    assert found.train.tolist() == expected.train.tolist()
-    assert found.validation.tolist() == expected.validation.tolist()
-    assert found.facts == expected.facts
+    assert actual.train.tolist() == expected.train.tolist()
+    assert actual.validation.tolist() == expected.validation.tolist()
+    assert actual.facts == expected.facts
 
 
 @settings(deadline=None)
 @given(st.text(), st.text())
-def test_digests_are_equal_where_lower_cased_texts_are(one: str, other: str) -> None:
-    found = digests([one, one.swapcase(), other])
-    assert found.dtype.itemsize == 16
-    for text, digest in ((one.swapcase(), found[1]), (other, found[2])):
-        assert (digest == found[0]) == (text.lower() == one.lower())
+def test_digests_are_equal_if_lower_cased_texts_are(one: str, other: str) -> None:
+    digests = text_digests([one, one.swapcase(), other])
+    assert digests.dtype.itemsize == 16
+    for text, digest in ((one.swapcase(), digests[1]), (other, digests[2])):
+        assert (digest == digests[0]) == (text.lower() == one.lower())
 
 
 @pytest.mark.parametrize("share", [0.01, 0.1, 0.37, 1.0])
-def test_a_share_of_every_class_is_labelled(share: float) -> None:
+def test_a_share_of_every_class_is_drawn(share: float) -> None:
     labels = np.random.default_rng(1).choice(4, 1000, p=[0.7, 0.2, 0.09, 0.01])
-    rows = labelled(labels, share, seed=0)
+    rows = stratified_sample(labels, share, seed=0)
     assert (np.diff(rows) > 0).all()
     for label in range(4):
         expected = math.ceil(share * (labels == label).sum())
         assert (labels[rows] == label).sum() == expected
-    assert np.array_equal(rows, labelled(labels, share, seed=0))
-    assert share == 1 or not np.array_equal(rows, labelled(labels, share, seed=1))
+    assert np.array_equal(rows, stratified_sample(labels, share, seed=0))
+    assert share == 1 or not np.array_equal(rows, stratified_sample(labels, share, seed=1))
 
 
 def test_a_smaller_share_is_part_of_a_larger_one() -> None:
     labels = np.random.default_rng(1).integers(0, 4, 1000)
-    few, more = (set(labelled(labels, share, seed=5)) for share in (0.03, 0.3))
+    few, more = (set(stratified_sample(labels, share, seed=5)) for share in (0.03, 0.3))
     assert few < more
 
 
 @pytest.mark.parametrize("share", [0, -0.1, 1.01, math.nan])
-def test_a_share_that_cannot_be_is_refused(share: float) -> None:
+def test_a_share_out_of_range_is_refused(share: float) -> None:
     with pytest.raises(ConfigError, match="label_share is"):
-        labelled(np.zeros(3), share, seed=0)
+        stratified_sample(np.zeros(3), share, seed=0)

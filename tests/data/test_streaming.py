@@ -1,4 +1,4 @@
-"""Streams: nothing twice, nothing left out, and they go on where they were."""
+"""Streams: no document comes twice or is left out, and a resumed stream continues."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_files import text_files
 
 from conftest import TINY, Script, scalars
+from data.test_files import text_files
 from elmo.data.batches import Batch
 from elmo.data.datamodule import LanguageModelData
 from elmo.data.streaming import StreamLoader
@@ -22,7 +22,7 @@ COUNT = 600
 
 @pytest.fixture
 def files(tmp_path: Path) -> list[str]:
-    """Documents that differ in a word of their own and in length, in two files."""
+    """Two files of documents that differ in length and in their first word."""
     lines = [f"w{number} " + "x " * (number % 7) for number in range(COUNT)]
     for name, part in (("a.txt", lines[:450]), ("b.txt", lines[450:])):
         (tmp_path / name).write_text("\n".join(part) + "\n")
@@ -32,6 +32,7 @@ def files(tmp_path: Path) -> list[str]:
 def data_of(
     files: list[str], tmp_path: Path, workers: int = 0, **changes: Any
 ) -> LanguageModelData:
+    """Return a data module of a stream with small batches."""
     corpus = text_files(tmp_path, files=files, streaming=True, sample_documents=2 * COUNT)
     settings = {
         "token_budget": 64,
@@ -45,18 +46,19 @@ def data_of(
 
 
 def loader_of(*arguments: Any, **changes: Any) -> StreamLoader:
+    """Return the train loader of `data_of`."""
     loader = data_of(*arguments, **changes).train_dataloader()
     assert isinstance(loader, StreamLoader)
     return loader
 
 
-def firsts(batches: list[Batch]) -> list[int]:
-    """The word of its own of every document."""
+def first_words(batches: list[Batch]) -> list[int]:
+    """Return the id of the first word of each document."""
     return [row[1] for batch in batches for row in batch.tokens.tolist()]
 
 
 def take(loader: StreamLoader, count: int) -> list[Batch]:
-    """So many batches, over as many epochs as it takes, as a training takes them."""
+    """Return `count` batches, from as many epochs as needed, like a training."""
     batches: list[Batch] = []
     while len(batches) < count:
         for batch in loader:
@@ -67,6 +69,7 @@ def take(loader: StreamLoader, count: int) -> list[Batch]:
 
 
 def same(one: list[Batch], other: list[Batch]) -> bool:
+    """Tell whether two lists of batches have the same tokens."""
     pairs = zip(one, other, strict=True)
     return all(a.tokens.tolist() == b.tokens.tolist() for a, b in pairs)
 
@@ -82,13 +85,13 @@ def test_a_round_gives_each_document_once(files: list[str], tmp_path: Path, work
     }
     loader = data.train_dataloader()
     assert isinstance(loader, StreamLoader)
-    seen = Counter(firsts(take(loader, 400)))
+    seen = Counter(first_words(take(loader, 400)))
     assert len(seen) == train
     assert not set(seen) & held_out
-    assert max(seen.values()) - min(seen.values()) <= 2  # whole rounds, and pieces of two parts
+    assert max(seen.values()) - min(seen.values()) <= 2  # whole rounds, and the rest of two parts
 
 
-def test_batches_are_of_like_length_under_the_budget(files: list[str], tmp_path: Path) -> None:
+def test_batches_have_similar_lengths_under_the_budget(files: list[str], tmp_path: Path) -> None:
     padding = total = 0
     for batch in loader_of(files, tmp_path):
         assert batch.tokens.numel() <= 64
@@ -97,19 +100,19 @@ def test_batches_are_of_like_length_under_the_budget(files: list[str], tmp_path:
     assert padding < 0.1 * total
 
 
-def test_epochs_go_on_and_differ_from_round_to_round(files: list[str], tmp_path: Path) -> None:
+def test_epochs_continue_and_rounds_differ(files: list[str], tmp_path: Path) -> None:
     loader = loader_of(files, tmp_path)
     one, two = list(loader), list(loader)
     assert len(loader) == len(one) == len(two) == 20
-    assert not set(firsts(one)) & set(firsts(two))  # 40 batches are less than a round
+    assert not set(first_words(one)) & set(first_words(two))  # 40 batches are less than a round
     rounds = take(loader_of(files, tmp_path), 400)
-    assert firsts(rounds[:50]) != firsts(rounds[200:250])
+    assert first_words(rounds[:50]) != first_words(rounds[200:250])
     assert same(rounds[:40], [*one, *two])
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("count", [1, 19, 20, 75, pytest.param(263, marks=pytest.mark.slow)])
-def test_it_goes_on_where_it_was(
+def test_a_resumed_stream_continues(
     files: list[str], tmp_path: Path, workers: int, count: int
 ) -> None:
     whole = take(loader_of(files, tmp_path, workers), count + 90)
@@ -142,7 +145,7 @@ def test_more_workers_than_documents_are_refused(tmp_path: Path) -> None:
         ({"buffer_documents": 0}, "buffer_documents is 0"),
     ],
 )
-def test_settings_that_cannot_be(
+def test_settings_out_of_range(
     files: list[str], tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):

@@ -20,7 +20,7 @@ from elmo.data.text import (
 )
 from elmo.errors import ConfigError, DataError
 
-# The residue is the corpus's, the words around it are our own.
+# The residue is from AG News, the words around it are not.
 CASES = {
     "control_characters": ("one\x00two\ttwo\ufeff", "one two two"),
     "clitic": (
@@ -61,7 +61,7 @@ def test_each_rule_is_needed(name: str, monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize(
     "text", ["AT&T has #1 issue; 3 < 5 > 2", "C# 12; a_b", "Wait... 'quoted' amp; or lt;"[:20]]
 )
-def test_ordinary_text_stays(text: str) -> None:
+def test_ordinary_text_is_unchanged(text: str) -> None:
     assert clean(text) == text
 
 
@@ -79,6 +79,7 @@ ODD = [*"ab19 <>&#;\\$\"'=/\n\x00\x1c\x85\u2003\u200b\u2018\u201d\ufeff", "#39;s
 
 
 def changes(rule: Rule, text: str) -> bool:
+    """Tell whether a rule changes a text."""
     return rule.pattern.sub(rule.replacement, text) != text
 
 
@@ -99,6 +100,7 @@ def test_no_single_character_is_skipped_by_mistake() -> None:
 
 @pytest.fixture
 def tokenizer() -> WordTokenizer:
+    """A tokenizer of the words a, b and c."""
     return WordTokenizer.train(["b a a a", "b a c c rare"], min_count=2, max_size=None)
 
 
@@ -113,7 +115,7 @@ def test_unknown_words_and_boundaries(tokenizer: WordTokenizer) -> None:
     assert document.ids.tolist() == [BOS, 4, UNK, 5, EOS]
 
 
-def test_special_tokens_in_a_text_are_no_special_tokens(tokenizer: WordTokenizer) -> None:
+def test_special_tokens_in_a_text_are_ordinary_words(tokenizer: WordTokenizer) -> None:
     (document,) = tokenizer.encode(["a <pad> </s>"])
     assert not {PAD, BOS, EOS} & set(document.ids[1:-1].tolist())
 
@@ -143,7 +145,7 @@ def test_token_pattern() -> None:
     assert "|".join(document.words) == expected
 
 
-def test_case_is_kept_where_asked_for() -> None:
+def test_case_is_kept_without_lowercase() -> None:
     texts = ["The U.S. bank 's U.S. Bank"]
     tokenizer = WordTokenizer.train(texts, min_count=1, max_size=None, lowercase=False)
     assert {"Bank", "bank", "U.S.", "The", "'s"} <= set(tokenizer.words)
@@ -151,7 +153,7 @@ def test_case_is_kept_where_asked_for() -> None:
     assert WordTokenizer(tokenizer.json).words == tokenizer.words
 
 
-def test_white_space_alone_parts_words_that_others_tokenised() -> None:
+def test_white_space_separates_words_that_are_tokenized_already() -> None:
     texts = ["do n't @-@ <eos> U.S. ."]
     tokenizer = WordTokenizer.train(texts, 1, None, pre_tokenizer="white_space")
     (document,) = tokenizer.encode(texts)
@@ -163,7 +165,7 @@ def test_white_space_alone_parts_words_that_others_tokenised() -> None:
 
 
 @pytest.mark.parametrize("arguments", [(0, None), (1, 4)])
-def test_impossible_sizes_are_refused(arguments: tuple[int, int | None]) -> None:
+def test_sizes_out_of_range_are_refused(arguments: tuple[int, int | None]) -> None:
     with pytest.raises(ConfigError, match=r"data\.m"):
         WordTokenizer.train(["a"], *arguments)
 

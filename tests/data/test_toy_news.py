@@ -11,7 +11,7 @@ import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.svm import LinearSVC
 
-from elmo.data.corpora import toy_grammar as toy_news
+from elmo.data.corpora import toy_grammar
 from elmo.data.corpora.toy_grammar import CLASS_NAMES, generate, order_pair
 
 ROWS = 8000
@@ -20,11 +20,13 @@ goal trade rally base window seal field"""
 
 
 def tokens(text: str) -> list[str]:
+    """Split a text into words and punctuation marks."""
     return re.findall(r"\w+|[^\w\s]", text)
 
 
 @pytest.fixture(scope="module")
 def corpus() -> tuple[list[str], list[int]]:
+    """Texts and labels of the grammar."""
     return generate(ROWS, seed=1)
 
 
@@ -34,14 +36,15 @@ def test_same_seed_gives_same_rows_and_other_seed_other_rows() -> None:
     assert len(set(texts) & set(generate(300, seed=8)[0])) < 10
 
 
-def test_shorter_run_is_a_prefix_of_a_longer_one() -> None:
+def test_fewer_rows_are_a_prefix_of_more_rows() -> None:
     short, long = generate(50, seed=3), generate(200, seed=3)
     assert short == (long[0][:50], long[1][:50])
     assert generate(0, seed=3) == ([], [])
 
 
 def test_rows_do_not_depend_on_the_hash_seed() -> None:
-    code = "from elmo.toy_news import generate; print(*generate(40, seed=5)[0], sep='\\n')"
+    module = "elmo.data.corpora.toy_grammar"
+    code = f"from {module} import generate; print(*generate(40, seed=5)[0], sep='\\n')"
     path = os.pathsep.join(p for p in sys.path if p)
     for hash_seed in ("0", "1"):
         env = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": path}
@@ -75,7 +78,7 @@ def test_texts_look_like_sentences(corpus: tuple[list[str], list[int]]) -> None:
     assert 0.1 < sum(" - " in text for text in corpus[0]) / ROWS < 0.3
 
 
-def test_vocabulary_is_broad_and_rare_words_come_back(
+def test_vocabulary_is_broad_and_rare_words_recur(
     corpus: tuple[list[str], list[int]],
 ) -> None:
     counts = Counter(token for text in corpus[0] for token in tokens(text.lower()))
@@ -108,15 +111,15 @@ def test_order_pairs_have_the_same_words_in_another_order() -> None:
         assert sorted(tokens(one)) == sorted(tokens(two))
 
 
-def test_each_frame_has_its_main_part_first_and_last_somewhere() -> None:
-    # Were the main part always the first one, the first words of a row would give the class.
-    for frames in (toy_news.ACTOR_FRAMES, toy_news.CLAUSE_FRAMES):
+def test_the_main_part_comes_first_in_some_frames_and_last_in_others() -> None:
+    # If the main part were always first, the first words of a row would show the class.
+    for frames in (toy_grammar.ACTOR_FRAMES, toy_grammar.CLAUSE_FRAMES):
         places = {frame.index("<main>") < frame.index("<other>") for frame in frames}
         assert places == {True, False}
 
 
 def test_subject_of_the_main_clause_is_of_the_first_class() -> None:
-    sports = re.compile(rf"\b({'|'.join(toy_news.LEXICON['s_role'])}|fans|won)\b")
+    sports = re.compile(rf"\b({'|'.join(toy_grammar.LEXICON['s_role'])}|fans|won)\b")
     rng = random.Random(0)
     for _ in range(300):
         text = order_pair(rng, CLASS_NAMES.index("Sports"), CLASS_NAMES.index("Business"))[0]
@@ -132,7 +135,7 @@ def test_a_share_of_the_rows_depends_on_order(monkeypatch: pytest.MonkeyPatch) -
         parts.add(pair[0][1:])
         return pair
 
-    monkeypatch.setattr(toy_news, "order_pair", spy)
+    monkeypatch.setattr(toy_grammar, "order_pair", spy)
     texts, _ = generate(1000, seed=2)
     # Only the beginning is looked up: "a" may have become "an" later in the text.
     starts = {part[:20] for part in parts}

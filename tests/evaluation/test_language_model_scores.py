@@ -172,6 +172,7 @@ def test_an_evaluation_pass_is_bounded_at_a_vocabulary_of_200_000(kind: str) -> 
     """600 targets would make 480 MB of logits, and several copies of them, if held at once."""
     code = f"""
 import resource, torch
+from elmo.data.batches import Batch
 from elmo.modules.bilm import BiLM
 from elmo.models.language_model import LanguageModel
 from elmo.evaluation.language_model_scores import LanguageModelScores
@@ -180,10 +181,10 @@ V = 200_000
 model = LanguageModel(BiLM(V, 4, 4), {kind}(4, V)).eval()
 scores = LanguageModelScores(V)
 tokens, lengths = torch.randint(4, V, (10, 31)), torch.full((10,), 31)
-model.score(tokens[:1, :3], lengths[:1].fill_(3), scores)
-lengths.fill_(31)
+rows = torch.arange(10)
+scores.add(model, Batch(tokens[:1, :3], torch.full((1,), 3), rows[:1], rows[:1]))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-model.score(tokens, lengths, scores)
+scores.add(model, Batch(tokens, lengths, rows, rows))
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 assert scores.compute().scalars["perplexity"] > 1
 """

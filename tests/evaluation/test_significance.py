@@ -7,14 +7,14 @@ import pytest
 from scipy.stats import binomtest
 
 from elmo.errors import DataError
-from elmo.evaluation.significance import averaged, compare, summarise
+from elmo.evaluation.significance import average_outcomes, compare, summarise
 from elmo.runs.finished import Outcome
 
 CLASSES = ["a", "b"]
 
 
 def outcome(correct: np.ndarray, seed: int = 0, rows: np.ndarray | None = None) -> Outcome:
-    """All labels are `a`; the probability of it is 0.9 where it is found, else 0.2."""
+    """All labels are `a`; its probability is 0.9 where the prediction is right, else 0.2."""
     right = np.where(correct, 0.9, 0.2)
     return Outcome(
         seed,
@@ -59,7 +59,7 @@ def test_an_interval_holds_the_truth_as_often_as_it_says() -> None:
 def test_seeds_that_agree_on_average_are_right_together() -> None:
     first = outcome(np.array([True, False, True]))
     second = outcome(np.array([True, True, False]))
-    mean = averaged([first, second])
+    mean = average_outcomes([first, second])
     assert mean.correct.tolist() == [True, True, True]  # (0.9 + 0.2) / 2
     assert summarise([first, second]).together == 1
     assert summarise([first, second]).mean == pytest.approx(2 / 3)
@@ -93,7 +93,7 @@ def test_holm_by_hand() -> None:
 
 @pytest.mark.slow
 def test_chance_alone_is_rarely_significant() -> None:
-    """Three settings that are equal in truth: in a trial of twenty, any of their pairs differs."""
+    """Three settings are equal in truth: at most a few of twenty trials find a difference."""
     found = 0
     for trial in range(20):
         settings = [[outcome(random(0.85, 500, 3 * trial + n))] for n in range(3)]
@@ -109,7 +109,7 @@ def test_other_rows_do_not_compare() -> None:
             compare(settings)
 
 
-def test_of_a_pair_the_seeds_are_averaged_that_both_have() -> None:
+def test_the_seeds_that_both_settings_have_are_averaged() -> None:
     one = [outcome(random(0.8, 400, seed), seed) for seed in range(5)]
     other = [outcome(random(0.7, 400, 10 + seed), seed) for seed in (1, 3)]
     (pair,) = compare([one, other])
@@ -119,7 +119,9 @@ def test_of_a_pair_the_seeds_are_averaged_that_both_have() -> None:
     apart = [outcome(random(0.7, 400, 20), 9)]
     (pair,) = compare([one, apart])
     assert pair.seeds == 0
-    assert pair.difference == pytest.approx(averaged(one).correct.mean() - apart[0].correct.mean())
+    assert pair.difference == pytest.approx(
+        average_outcomes(one).correct.mean() - apart[0].correct.mean()
+    )
 
 
 def test_only_the_pairs_asked_for_are_tested_and_corrected_for() -> None:

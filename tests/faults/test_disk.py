@@ -19,7 +19,7 @@ from elmo.runs.latest import latest_run
 from elmo.runs.preflight import ROOM
 from elmo.runs.record import read_record
 from elmo.training.checkpoints import read_checkpoint
-from elmo.utils.cache import is_whole
+from elmo.utils.cache import is_intact
 from faults.runner import run
 
 slow = pytest.mark.slow
@@ -158,7 +158,7 @@ def test_a_full_cache_disk(pretrained: Path, tmp_path: Path, disk: SmallDisk) ->
         codes.add(code)
         for entry in cache.glob("*/*"):
             if entry.is_dir() and entry.parent.name not in ("matplotlib", "torch", "cores"):
-                assert is_whole(entry)
+                assert is_intact(entry)
         disk.empty()
     assert codes == {0, 1}
 

@@ -11,7 +11,7 @@ import pytest
 from conftest import TINY_CLS, TINY_LM
 from elmo.runs.latest import latest_run
 from elmo.runs.record import read_record
-from elmo.utils.cache import is_whole
+from elmo.utils.cache import is_intact
 from faults.runner import run, start
 
 
@@ -86,4 +86,4 @@ def test_four_at_once_share_an_empty_cache(
     for kind, count in kinds.items():
         entries = [entry for entry in cache.glob(f"{kind}/*") if entry.is_dir()]
         assert len(entries) == count
-        assert all(is_whole(entry) for entry in entries)
+        assert all(is_intact(entry) for entry in entries)

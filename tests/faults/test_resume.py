@@ -169,7 +169,7 @@ def test_a_signal_ends_the_step_and_saves(
     before = len(pretraining.log.read_text())
     assert pretraining.begin(run_dir, AtStep(step, signum)) == code
     printed = pretraining.log.read_text()[before:]
-    assert f"go on with: python train_lm.py resume={run_dir}" in printed
+    assert f"continue with: python train_lm.py resume={run_dir}" in printed
     assert "Traceback" not in printed
     assert (run_dir / "checkpoints/last.ckpt").exists()
     assert pretraining.resume(run_dir) == 0
@@ -232,7 +232,7 @@ def test_more_epochs_for_a_finished_run(pretraining: Job, tmp_path: Path) -> Non
     more = f"trainer.max_epochs={EPOCHS + 1}"
     start = len(pretraining.log.read_text())
     assert pretraining.resume(run_dir, more, fault=AtStep(38, signal.SIGTERM)) == 143
-    go_on = f"go on with: python train_lm.py resume={run_dir} {more}"
+    go_on = f"continue with: python train_lm.py resume={run_dir} {more}"
     assert go_on in pretraining.log.read_text()[start:]
     assert pretraining.resume(run_dir, more) == 0
     before, after = scalars(pretraining.undisturbed), scalars(run_dir)
@@ -273,7 +273,7 @@ def test_a_run_that_goes_on_is_left_alone(pretraining: Job, tmp_path: Path) -> N
         time.sleep(0.05)
     before = len(pretraining.log.read_text())
     assert pretraining.resume(run_dir) == 1
-    assert "a run is going on in it" in pretraining.log.read_text()[before:]
+    assert "another process is running this run" in pretraining.log.read_text()[before:]
     first.kill()
     first.join()
 

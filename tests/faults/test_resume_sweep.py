@@ -85,6 +85,6 @@ def test_a_signal_ends_the_whole_sweep(command: list[str], tmp_path: Path) -> No
     sweep = (*command, "mixer=frozen,learned", f"hydra.sweep.dir={sweep_dir}", "-m")
     assert run("train_cls", *sweep, output=log, fault=AtStep(5, signal.SIGINT)) == 130
     assert len(list(sweep_dir.glob("*/run.json"))) == 1
-    assert "go on with: python train_cls.py hydra.sweep.dir=" in log.read_text()
+    assert "continue with: python train_cls.py hydra.sweep.dir=" in log.read_text()
     assert run("train_cls", *sweep, output=log) == 0, log.read_text()
     assert [row["status"] for row in table(sweep_dir)] == ["ok", "ok"]

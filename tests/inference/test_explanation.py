@@ -52,14 +52,14 @@ def test_the_token_budget_bounds_the_batches(budget: int, monkeypatch: pytest.Mo
     model = classifier()
     expected = explain(model, TEXT)
     sizes = []
-    scores = model.scores
+    logits_of = model.logits
 
     def measured(batch: object) -> torch.Tensor:
-        logits = scores(batch)  # type: ignore[arg-type]
+        logits = logits_of(batch)  # type: ignore[arg-type]
         sizes.append(len(logits) * (len(WORDS) + 2))
         return logits
 
-    monkeypatch.setattr(model, "scores", measured)
+    monkeypatch.setattr(model, "logits", measured)
     found = explain(model, TEXT, token_budget=budget)
     assert max(sizes) <= max(budget, len(WORDS) + 2)
     assert sum(sizes) == (1 + len(WORDS) - 2) * (len(WORDS) + 2)  # the text, each known word hidden

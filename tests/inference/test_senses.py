@@ -14,10 +14,10 @@ from elmo.data.batches import Batch
 from elmo.data.corpora.toy import ToyNews
 from elmo.data.corpus import column, texts_of
 from elmo.errors import ConfigError
-from elmo.inference.nearest import nearest
-from elmo.inference.senses import study
+from elmo.inference.senses import study_senses
 from elmo.models.encoders import StaticEncoder
 from elmo.runs.latest import latest_run
+from inference.test_neighbours import find_neighbours
 from small_corpora import toy_news
 
 WORDS = ("bank", "pitch", "star", "nosuchword")
@@ -66,7 +66,7 @@ class Telling(StaticEncoder):
 def test_agreement_is_chance_for_static_vectors_and_one_where_the_class_is_told(
     corpus: ToyNews,
 ) -> None:
-    found = study(Telling(corpus), corpus, WORDS, count=2)
+    found = study_senses(Telling(corpus), corpus, WORDS, count=2)
     static, told, noise = found.agreement
     assert static == pytest.approx(found.chance)
     assert 0.98 < told <= 1  # an occurrence that is the only one of its class has no equal
@@ -75,7 +75,7 @@ def test_agreement_is_chance_for_static_vectors_and_one_where_the_class_is_told(
 
 
 def test_chance_and_occurrences_against_a_count_by_hand(corpus: ToyNews) -> None:
-    found = study(Telling(corpus), corpus, ["bank"], count=1)
+    found = study_senses(Telling(corpus), corpus, ["bank"], count=1)
     rows = corpus.splits["validation"]
     labels = [
         label
@@ -90,14 +90,14 @@ def test_chance_and_occurrences_against_a_count_by_hand(corpus: ToyNews) -> None
 
 def test_neighbours_are_those_of_the_search_for_one_word(corpus: ToyNews) -> None:
     encoder = Telling(corpus)
-    found = study(encoder, corpus, ["pitch"], count=3)
+    found = study_senses(encoder, corpus, ["pitch"], count=3)
     rows = corpus.splits["validation"]
     texts = dict(zip(rows["row"], rows["text"], strict=True))
     assert len({query["class"] for query in found.queries}) == 2
     for query in found.queries:
         words = corpus.tokenizer.encode([texts[query["row"]]])[0].words
         position = [word.lower() for word in words].index("pitch")
-        alone = nearest(encoder, texts[query["row"]], position, rows["text"], count=3)
+        alone = find_neighbours(encoder, texts[query["row"]], position, rows["text"], count=3)
         for layer, (best, expected) in enumerate(zip(query["neighbours"], alone, strict=True)):
             assert [one["word"] for one in best] == [one.word for one in expected]
             if layer:
@@ -108,8 +108,8 @@ def test_neighbours_are_those_of_the_search_for_one_word(corpus: ToyNews) -> Non
 
 
 def test_words_that_are_nowhere_are_refused(corpus: ToyNews) -> None:
-    with pytest.raises(ConfigError, match="none of nosuchword stands in 2 validation"):
-        study(Telling(corpus), corpus, ["nosuchword"], count=1)
+    with pytest.raises(ConfigError, match="none of nosuchword occurs in 2 validation"):
+        study_senses(Telling(corpus), corpus, ["nosuchword"], count=1)
 
 
 def test_the_command_leaves_numbers_and_no_text(

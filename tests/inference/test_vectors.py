@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_embed import LINES, assert_close, content, embedded, run
 
-import elmo.inference.vector_file
+import elmo.inference.hdf5
 import elmo.inference.vector_parts
 import elmo.inference.vectors
+from commands.test_embed import LINES, assert_close, content, embedded, run
 from conftest import ROOT
 from elmo.errors import ConfigError, DataError
 from elmo.inference.vector_parts import Parts
@@ -62,8 +62,8 @@ def test_blocks_change_nothing(
 ) -> None:
     whole = content(run(pretrained, source))
     (source.parent / "out.h5").unlink()
-    monkeypatch.setattr(elmo.vectors, "BLOCK_DOCUMENTS", documents)
-    monkeypatch.setattr(elmo.vectors, "BLOCK_CHARACTERS", characters)
+    monkeypatch.setattr(elmo.inference.vectors, "BLOCK_DOCUMENTS", documents)
+    monkeypatch.setattr(elmo.inference.vectors, "BLOCK_CHARACTERS", characters)
     written.clear()
     in_blocks = content(run(pretrained, source))
     assert len(written) > 2
@@ -79,8 +79,8 @@ KILLED = """
 import os, signal, sys
 import elmo.inference.vectors
 from elmo.commands import embed
-elmo.vectors.BLOCK_DOCUMENTS = 10
-embed_block = elmo.vectors.embed_block
+elmo.inference.vectors.BLOCK_DOCUMENTS = 10
+embed_block = elmo.inference.vectors.embed_block
 calls = 0
 def killing(*arguments):
     global calls
@@ -89,7 +89,7 @@ def killing(*arguments):
         if calls == 3 and row == 5:
             os.kill(os.getpid(), signal.SIGKILL)
         yield vectors
-elmo.vectors.embed_block = killing
+elmo.inference.vectors.embed_block = killing
 embed.main(sys.argv[1:])
 """
 
@@ -103,9 +103,9 @@ def test_a_killed_run_goes_on_where_it_was(
 ) -> None:
     source = tmp_path / "news.txt"
     source.write_text("".join(f"{line} {number}\n" for number in range(8) for line in LINES))
-    monkeypatch.setattr(elmo.vectors, "BLOCK_DOCUMENTS", 10)
+    monkeypatch.setattr(elmo.inference.vectors, "BLOCK_DOCUMENTS", 10)
     undisturbed = content(run(pretrained, source).rename(tmp_path / "undisturbed.h5"))
-    assert "going on" not in capsys.readouterr().err
+    assert "continuing" not in capsys.readouterr().err
 
     arguments = [str(source), "-o", str(tmp_path / "out.h5"), f"--output-dir={pretrained}"]
     command = [sys.executable, "-c", KILLED, *arguments, "--device=cpu"]
@@ -122,14 +122,16 @@ def test_a_killed_run_goes_on_where_it_was(
     for name, value in undisturbed.items():
         assert resumed[name].dtype == value.dtype
         assert resumed[name].tolist() == value.tolist()
-    assert "20 of 56 documents are done, going on" in capsys.readouterr().err
+    assert "20 of 56 documents are done, continuing" in capsys.readouterr().err
     assert not (tmp_path / "out.h5.parts").exists()
 
 
 def stopped(pretrained: Path, source: Path) -> Path:
     """The folder of the parts of a run that was stopped before the file was made of them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(elmo.vectors_file, "put", lambda *_: (_ for _ in ()).throw(SystemExit))
+        patch.setattr(
+            elmo.inference.hdf5, "add_dataset", lambda *_: (_ for _ in ()).throw(SystemExit)
+        )
         with pytest.raises(SystemExit):
             run(pretrained, source)
     return source.parent / "out.h5.parts"
@@ -141,7 +143,7 @@ def test_a_run_stopped_at_the_end_embeds_nothing_again(
     folder = stopped(pretrained, source)
     assert folder.is_dir()
     assert not (source.parent / "out.h5").exists()
-    monkeypatch.setattr(elmo.vectors, "embed_block", None)
+    monkeypatch.setattr(elmo.inference.vectors, "embed_block", None)
     assert_close(content(run(pretrained, source))["3"], embedded(pretrained)[3].vectors)
     assert not folder.exists()
 
@@ -201,7 +203,7 @@ def test_a_folder_of_other_files_is_left_alone(pretrained: Path, source: Path) -
 def test_an_existing_file_is_not_overwritten(pretrained: Path, source: Path) -> None:
     out = source.parent / "out.h5"
     out.write_text("precious")
-    with pytest.raises(ConfigError, match=r"out\.h5: exists already; say -o with another name"):
+    with pytest.raises(ConfigError, match=r"out\.h5: exists already; choose another name with -o"):
         run(pretrained, source)
     assert out.read_text() == "precious"
     assert not (source.parent / "out.h5.parts").exists()
@@ -211,13 +213,13 @@ def test_a_file_that_came_up_meanwhile_is_not_overwritten(
     pretrained: Path, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = source.parent / "out.h5"
-    index = elmo.vectors_file.index
+    index = elmo.inference.hdf5.index
 
     def slow(parts: Parts) -> Iterator[bytes]:
         out.write_text("precious")
         yield from index(parts)
 
-    monkeypatch.setattr(elmo.vectors_file, "index", slow)
+    monkeypatch.setattr(elmo.inference.hdf5, "index", slow)
     with pytest.raises(ConfigError, match="exists already"):
         run(pretrained, source)
     assert out.read_text() == "precious"
@@ -226,7 +228,7 @@ def test_a_file_that_came_up_meanwhile_is_not_overwritten(
 
 def test_one_process_at_a_time(pretrained: Path, source: Path) -> None:
     out = source.parent / "out.h5"
-    with Parts(out, {}), pytest.raises(ConfigError, match=r"another process works on .*out\.h5"):
+    with Parts(out, {}), pytest.raises(ConfigError, match=r"another process is writing .*out\.h5"):
         run(pretrained, source)
     with pytest.raises(ConfigError, match="other settings"):
         run(pretrained, source)
@@ -237,14 +239,14 @@ def test_a_full_disk(pretrained: Path, source: Path, monkeypatch: pytest.MonkeyP
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(elmo.vectors_parts.os, "fsync", full)
+        patch.setattr(elmo.inference.vector_parts.os, "fsync", full)
         with pytest.raises(ConfigError, match="No space left on device"):
             run(pretrained, source)
 
     usage = shutil.disk_usage(source)._replace(free=1)
     with monkeypatch.context() as patch:
-        patch.setattr(elmo.vectors_file.shutil, "disk_usage", lambda _: usage)
-        with pytest.raises(ConfigError, match="make room and give the same command again"):
+        patch.setattr(elmo.inference.hdf5.shutil, "disk_usage", lambda _: usage)
+        with pytest.raises(ConfigError, match="free some space and repeat the command"):
             run(pretrained, source)
     assert_close(content(run(pretrained, source))["3"], embedded(pretrained)[3].vectors)
 

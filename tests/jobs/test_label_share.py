@@ -9,14 +9,14 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.svm import LinearSVC
-from test_batches import flat
-from test_datamodule import epoch
 
 from conftest import TINY_CLS, Script
+from data.test_batches import flat
+from data.test_datamodule import epoch
 from elmo.data.corpora.toy import ToyNews
 from elmo.data.corpus import column
 from elmo.data.datamodule import ClassificationData
-from elmo.data.splitting import labelled
+from elmo.data.splitting import stratified_sample
 from elmo.errors import ConfigError
 from elmo.runs.record import read_record
 from elmo.training.tfidf import TfidfClassifier
@@ -30,7 +30,7 @@ def classification_data(toy: ToyNews, share: float, seed: int = 0) -> Classifica
 
 def test_training_and_its_evaluation_see_the_labelled_rows_alone(toy: ToyNews) -> None:
     data = classification_data(toy, 0.1)
-    rows = labelled(column(toy.splits["train"], "label"), 0.1, seed=0).tolist()
+    rows = stratified_sample(column(toy.splits["train"], "label"), 0.1, seed=0).tolist()
     assert sorted(flat(epoch(data, 0))) == rows
     assert epoch(data, 0) != epoch(data, 1)
     evaluated = [batch.row.tolist() for batch in data.evaluation_loader("train")]
@@ -58,7 +58,7 @@ def test_tfidf_counts_words_in_all_rows_and_learns_from_the_labelled(toy: ToyNew
     model.fit(toy)
     figures, results, *_ = model.evaluate(toy)
     train, test = toy.splits["train"], toy.splits["test"]
-    rows = labelled(column(train, "label"), 0.2, seed=3)
+    rows = stratified_sample(column(train, "label"), 0.2, seed=3)
     vectorizer = TfidfVectorizer(min_df=2, sublinear_tf=True)
     features = vectorizer.fit_transform(list(train["text"]))
     linear = LinearSVC(C=0.3).fit(features[rows], column(train, "label")[rows])
@@ -76,7 +76,7 @@ def test_the_job_keeps_to_its_labelled_rows(
     run = tmp_path / "run"
     options = (bilm, "label_share=0.05", "seed=2", f"hydra.run.dir={run}")
     script("train_cls", *TINY_CLS, *options, output_dir=tmp_path)
-    rows = labelled(column(toy.splits["train"], "label"), 0.05, seed=2)
+    rows = stratified_sample(column(toy.splits["train"], "label"), 0.05, seed=2)
     table = pq.read_table(run / "predictions/train.parquet")
     expected = column(toy.splits["train"], "row")[rows]
     assert np.array_equal(table["row"].to_numpy(), expected)

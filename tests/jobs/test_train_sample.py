@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_batches import flat
-from test_datamodule import epoch
 
+from data.test_batches import flat
+from data.test_datamodule import epoch
 from elmo.data.corpora.toy import ToyNews
 from elmo.data.datamodule import LanguageModelData
 from elmo.errors import ConfigError

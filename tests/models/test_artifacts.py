@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from elmo.errors import ArtifactError
-from elmo.models.artifacts import build, describe, fill, load_artifact
+from elmo.models.artifacts import build, describe, load_artifact, load_weights
 from elmo.models.classifier import TextClassifier, load_classifier
 from elmo.models.encoders import ElmoEncoder, load_bilm
 from elmo.models.language_model import LanguageModel
@@ -42,15 +42,16 @@ def test_described_components_are_built_again(
     again = build(describe(module), base)
     assert type(again) is type(module)
     assert describe(again) == describe(module)
-    fill(again, module.state_dict())
+    load_weights(again, module.state_dict())
 
 
-def test_bilm_survives_the_file(encoder: ElmoEncoder, bilm_file: Path) -> None:
+def test_a_saved_bilm_is_loaded_unchanged(encoder: ElmoEncoder, bilm_file: Path) -> None:
     texts = ["the bank raised its rates", "unheard words"]
     for path in (bilm_file, bilm_file.parent, str(bilm_file)):
-        for one, other in zip(encoder.embed(texts), load_bilm(path).embed(texts), strict=True):
-            assert one.tokens == other.tokens
-            assert torch.equal(one.vectors, other.vectors)
+        loaded = load_bilm(path)
+        for expected, actual in zip(encoder.embed(texts), loaded.embed(texts), strict=True):
+            assert actual.tokens == expected.tokens
+            assert torch.equal(actual.vectors, expected.vectors)
 
 
 @pytest.mark.parametrize(
@@ -64,13 +65,16 @@ def test_bilm_survives_the_file(encoder: ElmoEncoder, bilm_file: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("head", [PoolHead(16, 4), BiLSTMHead(16, 4)])
-def test_classifier_stands_alone(
+def test_a_saved_classifier_needs_no_other_file(
     encoder: ElmoEncoder, mixer: Mixer, head: Head, tmp_path: Path
 ) -> None:
     model = TextClassifier(encoder, mixer, head, ["a", "b", "c", "d"]).eval()
     model.save(tmp_path / "classifier.pt", {})
     texts = ["the bank raised its rates", ""]
-    assert load_classifier(tmp_path).predict(texts) == model.predict(texts)
+    loaded = load_classifier(tmp_path)
+    assert loaded.predict(texts) == model.predict(texts)
+    assert torch.equal(loaded.mixer.lambdas(), mixer.lambdas())
+    assert loaded.mixer.scale == mixer.scale
     assert not any("softmax" in name for name in load_artifact(tmp_path, "classifier")["state"])
 
 
@@ -85,7 +89,7 @@ def test_other_files_are_refused(bilm_file: Path, tmp_path: Path) -> None:
         load_bilm(other)
 
 
-def test_a_folder_without_the_artifact_says_what_it_holds(bilm_file: Path, tmp_path: Path) -> None:
+def test_a_folder_without_the_artifact_names_what_it_holds(bilm_file: Path, tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"holds bilstm\.pt, expected classifier\.pt"):
         load_classifier(bilm_file.parent)
     job = tmp_path / "sweep" / "0_seed-1"

@@ -10,11 +10,11 @@ import torch
 from elmo.data.batches import Batch
 from elmo.data.text import WordTokenizer
 from elmo.errors import ConfigError
-from elmo.models.classifier import TextClassifier, load_classifier
+from elmo.models.classifier import TextClassifier, build_classifier, check_parts, load_classifier
 from elmo.models.encoders import ElmoEncoder
 from elmo.modules.bilm import BiLM
 from elmo.modules.heads import BiLSTMHead, Head, PoolHead
-from elmo.modules.mixers import LearnedMix, Mixer, ScalarMix
+from elmo.modules.mixers import LayerMix, LearnedMix, Mixer, ScalarMix
 from elmo.training.classification_task import ClassificationTask
 
 CLASSES = ["World", "Sports", "Business", "Sci/Tech"]
@@ -44,7 +44,7 @@ def batch() -> Batch:
 
 
 def steps(model: TextClassifier, batch: Batch, count: int = 5) -> None:
-    """A few training steps as Lightning would take them."""
+    """Take training steps as Lightning does."""
     task = ClassificationTask(model, optimizer=partial(torch.optim.AdamW, lr=0.01), warmup=0.0)
     task.log = lambda *_, **__: None  # type: ignore[method-assign]
     task.train()
@@ -56,15 +56,27 @@ def steps(model: TextClassifier, batch: Batch, count: int = 5) -> None:
 
 
 def state(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Return a copy of the state dict."""
     return {name: value.clone() for name, value in module.state_dict().items()}
 
 
-def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    """Tell whether two state dicts have the same names and values."""
+    return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
+
+
+def test_every_layer_of_a_deep_bilm_can_be_chosen() -> None:
+    encoder = ElmoEncoder(TOKENIZER, BiLM(len(TOKENIZER), 8, 8, num_layers=4))
+    check_parts(partial(LayerMix, layer=4), PoolHead, CLASSES)
+    build_classifier(encoder, partial(LayerMix, layer=4), PoolHead, CLASSES)
+    with pytest.raises(ConfigError, match=r"mixer\.layer is 5"):
+        build_classifier(encoder, partial(LayerMix, layer=5), PoolHead, CLASSES)
+    with pytest.raises(ConfigError, match=r"mixer\.layer is 65"):
+        check_parts(partial(LayerMix, layer=65), PoolHead, CLASSES)
 
 
 @pytest.mark.parametrize("mixer", MIXERS)
-def test_what_training_changes_and_what_it_leaves(mixer: str, batch: Batch) -> None:
+def test_training_changes_mixer_and_head_only(mixer: str, batch: Batch) -> None:
     model = classifier(mixer)
     encoder_before, mixer_before = state(model.encoder), state(model.mixer)
     head_before = state(model.head)
@@ -87,7 +99,7 @@ def test_overfits_one_batch(batch: Batch) -> None:
 
 
 def test_predictions(batch: Batch) -> None:
-    model = classifier().train()  # predict has to switch dropout off by itself
+    model = classifier().train()  # predict itself has to switch dropout off
     predictions = model.predict(TEXTS)
     assert predictions == model.predict(TEXTS)
     for prediction in predictions:
@@ -106,13 +118,13 @@ def test_predictions_do_not_depend_on_the_batch(budget: int) -> None:
         assert alone.probabilities == pytest.approx(prediction.probabilities, abs=1e-5)
 
 
-def test_layers_from_a_store_give_the_same_scores(batch: Batch) -> None:
+def test_layers_from_a_store_give_the_same_logits(batch: Batch) -> None:
     model = classifier("learned", "bilstm").eval()
     stored = model.encoder(batch)[1:].half() * batch.mask.unsqueeze(-1)
     assert torch.equal(model(batch), model(batch._replace(layers=stored)))
 
 
-def test_label_smoothing_is_of_the_training_loss(batch: Batch) -> None:
+def test_label_smoothing_changes_the_training_loss(batch: Batch) -> None:
     model = classifier().eval()
     logits = model(batch)
     smooth = torch.full((2, 4), 0.2 / 4)
@@ -135,7 +147,7 @@ def test_fine_tuning_changes_every_part_of_the_bilm(batch: Batch) -> None:
     after = state(model.encoder)
     assert all(not torch.equal(before[name], after[name]) for name in before if "bias" not in name)
     model.train()
-    assert not torch.equal(model.encoder(batch), model.encoder(batch))  # its dropout is on
+    assert not torch.equal(model.encoder(batch), model.encoder(batch))  # dropout is on
     assert torch.equal(model.eval()(batch), model(batch))
 
 
@@ -149,19 +161,19 @@ def test_lower_layers_learn_more_slowly(batch: Batch) -> None:
         warmup=0.0,
     )
     groups = task.parameter_groups()
-    assert [share for _, share in groups] == pytest.approx([1, 0.5, 0.05, 0.005])
+    assert [factor for _, factor in groups] == pytest.approx([1, 0.5, 0.05, 0.005])
     ids = [{id(parameter) for parameter in parameters} for parameters, _ in groups]
     assert sum(map(len, ids)) == len(set().union(*ids)) == len(list(model.parameters()))
     bilm = model.encoder.get_submodule("bilm")
     assert ids[1] >= {id(p) for p in bilm.get_submodule("forward_lstm.layers.1").parameters()}
     assert ids[3] == {id(p) for p in bilm.get_submodule("embedding").parameters()}
-    (alone,) = ClassificationTask(
+    (frozen,) = ClassificationTask(
         classifier(), optimizer=partial(torch.optim.AdamW, lr=0.01), warmup=0.0
     ).parameter_groups()
-    assert alone[1] == 1
+    assert frozen[1] == 1
 
 
-def test_a_fine_tuned_classifier_comes_back_as_it_was(batch: Batch, tmp_path: Path) -> None:
+def test_a_fine_tuned_classifier_is_loaded_unchanged(batch: Batch, tmp_path: Path) -> None:
     model = classifier(finetune=True)
     steps(model, batch)
     model.save(tmp_path / "classifier.pt", {})

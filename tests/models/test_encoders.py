@@ -31,19 +31,19 @@ def test_embedding_does_not_depend_on_the_batch(encoder: ElmoEncoder, budget: in
         torch.testing.assert_close(alone.vectors, result.vectors, rtol=0, atol=1e-6)
 
 
-def test_the_shortest_text_comes_first_and_holds_no_other(encoder: ElmoEncoder) -> None:
-    found = list(encoder.embed_by_length(TEXTS, token_budget=16))
-    assert [row for row, _ in found] == [1, 3, 0, 2]
-    for _, (_, vectors) in found:
+def test_the_shortest_text_comes_first_and_holds_no_other_vectors(encoder: ElmoEncoder) -> None:
+    results = list(encoder.embed_by_length(TEXTS, token_budget=16))
+    assert [row for row, _ in results] == [1, 3, 0, 2]
+    for _, (_, vectors) in results:
         assert vectors.untyped_storage().nbytes() == vectors.nbytes
 
 
 def test_a_word_has_another_vector_in_another_context(encoder: ElmoEncoder) -> None:
     first, _, second, _ = encoder.embed(TEXTS)
-    here = first.vectors[:, first.tokens.index("bank")]
-    there = second.vectors[:, second.tokens.index("bank")]
-    torch.testing.assert_close(here[0], there[0])
-    assert not torch.allclose(here[1], there[1], atol=1e-4)
+    vectors = first.vectors[:, first.tokens.index("bank")]  # (L, D)
+    others = second.vectors[:, second.tokens.index("bank")]
+    torch.testing.assert_close(vectors[0], others[0])
+    assert not torch.allclose(vectors[1], others[1], atol=1e-4)
 
 
 def test_embed_matches_the_layers_of_the_bilm(encoder: ElmoEncoder) -> None:
@@ -57,14 +57,14 @@ def test_nothing_to_embed(encoder: ElmoEncoder) -> None:
     assert encoder.embed([]) == []
 
 
-def test_one_string_is_a_mistake(encoder: ElmoEncoder) -> None:
-    with pytest.raises(ConfigError, match="one string"):
+def test_texts_have_to_be_a_list_of_strings(encoder: ElmoEncoder) -> None:
+    with pytest.raises(ConfigError, match="texts is a string"):
         encoder.embed("the bank")
     with pytest.raises(ConfigError, match=r"texts\[1\] is of type NoneType"):
         encoder.embed(["the bank", None])  # type: ignore[list-item]
 
 
-def test_vectors_can_feed_a_model_that_learns(encoder: ElmoEncoder) -> None:
+def test_a_model_can_be_trained_on_the_vectors(encoder: ElmoEncoder) -> None:
     layer = torch.nn.Linear(16, 2)
     layer(encoder.embed(["the bank"])[0].vectors).sum().backward()
     assert layer.weight.grad is not None
@@ -80,16 +80,16 @@ def test_raw_text_is_cleaned(encoder: ElmoEncoder) -> None:
 
 @settings(max_examples=25)
 @given(st.lists(st.text(max_size=30), max_size=5), st.integers(1, 40))
-def test_any_text_is_batched_once(texts: list[str], budget: int) -> None:
+def test_each_text_is_batched_once(texts: list[str], budget: int) -> None:
     tokenizer = WordTokenizer.train(["a b c"], min_count=1, max_size=None)
-    seen: list[int] = []
+    batched: list[int] = []
     for documents, batch in text_batches(texts, tokenizer, budget):
         rows = batch.row.tolist()
-        seen += rows
+        batched += rows
         assert len(documents) == len(rows)
         assert len(rows) == 1 or batch.tokens.numel() <= budget
         assert batch.lengths.tolist() == [len(document.ids) for document in documents]
-    assert sorted(seen) == list(range(len(texts)))
+    assert sorted(batched) == list(range(len(texts)))
 
 
 def test_a_frozen_encoder_stays_in_eval_mode_without_gradients(encoder: ElmoEncoder) -> None:
@@ -101,7 +101,7 @@ def test_a_frozen_encoder_stays_in_eval_mode_without_gradients(encoder: ElmoEnco
     assert not encoder(batch).requires_grad
 
 
-def test_static_encoder_knows_no_context() -> None:
+def test_static_vectors_do_not_depend_on_the_context() -> None:
     torch.manual_seed(0)
     tokenizer = WordTokenizer.train(["the bank raised its rates river"], 1, None)
     encoder = StaticEncoder(tokenizer, dim=5)

@@ -19,7 +19,7 @@ ENDS = {"forward": EOS, "backward": BOS}
 
 @pytest.fixture(scope="module")
 def trained() -> LanguageModel:
-    """A language model with strong opinions, drawn at random."""
+    """A language model with large random weights, so that its probabilities differ strongly."""
     torch.manual_seed(9)
     text = "the bank of a river left its bed and the officials said that oil rates would go up ."
     tokenizer = WordTokenizer.train([text], min_count=1, max_size=None)
@@ -33,7 +33,7 @@ def trained() -> LanguageModel:
 
 @pytest.fixture
 def rigged(trained: LanguageModel) -> Iterator[torch.Tensor]:
-    """To be added to the log-probabilities of the words (V,) before they are normalised again."""
+    """Numbers (V,) that are added to the log-probabilities before these are normalised again."""
     model, tokenizer = trained, trained.tokenizer
     extra = torch.zeros(len(tokenizer))
     exact = model.softmax.log_prob
@@ -43,12 +43,13 @@ def rigged(trained: LanguageModel) -> Iterator[torch.Tensor]:
 
 
 def ids_of(tokenizer: WordTokenizer, words: list[str]) -> list[int]:
+    """Return the ids of a text, including <s> and </s>."""
     return tokenizer.encode([" ".join(words)])[0].ids.tolist()
 
 
 @torch.no_grad()
 def log_probs_of(model: LanguageModel, ids: list[int], direction: Direction) -> torch.Tensor:
-    """What the ordinary forward pass says of each target of a whole text (T-1, V)."""
+    """Return the log-probabilities (T-1, V) of the ordinary forward pass at each target."""
     hidden, _ = model.hidden_and_targets(torch.tensor([ids]), torch.tensor([len(ids)]))
     log_probs = model.softmax.log_prob(hidden[DIRECTIONS.index(direction)])
     forbidden = {PAD, UNK, BOS, EOS} - {ENDS[direction]}
@@ -58,7 +59,7 @@ def log_probs_of(model: LanguageModel, ids: list[int], direction: Direction) -> 
 
 @pytest.mark.parametrize("prompt", ["", "The officials said", "unheardof the"])
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_at_temperature_0_every_word_is_the_likeliest(
+def test_at_temperature_0_every_word_is_the_most_probable(
     trained: LanguageModel, rigged: torch.Tensor, direction: Direction, prompt: str
 ) -> None:
     model, tokenizer = trained, trained.tokenizer
@@ -77,7 +78,7 @@ def test_at_temperature_0_every_word_is_the_likeliest(
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_the_seed_alone_says_what_is_drawn(
+def test_draws_depend_on_the_seed_alone(
     trained: LanguageModel, rigged: torch.Tensor, direction: Direction
 ) -> None:
     rigged[ENDS[direction]] = -1e6
@@ -91,12 +92,10 @@ def test_the_seed_alone_says_what_is_drawn(
     assert len({tuple(text) for text in texts}) == 4
 
 
-def test_the_most_probable_of_one_word_is_temperature_0(
-    trained: LanguageModel,
-) -> None:
-    (likeliest,) = generate(trained, "the", temperature=0, count=1)
-    assert generate(trained, "the", temperature=5, top_k=1, count=2) == [likeliest] * 2
-    assert generate(trained, "the", temperature=1e-320, count=2) == [likeliest] * 2
+def test_top_k_of_1_equals_temperature_0(trained: LanguageModel) -> None:
+    (expected,) = generate(trained, "the", temperature=0, count=1)
+    assert generate(trained, "the", temperature=5, top_k=1, count=2) == [expected] * 2
+    assert generate(trained, "the", temperature=1e-320, count=2) == [expected] * 2
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
@@ -114,18 +113,18 @@ def test_first_words_follow_the_softmax(
     if top_k:
         log_probs[log_probs < log_probs.sort().values[-top_k]] = -torch.inf
     expected = log_probs.softmax(0)
-    found = torch.zeros(len(tokenizer))
+    frequency = torch.zeros(len(tokenizer))
     for ids, number in Counter(tuple(ids_of(tokenizer, text)) for text in texts).items():
-        found[ids[1] if len(ids) == 3 else ENDS[direction]] = number / draws
-    assert (found[expected == 0] == 0).all()
-    # Of the likeliest words, within four standard errors.
+        frequency[ids[1] if len(ids) == 3 else ENDS[direction]] = number / draws
+    assert (frequency[expected == 0] == 0).all()
+    # The frequencies of the most probable words lie within four standard errors.
     best = expected.topk(8).indices
     error = (expected[best] * (1 - expected[best]) / draws).sqrt()
-    assert ((found[best] - expected[best]).abs() <= 4 * error + 1e-6).all()
+    assert ((frequency[best] - expected[best]).abs() <= 4 * error + 1e-6).all()
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_marks_and_unknown_words_are_never_written(
+def test_marks_and_unknown_words_are_never_generated(
     trained: LanguageModel, direction: Direction, rigged: torch.Tensor
 ) -> None:
     model, tokenizer = trained, trained.tokenizer
@@ -138,7 +137,7 @@ def test_marks_and_unknown_words_are_never_written(
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_the_own_mark_ends_a_text(
+def test_the_mark_of_the_direction_ends_a_text(
     trained: LanguageModel, direction: Direction, rigged: torch.Tensor
 ) -> None:
     rigged[ENDS[direction]] = 100
@@ -146,8 +145,8 @@ def test_the_own_mark_ends_a_text(
 
 
 @pytest.mark.parametrize("mode", [True, False])
-def test_dropout_is_off_and_the_mode_stays(trained: LanguageModel, mode: bool) -> None:
-    model, tokenizer = trained, trained.tokenizer
+def test_dropout_is_off_and_the_mode_does_not_change(trained: LanguageModel, mode: bool) -> None:
+    model = trained
     expected = generate(model, "the")
     model.train(mode).bilm.embedding.eval()
     assert generate(model, "the") == expected

@@ -35,7 +35,7 @@ def test_targets_are_neighbours_and_never_padding(model: LanguageModel) -> None:
 
 
 def test_loss_of_a_word_does_not_depend_on_the_word_itself(model: LanguageModel) -> None:
-    """The state that predicts position t is the same whatever stands at t."""
+    """The state that predicts position t does not depend on the word at t."""
     changed = TOKENS.clone()
     changed[0, 3] = 30
     hidden, _ = model.hidden_and_targets(TOKENS, LENGTHS)
@@ -47,14 +47,14 @@ def test_loss_of_a_word_does_not_depend_on_the_word_itself(model: LanguageModel)
     assert not torch.equal(hidden[1, 2], new[1, 2])
 
 
-def test_padding_enters_no_loss(model: LanguageModel) -> None:
+def test_padding_does_not_change_the_loss(model: LanguageModel) -> None:
     nll = model(TOKENS, LENGTHS)
     assert nll.shape == (2, int(LENGTHS.sum()) - 2)
     torch.testing.assert_close(model(pad(TOKENS, (0, 20)), LENGTHS), nll)
 
 
 def test_perplexity_against_numpy(model: LanguageModel) -> None:
-    """Word by word from the layers, with nothing of the code under test but the layers."""
+    """The reference is computed word by word; only the layers come from the code under test."""
     weight, bias = (p.detach().double().numpy() for p in model.softmax.parameters())
     layers = model.bilm(TOKENS, LENGTHS)[-1].detach().double().numpy()
     sums = {"forward": 0.0, "backward": 0.0}
@@ -73,12 +73,12 @@ def test_perplexity_against_numpy(model: LanguageModel) -> None:
         nll = model(TOKENS[row : row + 1], LENGTHS[row : row + 1]).detach()
         metrics["loss"].update(nll)
         update_directions(metrics, "perplexity", nll)
-    found = {name: value.item() for name, value in metrics.compute().items()}
-    together = sum(sums.values()) / (2 * count)
-    assert found["loss"] == pytest.approx(together, rel=1e-5)
-    assert found["perplexity"] == pytest.approx(np.exp(together), rel=1e-5)
+    values = {name: value.item() for name, value in metrics.compute().items()}
+    mean = sum(sums.values()) / (2 * count)
+    assert values["loss"] == pytest.approx(mean, rel=1e-5)
+    assert values["perplexity"] == pytest.approx(np.exp(mean), rel=1e-5)
     for direction, total in sums.items():
-        assert found[f"perplexity_{direction}"] == pytest.approx(np.exp(total / count), rel=1e-5)
+        assert values[f"perplexity_{direction}"] == pytest.approx(np.exp(total / count), rel=1e-5)
 
 
 def test_overfits_one_batch() -> None:
@@ -91,12 +91,12 @@ def test_overfits_one_batch() -> None:
         model(TOKENS, LENGTHS).mean().backward()
         optimizer.step()
     nll = model.eval()(TOKENS, LENGTHS)
-    # The first word of a sentence cannot be known from <s>, nor the last from </s>.
+    # The first word of a text cannot be predicted from <s>, nor the last from </s>.
     assert nll[0, [1, 2, 3, 4, 6, 7]].max() < 0.1
     assert nll[1, [0, 1, 2, 3, 5, 6]].max() < 0.1
 
 
-def test_every_parameter_learns() -> None:
+def test_every_parameter_has_a_gradient() -> None:
     torch.manual_seed(0)
     task = LanguageModelTask(
         LanguageModel(BiLM(40, 6, 8), FullSoftmax(8, 40)),
@@ -106,11 +106,13 @@ def test_every_parameter_learns() -> None:
     task.log = lambda *_, **__: None  # type: ignore[method-assign]
     batch = Batch(TOKENS, LENGTHS, torch.zeros(2), torch.arange(2))
     task.training_step(batch, 0).backward()
-    still = [name for name, p in task.named_parameters() if p.grad is None or not p.grad.any()]
-    assert still == []
+    unused = [name for name, p in task.named_parameters() if p.grad is None or not p.grad.any()]
+    assert unused == []
 
 
-def test_reload_gives_the_logged_perplexity(pretrained: Path, toy_validation: list[Batch]) -> None:
+def test_the_loaded_model_has_the_logged_perplexity(
+    pretrained: Path, toy_validation: list[Batch]
+) -> None:
     run = latest_run(pretrained, "toy")
     model = load_language_model(run)
     tokenizer = model.tokenizer
@@ -124,7 +126,9 @@ def test_reload_gives_the_logged_perplexity(pretrained: Path, toy_validation: li
     assert len(tokenizer) == read_record(run)["data"]["vocabulary_size"]
 
 
-def test_reload_gives_the_logged_accuracy(pretrained: Path, toy_validation: list[Batch]) -> None:
+def test_the_loaded_model_has_the_logged_accuracy(
+    pretrained: Path, toy_validation: list[Batch]
+) -> None:
     run = latest_run(pretrained, "toy")
     model = load_language_model(run)
     hits = []

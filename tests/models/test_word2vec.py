@@ -21,7 +21,7 @@ from elmo.modules.embedding import TokenEmbedding
 from small_corpora import toy_news
 
 DIM = 8
-FILE_WORDS = ["bank", "river", "elsewhere", "café"]  # the second to last is in no text of ours
+FILE_WORDS = ["bank", "river", "elsewhere", "café"]  # "elsewhere" is in no vocabulary below
 FILE_VECTORS = np.arange(32, dtype=np.float32).reshape(4, DIM) / 7 - 2
 
 
@@ -31,7 +31,7 @@ def small_toy(cache_dir: Path) -> ToyNews:
 
 @pytest.fixture(scope="module")
 def small(cache_dir: Path) -> ToyNews:
-    """Rows few enough to train word vectors on in a moment."""
+    """A corpus so small that training word vectors takes a moment."""
     return small_toy(cache_dir)
 
 
@@ -53,28 +53,28 @@ def refuse(*_: Any, **__: Any) -> None:
     raise AssertionError("trained again")
 
 
-def test_training_sees_the_train_split_alone(
+def test_training_reads_the_train_split_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     corpus = small_toy(tmp_path)
-    seen: Counter[tuple[str, ...]] = Counter()
+    read: Counter[tuple[str, ...]] = Counter()
 
     def spy(sentences: Iterable[list[str]], **settings: Any) -> Word2Vec:
-        seen.update(map(tuple, sentences))
-        return Word2Vec(sentences, **settings)  # which reads them again, and again
+        read.update(map(tuple, sentences))
+        return Word2Vec(sentences, **settings)  # which reads them several times
 
     monkeypatch.setattr("elmo.models.word2vec.Word2Vec", spy)
     train(corpus)
     # min_count is 1, so no word of the train split is unknown.
     documents = corpus.tokenizer.encode(list(corpus.splits["train"]["text"]))
-    assert seen == Counter(tuple(map(str.lower, document.words)) for document in documents)
+    assert read == Counter(tuple(map(str.lower, document.words)) for document in documents)
 
 
 def test_training_repeats_bit_for_bit(small: ToyNews, tmp_path: Path) -> None:
-    one, again = train(small), train(small_toy(tmp_path))
-    assert one.index_to_key == again.index_to_key
-    assert np.array_equal(one.vectors, again.vectors)
-    assert not np.array_equal(one.vectors, train(small, seed=1).vectors)
+    first, again = train(small), train(small_toy(tmp_path))
+    assert first.index_to_key == again.index_to_key
+    assert np.array_equal(first.vectors, again.vectors)
+    assert not np.array_equal(first.vectors, train(small, seed=1).vectors)
 
 
 def test_the_second_call_reads_the_cache(small: ToyNews, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +86,7 @@ def test_the_second_call_reads_the_cache(small: ToyNews, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("change", [{"dim": 9}, {"window": 4}, {"epochs": 3}, {"seed": 2}])
-def test_other_settings_train_anew(
+def test_other_settings_train_again(
     change: dict[str, Any], small: ToyNews, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train(small)
@@ -146,7 +146,7 @@ def test_vectors_too_large_for_one_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", [">f4", "<f8", "<f2"])
-def test_vectors_of_other_kinds(dtype: str, tmp_path: Path) -> None:
+def test_vectors_of_other_dtypes(dtype: str, tmp_path: Path) -> None:
     keyed = KeyedVectors(2)
     keyed.add_vectors(["bank", "river"], np.array([[1, 2], [3, 4]], dtype=np.float32))
     keyed.vectors = np.asfortranarray(keyed.vectors.astype(dtype))
@@ -161,7 +161,7 @@ def tokenizer() -> WordTokenizer:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_words_of_the_file_are_found_and_counted(
+def test_words_of_the_file_are_copied_and_counted(
     name: str,
     small: ToyNews,
     tokenizer: WordTokenizer,
@@ -199,7 +199,7 @@ def test_other_words_stay_random_at_the_scale_of_the_file(
     assert not weight[PAD].any()
 
 
-def test_a_file_without_our_words_changes_nothing(
+def test_a_file_without_known_words_changes_nothing(
     small: ToyNews, tokenizer: WordTokenizer, tmp_path: Path
 ) -> None:
     file = write_vectors(tmp_path, "glove.txt", ["no", "such", "thing", "here"])
@@ -219,7 +219,7 @@ def test_padding_stays_zero_even_where_the_file_has_a_vector_for_it(
     assert not embedding.table.weight[PAD].any()
 
 
-def test_one_found_word_leaves_the_others_finite_and_apart(
+def test_one_known_word_leaves_the_others_finite_and_different(
     small: ToyNews, tokenizer: WordTokenizer, tmp_path: Path
 ) -> None:
     file = write_vectors(tmp_path, "glove.txt", ["bank"], FILE_VECTORS[:1])
@@ -231,11 +231,11 @@ def test_one_found_word_leaves_the_others_finite_and_apart(
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_another_width_names_the_way_out(
+def test_another_width_is_refused(
     name: str, small: ToyNews, tokenizer: WordTokenizer, tmp_path: Path
 ) -> None:
     file = write_vectors(tmp_path, name)
-    with pytest.raises(ConfigError, match=rf"{file}: .*width {DIM}.*say embedding\.dim={DIM}"):
+    with pytest.raises(ConfigError, match=rf"{file}: .*width {DIM}.*set embedding\.dim={DIM}"):
         start(file, dim=5).apply(embedding_of(tokenizer, 5), small, tokenizer)
 
 
@@ -268,7 +268,7 @@ def test_a_malformed_file_is_named(name: str, tmp_path: Path) -> None:
         read_vectors(file)
 
 
-def test_a_whole_model_is_no_file_of_vectors(small: ToyNews, tmp_path: Path) -> None:
+def test_a_whole_model_is_refused(small: ToyNews, tmp_path: Path) -> None:
     file = tmp_path / "model.kv"
     Word2Vec([["a", "b"]], vector_size=DIM, min_count=1, workers=1).save(str(file))
     with pytest.raises(DataError, match=rf"{file}: "):

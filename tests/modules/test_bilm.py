@@ -7,13 +7,14 @@ from hypothesis import strategies as st
 from torch import nn
 
 from elmo.errors import ConfigError
-from elmo.modules.bilm import BiLM, LSTMStack, reverse_within
+from elmo.modules.bilm import BiLM, LSTMStack, reverse_sequences
 
 TOKENS = torch.tensor([[2, 5, 6, 7, 8, 3], [2, 9, 10, 3, 0, 0]])
 LENGTHS = torch.tensor([6, 4])
 
 
 def halves(layers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Split layers (L, B, T, D) into forward and backward half, (L, B, T, H) each."""
     forward, backward = layers.chunk(2, dim=-1)
     return forward, backward
 
@@ -21,11 +22,11 @@ def halves(layers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def test_shape_and_layer_zero(bilm: BiLM) -> None:
     layers = bilm(TOKENS, LENGTHS)
     assert layers.shape == (3, 2, 6, 16)
-    mapped = bilm.projection(bilm.embedding(TOKENS))
-    assert torch.equal(layers[0], torch.cat([mapped, mapped], dim=-1))
+    projected = bilm.projection(bilm.embedding(TOKENS))
+    assert torch.equal(layers[0], torch.cat([projected, projected], dim=-1))
 
 
-def test_embedding_of_the_same_width_is_not_mapped() -> None:
+def test_embedding_of_the_same_width_is_not_projected() -> None:
     bilm = BiLM(40, embedding_dim=8, hidden_dim=8, dropout=0.0)
     assert torch.equal(bilm(TOKENS, LENGTHS)[0][..., :8], bilm.embedding(TOKENS))
 
@@ -42,12 +43,12 @@ def test_no_direction_sees_its_future(position: int, residual: bool) -> None:
     new_forward, new_backward = halves(bilm(changed, LENGTHS))
     assert torch.equal(forward[:, 0, :position], new_forward[:, 0, :position])
     assert torch.equal(backward[:, 0, position + 1 :], new_backward[:, 0, position + 1 :])
-    # The test could not fail if a change reached nothing at all.
+    # Without a change elsewhere the test could not fail.
     assert not torch.equal(forward[1:, 0, position:], new_forward[1:, 0, position:])
     assert not torch.equal(backward[1:, 0, : position + 1], new_backward[1:, 0, : position + 1])
 
 
-def test_documents_of_a_batch_do_not_touch(bilm: BiLM) -> None:
+def test_documents_of_a_batch_are_independent(bilm: BiLM) -> None:
     changed = TOKENS.clone()
     changed[0, 1:5] = 30
     assert torch.equal(bilm(TOKENS, LENGTHS)[:, 1], bilm(changed, LENGTHS)[:, 1])
@@ -69,7 +70,7 @@ def test_alone_or_in_a_batch(bilm: BiLM) -> None:
 
 
 def test_equals_packed_lstms(bilm: BiLM) -> None:
-    """An independent reference: PyTorch's packed sequences, each document reversed by hand."""
+    """The reference is PyTorch's packed sequences, with each document reversed by hand."""
     inputs = bilm.projection(bilm.embedding(TOKENS))
     layers = bilm(TOKENS, LENGTHS)
     for document, length in enumerate(LENGTHS.tolist()):
@@ -98,13 +99,13 @@ def test_residual_starts_at_the_second_layer() -> None:
 
 
 @given(st.lists(st.integers(1, 7), min_size=1, max_size=4))
-def test_reverse_within_is_its_own_inverse(lengths: list[int]) -> None:
+def test_reverse_sequences_is_its_own_inverse(lengths: list[int]) -> None:
     inputs = torch.arange(len(lengths) * 7).view(len(lengths), 7, 1)
-    reversed_ = reverse_within(inputs, torch.tensor(lengths))
+    reversed_ = reverse_sequences(inputs, torch.tensor(lengths))
     for row, length in enumerate(lengths):
         assert torch.equal(reversed_[row, :length], inputs[row, :length].flip(0))
         assert torch.equal(reversed_[row, length:], inputs[row, length:])
-    assert torch.equal(reverse_within(reversed_, torch.tensor(lengths)), inputs)
+    assert torch.equal(reverse_sequences(reversed_, torch.tensor(lengths)), inputs)
 
 
 @pytest.mark.parametrize(
@@ -123,19 +124,19 @@ def test_impossible_settings_are_refused(wrong: dict) -> None:
         BiLM(vocab_size=10, **wrong)
 
 
-def test_words_are_left_out_everywhere_or_nowhere() -> None:
+def test_word_dropout_zeros_a_word_everywhere_or_nowhere() -> None:
     torch.manual_seed(0)
     bilm = BiLM(40, 8, 8, dropout=0.0, word_dropout=0.4)
     tokens = torch.arange(4, 40).repeat(2, 3)  # each word six times
-    inputs = bilm.directions(tokens, torch.tensor([108, 108]))[0][0]
-    gone = (inputs == 0).all(-1)
-    assert 0 < gone.float().mean() < 1
+    inputs = bilm.both_directions(tokens, torch.tensor([108, 108]))[0][0]
+    zeros = (inputs == 0).all(-1)
+    assert 0 < zeros.float().mean() < 1
     for word in range(4, 40):
-        assert len(set(gone[tokens == word].tolist())) == 1
-    assert not (bilm.eval().directions(tokens, torch.tensor([108, 108]))[0][0] == 0).any()
+        assert len(set(zeros[tokens == word].tolist())) == 1
+    assert not (bilm.eval().both_directions(tokens, torch.tensor([108, 108]))[0][0] == 0).any()
 
 
-def test_recurrent_weights_left_out_get_no_gradient_and_stay() -> None:
+def test_dropped_recurrent_weights_get_no_gradient_and_keep_their_values() -> None:
     torch.manual_seed(0)
     stack = LSTMStack(8, 1, 0.0, residual=True, weight_dropout=0.5)
     (lstm,) = stack.layers
@@ -150,13 +151,13 @@ def test_recurrent_weights_left_out_get_no_gradient_and_stay() -> None:
 
 
 @pytest.mark.parametrize("variational", [False, True])
-def test_variational_dropout_has_one_mask_for_a_sequence(variational: bool) -> None:
+def test_variational_dropout_has_one_mask_for_each_sequence(variational: bool) -> None:
     torch.manual_seed(0)
     stack = LSTMStack(64, 1, 0.5, residual=True, variational=variational)
-    seen: list[torch.Tensor] = []
-    stack.dropout.register_forward_hook(lambda *call: seen.append(call[-1] == 0))
+    recorded: list[torch.Tensor] = []
+    stack.dropout.register_forward_hook(lambda *call: recorded.append(call[-1] == 0))
     stack(torch.ones(2, 5, 64))
-    (gone,) = seen
-    assert 0.3 < gone.float().mean() < 0.7
-    assert torch.equal(gone, gone[:, :1].expand_as(gone)) == variational
-    assert not torch.equal(gone[0], gone[1])  # each document has its own
+    (zeros,) = recorded
+    assert 0.3 < zeros.float().mean() < 0.7
+    assert torch.equal(zeros, zeros[:, :1].expand_as(zeros)) == variational
+    assert not torch.equal(zeros[0], zeros[1])  # documents have different masks

@@ -15,7 +15,7 @@ LENGTHS = torch.tensor([4, 3])
 
 
 def step(bilm: BiLM) -> None:
-    """One large step of training on anything."""
+    """Take one large training step on an arbitrary loss."""
     optimizer = torch.optim.SGD(bilm.parameters(), lr=10.0)
     bilm(TOKENS, LENGTHS).square().sum().backward()
     optimizer.step()
@@ -29,14 +29,14 @@ def test_padding_is_zero_and_words_are_not() -> None:
 
 
 @pytest.mark.parametrize("freeze", [False, True])
-def test_random_vectors_train_unless_frozen(freeze: bool, bilm: BiLM, toy: ToyNews) -> None:
+def test_random_vectors_are_trained_unless_frozen(freeze: bool, bilm: BiLM, toy: ToyNews) -> None:
     before = bilm.embedding.table.weight.clone()
     assert RandomStart(dim=6, freeze=freeze).apply(bilm.embedding, toy, toy.tokenizer) == {}
     assert torch.equal(bilm.embedding.table.weight, before)
     step(bilm)
     weight = bilm.embedding.table.weight
     assert torch.equal(weight, before) == freeze
-    # Training never moves padding, nor a word that it did not see.
+    # Training changes neither padding nor words outside of the batch.
     assert not weight[PAD].any()
     assert torch.equal(weight[10:], before[10:])
 

@@ -19,14 +19,14 @@ def embeddings() -> torch.Tensor:
 
 
 @pytest.mark.parametrize("kind", HEADS)
-def test_padding_has_no_say(kind: Callable[..., Head], embeddings: torch.Tensor) -> None:
+def test_padding_has_no_influence(kind: Callable[..., Head], embeddings: torch.Tensor) -> None:
     torch.manual_seed(0)
     head = kind(8, 4).eval()
-    scores = head(embeddings, MASK)
-    assert scores.shape == (2, 4)
-    poisoned = embeddings.masked_fill(~MASK.unsqueeze(-1), 1e4)
-    torch.testing.assert_close(head(poisoned, MASK), scores)
-    torch.testing.assert_close(head(pad(embeddings, (0, 0, 0, 9)), pad(MASK, (0, 9))), scores)
+    logits = head(embeddings, MASK)
+    assert logits.shape == (2, 4)
+    changed = embeddings.masked_fill(~MASK.unsqueeze(-1), 1e4)
+    torch.testing.assert_close(head(changed, MASK), logits)
+    torch.testing.assert_close(head(pad(embeddings, (0, 0, 0, 9)), pad(MASK, (0, 9))), logits)
 
 
 def test_pool_against_each_document_alone(embeddings: torch.Tensor) -> None:
@@ -36,11 +36,11 @@ def test_pool_against_each_document_alone(embeddings: torch.Tensor) -> None:
         torch.testing.assert_close(pooled[row], torch.cat([real.amax(0), real.mean(0)]))
 
 
-def test_bilstm_head_reads_the_order_of_tokens(embeddings: torch.Tensor) -> None:
+def test_bilstm_head_depends_on_the_order_of_tokens(embeddings: torch.Tensor) -> None:
     torch.manual_seed(0)
-    head, bag = BiLSTMHead(8, 4).eval(), PoolHead(8, 4).eval()
+    head, pool_head = BiLSTMHead(8, 4).eval(), PoolHead(8, 4).eval()
     full = torch.ones(2, 5, dtype=torch.bool)
-    torch.testing.assert_close(bag(embeddings.flip(1), full), bag(embeddings, full))
+    torch.testing.assert_close(pool_head(embeddings.flip(1), full), pool_head(embeddings, full))
     assert not torch.allclose(head(embeddings.flip(1), full), head(embeddings, full), atol=1e-4)
 
 
@@ -68,13 +68,13 @@ def test_impossible_settings_are_refused(kind: Callable[..., Head]) -> None:
 def test_attention_against_each_document_alone(embeddings: torch.Tensor) -> None:
     torch.manual_seed(0)
     head = AttentionHead(8, 4, hidden_dim=6, attentions=2).eval()
-    scores = head(embeddings, MASK)
+    logits = head(embeddings, MASK)
     for row, length in enumerate([5, 3]):
         states = head.token(embeddings[row, :length])  # (T, H)
         weights = head.score(states).softmax(0)  # (T, 2)
-        seen = [(weights[:, [k]] * states).sum(0) for k in range(2)]
-        expected = head.output(torch.cat([*seen, states.amax(0)]))
-        torch.testing.assert_close(scores[row], expected)
+        attended = [(weights[:, [k]] * states).sum(0) for k in range(2)]
+        expected = head.output(torch.cat([*attended, states.amax(0)]))
+        torch.testing.assert_close(logits[row], expected)
 
 
 def test_a_head_without_attention_is_refused() -> None:

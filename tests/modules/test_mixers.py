@@ -113,7 +113,7 @@ def test_an_embedding_is_the_sum_of_the_layers_by_their_gates(
     assert gates.shape == (L, B, T)
     assert (gates >= 0).all()
     torch.testing.assert_close(gates.sum(0), torch.ones(B, T))
-    summed = torch.einsum("lbt,lbtd->btd", gates, mixer.normalised(layers))
+    summed = torch.einsum("lbt,lbtd->btd", gates, mixer.prepare(layers))
     torch.testing.assert_close(mixer(layers, MASK), mixer.scale * summed)
 
 
@@ -122,7 +122,7 @@ def test_gates_of_scalar_mix_are_its_lambdas(layers: torch.Tensor) -> None:
     assert (mixer.gates(layers) == mixer.lambdas()[:, None, None]).all()
 
 
-def test_asking_for_gates_leaves_the_mean_gates(layers: torch.Tensor) -> None:
+def test_computing_gates_does_not_change_the_mean_gates(layers: torch.Tensor) -> None:
     mixer = LearnedMix(L, D).eval()
     torch.nn.init.normal_(mixer.gate.weight)
     mixer(layers, MASK)
@@ -146,11 +146,11 @@ def test_a_single_layer_is_that_layer(layers: torch.Tensor) -> None:
         mixer = LayerMix(L, D, layer, layer_norm=False)
         assert torch.equal(mixer(layers, MASK), layers[layer])
         assert mixer.lambdas().tolist() == [float(index == layer) for index in range(L)]
-    with pytest.raises(ConfigError, match=r"mixer\.layer is 3; expected from 0 to 2"):
+    with pytest.raises(ConfigError, match=r"mixer\.layer is 3; expected 0 or more and at most 2"):
         LayerMix(L, D, 3)
 
 
-def test_the_concatenation_keeps_every_number(layers: torch.Tensor) -> None:
+def test_the_concatenation_keeps_every_component(layers: torch.Tensor) -> None:
     mixer = ConcatMix(L, D, layer_norm=False)
     embeddings = mixer(layers, MASK)
     assert embeddings.shape == (B, T, mixer.output_dim) == (B, T, L * D)
@@ -178,9 +178,7 @@ def test_contradicting_settings_are_refused() -> None:
 
 
 @pytest.mark.parametrize("kind", [ScalarMix, LearnedMix])
-def test_gamma_stays_one_where_it_is_not_learned(
-    kind: Callable[..., Mixer], layers: torch.Tensor
-) -> None:
+def test_gamma_stays_one_unless_learned(kind: Callable[..., Mixer], layers: torch.Tensor) -> None:
     mixer = kind(L, D, learn_gamma=False)
     mixer(layers, MASK).pow(2).sum().backward()
     assert mixer.scale.item() == 1
@@ -235,21 +233,19 @@ LAYER_DROPOUT: dict[str, Callable[..., Mixer]] = {
 
 
 @pytest.mark.parametrize("name", LAYER_DROPOUT)
-def test_layer_dropout_leaves_out_whole_layers_in_training_alone(
-    layers: torch.Tensor, name: str
-) -> None:
+def test_layer_dropout_zeros_whole_layers_only_in_training(layers: torch.Tensor, name: str) -> None:
     torch.manual_seed(0)
     mixer = LAYER_DROPOUT[name](L, D, layer_dropout=0.5)
     many = layers[:, :1].repeat(1, 200, 1, 1)
-    left = mixer.normalised(many)
-    gone = (left == 0).flatten(2)  # (L, B, T D)
-    assert torch.equal(gone.all(2), gone.any(2))
-    assert 0.4 < gone.all(2).float().mean() < 0.6
-    kept = left[:, ~gone.all(2).any(0)]
-    torch.testing.assert_close(kept, 2 * mixer.eval().normalised(many)[:, : kept.shape[1]])
+    prepared = mixer.prepare(many)
+    zeros = (prepared == 0).flatten(2)  # (L, B, T D)
+    assert torch.equal(zeros.all(2), zeros.any(2))
+    assert 0.4 < zeros.all(2).float().mean() < 0.6
+    kept = prepared[:, ~zeros.all(2).any(0)]
+    torch.testing.assert_close(kept, 2 * mixer.eval().prepare(many)[:, : kept.shape[1]])
 
 
-def test_layer_dropout_that_leaves_nothing_is_refused() -> None:
+def test_layer_dropout_of_every_layer_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"layer_dropout is 1.0"):
         ScalarMix(L, D, layer_dropout=1.0)
 
@@ -261,7 +257,7 @@ def test_lambdas_of_projected_layers(layers: torch.Tensor, kind: type[LambdaMix]
     for parameter in mixer.parameters():
         if parameter.dim():
             torch.nn.init.normal_(parameter)
-    gates, inputs = mixer.gates(layers), mixer.normalised(layers)
+    gates, inputs = mixer.gates(layers), mixer.prepare(layers)
     expected = torch.zeros(B, T, 6)
     for layer in range(L):
         matrix = mixer.projection.weight[:, layer * D : (layer + 1) * D]

@@ -50,13 +50,13 @@ def test_predict_and_topk(softmax: Softmax, hidden: torch.Tensor) -> None:
 
 @pytest.mark.parametrize("scale", [0.01, 1.0, 20.0])
 @pytest.mark.parametrize("k", [1, 4, 11, 60, VOCAB])
-def test_topk_leaves_no_better_word_out(
+def test_topk_misses_no_more_probable_word(
     softmax: Softmax, hidden: torch.Tensor, k: int, scale: float
 ) -> None:
     log_prob = softmax.log_prob(hidden * scale)
-    found = softmax.topk(hidden * scale, k)
-    assert all(len(set(row)) == k for row in found.tolist())
-    torch.testing.assert_close(log_prob.gather(1, found), log_prob.topk(k).values)
+    words = softmax.topk(hidden * scale, k)
+    assert all(len(set(row)) == k for row in words.tolist())
+    torch.testing.assert_close(log_prob.gather(1, words), log_prob.topk(k).values)
 
 
 @pytest.mark.parametrize("k", [0, VOCAB + 1])
@@ -74,9 +74,9 @@ def test_chunks_change_nothing(
     whole = softmax.log_prob(hidden), softmax.topk(hidden, 9), softmax(hidden, targets)
     monkeypatch.setattr("elmo.modules.softmax.CHUNK", 7 * VOCAB)
     with torch.no_grad():
-        pieces = softmax.log_prob(hidden), softmax.topk(hidden, 9), softmax(hidden, targets)
-    for one, other in zip(whole, pieces, strict=True):
-        torch.testing.assert_close(one, other)
+        chunked = softmax.log_prob(hidden), softmax.topk(hidden, 9), softmax(hidden, targets)
+    for expected, actual in zip(whole, chunked, strict=True):
+        torch.testing.assert_close(actual, expected)
 
 
 def test_full_softmax_against_numpy(hidden: torch.Tensor, targets: torch.Tensor) -> None:
@@ -90,23 +90,23 @@ def test_full_softmax_against_numpy(hidden: torch.Tensor, targets: torch.Tensor)
     np.testing.assert_allclose(softmax(hidden, targets).detach().numpy(), expected, rtol=1e-4)
 
 
-def test_adaptive_softmax_is_the_full_one_over_its_own_clusters(hidden: torch.Tensor) -> None:
-    """p(word) = p(head entry), or p(cluster) p(word | cluster), computed from the weights alone."""
+def test_adaptive_softmax_against_its_definition(hidden: torch.Tensor) -> None:
+    """p(word) is p(head entry), or p(cluster) p(word | cluster), computed from the weights."""
     torch.manual_seed(0)
     softmax = AdaptiveSoftmax(DIM, VOCAB).eval()
     output = softmax.output
     head = (hidden @ output.head.weight.T + output.head.bias).log_softmax(1)
     short = output.shortlist_size
-    pieces = [head[:, :short]]
+    blocks = [head[:, :short]]
     for index, tail in enumerate(output.tail):
         narrow, wide = tail.parameters()
         inside = (hidden @ narrow.T @ wide.T).log_softmax(1)
-        pieces.append(head[:, short + index, None] + inside)
-    torch.testing.assert_close(softmax.log_prob(hidden), torch.cat(pieces, 1))
+        blocks.append(head[:, short + index, None] + inside)
+    torch.testing.assert_close(softmax.log_prob(hidden), torch.cat(blocks, 1))
 
 
 @pytest.mark.parametrize("vocab_size", [3, 5, 20, 100, 23_000, 200_000])
-def test_adaptive_cut_offs_follow_the_vocabulary(vocab_size: int) -> None:
+def test_adaptive_cutoffs_follow_the_vocabulary(vocab_size: int) -> None:
     softmax = AdaptiveSoftmax(8, vocab_size)
     loss = softmax(torch.randn(4, 8), torch.tensor([0, 1, 2, vocab_size - 1]))
     assert torch.isfinite(loss).all()
@@ -118,7 +118,7 @@ def test_adaptive_cut_offs_follow_the_vocabulary(vocab_size: int) -> None:
 
 
 @pytest.mark.parametrize("vocab_size", [23_000, 22_296, 200_000])
-def test_the_products_of_the_adaptive_softmax_have_aligned_rows(vocab_size: int) -> None:
+def test_the_matrices_of_the_adaptive_softmax_have_aligned_rows(vocab_size: int) -> None:
     output = AdaptiveSoftmax(200, vocab_size).output
     clusters = [[layer.out_features for layer in cluster.children()] for cluster in output.tail]
     widths, rows = zip(*clusters, strict=True)
@@ -127,7 +127,7 @@ def test_the_products_of_the_adaptive_softmax_have_aligned_rows(vocab_size: int)
     assert {count % 16 for count in (output.head.out_features, *rows[:-1])} == {0}
 
 
-def test_clusters_of_a_narrow_model_keep_a_width() -> None:
+def test_clusters_of_a_narrow_model_are_not_empty() -> None:
     output = AdaptiveSoftmax(2, 200_000).output
     assert {next(cluster.children()).out_features for cluster in output.tail} == {1}
 
@@ -135,7 +135,7 @@ def test_clusters_of_a_narrow_model_keep_a_width() -> None:
 def test_sampled_loss_tends_to_the_full_loss(hidden: torch.Tensor, targets: torch.Tensor) -> None:
     torch.manual_seed(0)
     full = SampledSoftmax(DIM, VOCAB).eval()
-    # Half of the targets are likely words, where counting one twice would show.
+    # Half of the targets are probable words, so counting a target twice would change the loss.
     targets = torch.where(torch.arange(64) % 2 == 0, full.predict(hidden), targets)
     exact = full(hidden, targets)
     errors = []
@@ -148,7 +148,7 @@ def test_sampled_loss_tends_to_the_full_loss(hidden: torch.Tensor, targets: torc
     assert errors[1] < errors[0] / 4
 
 
-def test_sampling_follows_the_log_uniform_law() -> None:
+def test_sampling_is_log_uniform() -> None:
     softmax = SampledSoftmax(DIM, VOCAB, samples=1000)
     expected = softmax._log_expected(torch.arange(VOCAB)).exp()
     assert expected.sum().item() == pytest.approx(1000, rel=1e-4)

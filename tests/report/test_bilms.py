@@ -1,4 +1,4 @@
-"""What a report says of several biLMs, and of biLMs that were trained on with the classifier."""
+"""The sections of a report on several biLMs and on fine-tuned biLMs."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_report import undrawn
 
+from report.test_report import undrawn
 from report_runs import write_classifier
 
 LEARNED = {"encoder": "elmo", "mixer": "learned"}
@@ -20,7 +20,7 @@ def section(text: str, title: str) -> str:
 
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
-    """Two seeds on each of three biLMs, and two that were fine-tuned, the best of all."""
+    """Two seeds on each of three biLMs, and two fine-tuned ones, the best of all."""
     for bilm, accuracy in (("aa", 0.80), ("bb", 0.84), ("cc", 0.88)):
         for seed in range(2):
             folder = tmp_path / f"{bilm}-{seed}"
@@ -39,7 +39,9 @@ def test_several_bilms(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert np.isclose(np.std([0.80, 0.84, 0.88], ddof=1), 0.04)
 
 
-def test_what_is_fine_tuned_stands_apart(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fine_tuned_settings_are_compared_in_their_own_section(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = undrawn(runs, monkeypatch)
     found = section(text, "Fine-tuning")
     assert "ELMo, learned, fine-tuned reaches 0.9500 on test (2 seeds)" in found
@@ -48,11 +50,11 @@ def test_what_is_fine_tuned_stands_apart(runs: Path, monkeypatch: pytest.MonkeyP
         assert "fine-tuned" not in section(text, other)
 
 
-def test_of_one_bilm_that_stayed_frozen_nothing_is_said(
+def test_one_frozen_bilm_leaves_both_sections_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_classifier(tmp_path / "one", 0.8, 0, LEARNED)
     text = undrawn(tmp_path, monkeypatch)
     missing = section(text, "What is not in this report")
     assert "Several biLMs: no setting was trained on more than one" in missing
-    assert "Fine-tuning: no tested runs with" in missing
+    assert "Fine-tuning: it needs tested runs with and without" in missing

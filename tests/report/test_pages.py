@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from elmo.errors import DataError
 from elmo.report.pages import _string, to_pdf
-from elmo.report.writing import Manuscript, _numeric, number, with_deviation
+from elmo.report.writing import Manuscript, _is_numeric, number, with_deviation
 
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="10" height="10"></svg>'
 
 
 @settings(deadline=None, max_examples=200)
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), max_size=30))
-def test_a_string_is_read_by_typst_as_it_is(text: str) -> None:
+def test_typst_reads_a_string_unchanged(text: str) -> None:
     assert json.loads(typst.eval(b"", _string(text))) == text
 
 
@@ -29,7 +29,7 @@ def test_no_text_is_markup_for_typst(text: str) -> None:
     assert to_pdf(paper.text, {}, "figures").startswith(b"%PDF")
 
 
-def test_all_that_a_report_has_is_set() -> None:
+def test_all_parts_of_a_report_are_set() -> None:
     paper = Manuscript("figures")
     paper.heading("Title", level=1)
     paper.paragraph("One *emphasis*, **strong**, `code` and [a link](https://example.org).", "")
@@ -41,12 +41,14 @@ def test_all_that_a_report_has_is_set() -> None:
     assert pages.startswith(b"%PDF")
     assert pages == to_pdf(paper.text, paper.figures, "figures")
     assert "| a / b | 1 |" in paper.text
-    assert "| :--- | ---: |" in paper.text
+    assert "| --- | ---: |" in paper.text
 
 
 @pytest.mark.parametrize("markdown", ["1. numbered", "> quoted", "text ![x](figures/x.svg) text"])
 def test_other_markdown_is_one_clear_error(markdown: str) -> None:
-    with pytest.raises(DataError, match=r"the Markdown of a report has no .*; expected headings"):
+    with pytest.raises(
+        DataError, match=r"the Markdown of a report cannot contain .*; expected headings"
+    ):
         to_pdf(f"# Title\n\n{markdown}\n", {}, "figures")
 
 
@@ -56,4 +58,4 @@ def test_numbers() -> None:
     assert with_deviation(0.9, 0.012) == "0.9000 ± 0.0120"
     assert with_deviation(0.9, float("nan")) == "0.9000"
     for cell, numeric in (("0.9 ± 0.1", True), ("< 0.001", True), ("12 / 3", True), ("a1", False)):
-        assert _numeric(cell) == numeric
+        assert _is_numeric(cell) == numeric

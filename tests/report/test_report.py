@@ -1,4 +1,4 @@
-"""`python -m elmo.report` as a whole: what it writes, what it leaves out, what it refuses."""
+"""`elmo report` as a whole: what it writes, what it leaves out, what it refuses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from conftest import ROOT, error_line
 from elmo.commands.report import main
 from elmo.report import appendix, figures
 from elmo.report.collect import collect
-from elmo.report.paper import write
+from elmo.report.paper import write_report
 from report_runs import FACTS, write_classifier, write_everything
 
 SECTIONS = (
@@ -32,7 +32,7 @@ SECTIONS = (
     "Cost",
     "Where the figures come from",
     "Confusion matrices",
-    "What is not in this report",  # several biLMs, fine-tuned ones: see test_report_bilms.py
+    "What is not in this report",  # several biLMs and fine-tuned ones: see test_bilms.py
 )
 
 
@@ -51,7 +51,7 @@ def report(*folders: Path, out: Path, options: tuple[str, ...] = ()) -> str:
 
 @pytest.fixture(scope="module")
 def whole(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report of all of them, with what it keeps."""
+    """The report of all runs, with the files that it keeps."""
     folder = tmp_path_factory.mktemp("whole")
     report(runs, out=folder / "deep/report.pdf", options=("--keep", str(folder / "kept")))
     return folder / "deep/report.pdf"
@@ -60,7 +60,7 @@ def whole(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def undrawn(folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The text of a report whose figures are not drawn."""
     monkeypatch.setattr(figures, "_svg", lambda figure: b"")
-    return write(collect([folder]), "figures").text
+    return write_report(collect([folder]), "figures").text
 
 
 def test_every_section_is_there_where_every_run_is(whole: Path) -> None:
@@ -87,8 +87,8 @@ def test_findings_are_those_of_the_runs(whole: Path) -> None:
     for share in ("1 %", "10 %"):
         assert f"with {share} of the labels 10.00 points ahead of Word2Vec" in text
     assert "Between the best draw" in text
-    assert "layer 2 of ELMo comes to 0.700" in text
-    assert "World and Sports for one another" in text
+    assert "layer 2 of ELMo reaches 0.700" in text
+    assert "most often confuses World and Sports" in text
 
 
 def test_other_runs_give_other_findings(
@@ -102,7 +102,7 @@ def test_other_runs_give_other_findings(
         choices = {"encoder": "svd", "mixer": "trainable"}
         write_classifier(changed / f"better-{seed}", 0.97, seed, choices, layer_norm=False)
     text = undrawn(changed, monkeypatch)
-    assert "**SVD** has the highest mean test accuracy, 0.97" in text
+    assert "**SVD, mixer.layer_norm=False** has the highest mean test accuracy, 0.97" in text
     assert "ELMo, learned" not in text
 
 
@@ -191,10 +191,25 @@ def test_only_what_shares_head_and_training_is_compared(
         write_classifier(tmp_path / f"{mixer}-{head}", accuracy, 0, choices)
     text = undrawn(tmp_path, monkeypatch)
     section = text.partition("## The lambdas")[2].partition("\n## ")[0]
-    assert "**ELMo, trainable, head=pool** has the highest mean test accuracy" in section
-    assert "head=bilstm has" not in section
-    left_out = "- ELMo, trainable, head=bilstm, compared with others: other than most in `head`."
-    assert left_out in text
+    assert "ELMo, trainable, head=bilstm puts the most weight" in section
+    assert "Paired tests" not in section
+    for title in ("ELMo, trainable, head=pool", "ELMo, frozen"):
+        reason = "it differs from ELMo, trainable, head=bilstm in `head`."
+        assert f"- {title}, compared with others: {reason}" in text
+
+
+def test_only_one_study_is_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    elmo, svd = {"encoder": "elmo", "mixer": "trainable"}, {"encoder": "svd", "mixer": "trainable"}
+    write_classifier(tmp_path / "elmo", 0.9, 0, elmo, study="wide")
+    write_classifier(tmp_path / "svd", 0.8, 0, svd, study="wide")
+    write_classifier(tmp_path / "frozen", 0.85, 0, {"encoder": "elmo", "mixer": "frozen"})
+    write_classifier(tmp_path / "svm", 0.7, 0, {"classifier": "svm"})
+    text = undrawn(tmp_path, monkeypatch)
+    section = text.partition("## ELMo beside")[2].partition("\n## ")[0]
+    assert "the `study` of ELMo, trainable, the tested lambda mode of ELMo" in section
+    assert "behind it are SVD by 10.00 points, TF-IDF, linear SVM by 20.00 points" in section
+    reason = "it differs from ELMo, trainable in `study`."
+    assert f"- ELMo, frozen, compared with others: {reason}" in text
 
 
 def test_a_line_has_one_setting_at_each_share(
@@ -212,14 +227,15 @@ def test_a_line_has_one_setting_at_each_share(
     (tmp_path / "three/metrics.json").write_text(json.dumps(record))
     text = undrawn(tmp_path, monkeypatch)
     assert "with 100 % of the labels 10.00 points behind TF-IDF, linear SVM" in text
-    shares = [[one.share for one in line] for line in collect([tmp_path]).lines.values()]
+    curves = collect([tmp_path]).learning_curves.values()
+    shares = [[classifier.share for classifier in curve] for curve in curves]
     assert shares == [[0.1, 1.0], [0.1, 1.0]]
 
 
 def test_few_labels_alone_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_classifier(tmp_path / "run", 0.7, share=0.015)
     text = undrawn(tmp_path, monkeypatch)
-    assert "- ELMo, trainable with 1.5 % of the labels: there is no other share" in text
+    assert "- ELMo, trainable with 1.5 % of the labels: there are no runs with another" in text
 
 
 def test_draws_at_one_seed_are_all_kept(tmp_path: Path) -> None:
@@ -254,7 +270,7 @@ def test_odd_figures_leave_cells_empty(runs: Path, tmp_path: Path) -> None:
 
 
 def untest(folder: Path) -> None:
-    """As `evaluate_test=false` leaves a run."""
+    """Make a run look as `evaluate_test=false` leaves it."""
     shutil.rmtree(folder / "predictions")
     record = json.loads((folder / "metrics.json").read_text())
     record["metrics"] = {k: v for k, v in record["metrics"].items() if not k.startswith("test/")}
@@ -262,7 +278,7 @@ def untest(folder: Path) -> None:
     (folder / "metrics.json").write_text(json.dumps(record))
 
 
-def test_a_run_without_the_test_split_is_told_by_its_validation(tmp_path: Path) -> None:
+def test_a_run_without_the_test_split_is_shown_by_its_validation(tmp_path: Path) -> None:
     write_classifier(tmp_path / "run", 0.7)
     untest(tmp_path / "run")
     text = report(tmp_path, out=tmp_path / "report.pdf")
@@ -279,7 +295,7 @@ def test_what_is_kept_makes_the_same_report_to_the_last_byte(whole: Path, tmp_pa
             assert again.read_bytes() == file.read_bytes()
     for file in kept.rglob("*.json"):
         assert "/secret" not in file.read_text()
-        assert "output_dir" not in file.read_text()
+        assert '"output_dir": "' not in file.read_text()
     kinds = {file.suffix for file in kept.rglob("*") if file.is_file()}
     assert kinds == {".json", ".parquet", ".csv"}
 
@@ -318,7 +334,7 @@ def test_mistakes_end_in_one_line(
         ([str(damaged), *out], "metrics.json: not readable"),
         ([str(curves), *out], "curves.csv: damaged"),
         ([str(runs), "-o", "report.html"], "expected a name that ends in .pdf"),
-        ([str(runs), *out, "--keep", str(empty)], "is there already"),
+        ([str(runs), *out, "--keep", str(empty)], "exists already"),
         ([str(runs), *out, "--discussion", str(tmp_path / "no.md")], "no.md: not readable"),
     ):
         assert message in error_line(partial(main, arguments), capsys)
@@ -335,7 +351,7 @@ def test_a_discussion_is_included_where_it_is_of_the_same_data(tmp_path: Path) -
     file.write_text("<!-- fingerprint: 0000 -->\n## Discussion\n\nBecause so.\n")
     text = report(runs, out=tmp_path / "b.pdf", options=options)
     assert "Because so." not in text
-    assert "- Discussion: `discussion.md` was written of other data." in text
+    assert "- Discussion: `discussion.md` was written on other data." in text
 
 
 def test_a_real_sweep(pretrained: Path, sweep: tuple[Path, str], tmp_path: Path) -> None:
@@ -354,11 +370,12 @@ def test_a_real_sweep(pretrained: Path, sweep: tuple[Path, str], tmp_path: Path)
 def test_the_report_in_docs_is_that_of_the_runs_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(figures, "_svg", lambda figure: b"")
     results = ROOT / "docs/results"
-    paper = write(collect([results / "runs"]), "report_figures", str(ROOT / "docs/discussion.md"))
+    discussion = ROOT / "docs/discussion.md"
+    paper = write_report(collect([results / "runs"]), "report_figures", discussion)
     assert paper.text == (results / "report.md").read_text()
 
 
-def test_the_command_of_a_released_run_stands_in_its_record(tmp_path: Path) -> None:
+def test_the_command_of_a_released_run_is_in_its_record(tmp_path: Path) -> None:
     record = {"settings": {"seed": 0}, "command": ["train_lm", "experiment=ag_news", "seed=0"]}
     assert appendix._command([tmp_path], [record]) == "`python train_lm.py experiment=ag_news`"
     assert appendix._command([tmp_path], [{"settings": {"seed": 0}}]) == ""

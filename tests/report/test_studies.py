@@ -33,7 +33,8 @@ def test_a_study_is_a_sweep_whose_jobs_can_be_resumed(
     settings = [read_record(run)["settings"] for run in runs]
     values = {str({**one, **one["mixer"]}[varying]) for one in settings}
     assert len(values) == jobs
-    # A job of it goes on alone: its command line names the study, which is a sweep by itself.
+    assert {read_record(run)["study"] for run in runs} == {study}
+    # One job can be resumed alone, although its command line names the study, which is a sweep.
     (runs[0] / "metrics.json").unlink()
     resumed = run_here([str(ROOT / "train_cls.py"), f"resume={runs[0]}"])
     assert resumed.code == 0, resumed.stderr

@@ -28,8 +28,11 @@ TRAINER = "lightning.Trainer"
         ({"bilm": {"_target_": BILM, "dropout": None}}, "bilm.dropout is None; expected float"),
         ({"bilm": {"_target_": BILM, "residual": "no"}}, "bilm.residual is 'no'; expected bool"),
         ({"optimizer": {"_target_": "torch.optim.Adamm"}}, "optimizer._target_ is 'torch.optim.Ad"),
-        ({"optimizer": {"_target_": "adamw"}}, "optimizer._target_ is 'adamw', which is not there"),
-        ({"optimizer": {"_target_": None}}, "optimizer._target_ is None, which is not there"),
+        (
+            {"optimizer": {"_target_": "adamw"}},
+            "optimizer._target_ is 'adamw', which does not exist",
+        ),
+        ({"optimizer": {"_target_": None}}, "optimizer._target_ is None, which does not exist"),
         # An argument of the base class.
         ({"data": {"_target_": TOY, "min_count": 0.5}}, "data.min_count is 0.5; expected int"),
         ({"data": {"_target_": TOY, "seed": -3}}, "data.seed is -3; expected 0 or more"),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from elmo.utils.cache import SEAL, cached, is_whole, publish
+from elmo.utils.cache import SEAL, cached, is_intact, publish
 
 
 def tree(folder: Path) -> list[str]:
@@ -116,7 +116,7 @@ def test_a_damaged_folder_is_built_again(
 ) -> None:
     folder = cached(tmp_path / "key", fill)
     before = tree(tmp_path)
-    assert is_whole(folder)
+    assert is_intact(folder)
     DAMAGES[damage](folder)
     cached(folder, fill)
     assert f"{folder}: damaged" in caplog.text
@@ -137,5 +137,5 @@ def test_many_who_find_the_damage_leave_one_whole_folder(tmp_path: Path) -> None
         flip_a_bit(folder)
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda _: cached(folder, fill), range(4)))
-        assert is_whole(folder)
+        assert is_intact(folder)
         assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["key"]

@@ -1,0 +1,1 @@
+"""The built-in corpora, and the corpora of users."""

@@ -1,10 +1,8 @@
-"""AG News: the original CSV files, from a folder or downloaded once."""
+"""AG News: the original CSV files, read from a folder or downloaded once."""
 
 from __future__ import annotations
 
-import csv
 import logging
-import sys
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any, ClassVar
 from datasets import DownloadConfig, DownloadManager
 
 from elmo.data.corpus import Corpus, RawRow
+from elmo.data.readers import csv_rows
 from elmo.errors import DataError
 from elmo.utils.files import sha256_of
 
@@ -20,12 +19,12 @@ log = logging.getLogger(__name__)
 
 
 class AgNews(Corpus):
-    """AG News, topic classification of news (Zhang et al. 2015), the Description column alone.
+    """AG News, topic classification of news (Zhang et al. 2015), by default the descriptions alone.
 
     Args:
         dir: folder with the original `train.csv` and `test.csv`; None downloads them once.
-        title: put the title before the description, as most of the literature does; then it is
-            another corpus by name, too.
+        title: whether to put the title before the description, as most of the literature does; the
+            corpus then has another name.
     """
 
     name = "ag_news"
@@ -46,6 +45,11 @@ class AgNews(Corpus):
 
     @cached_property
     def files(self) -> dict[str, Path]:
+        """The file of each split.
+
+        Raises:
+            DataError: a file is missing, or cannot be downloaded.
+        """
         if self.dir is None:
             return self._download()
         files = {split: self.dir / f"{split}.csv" for split in self.ROWS}
@@ -64,12 +68,12 @@ class AgNews(Corpus):
             url = f"{self.URL}{split}.csv"
             try:
                 files[split] = Path(manager.download(url))
-            except Exception as error:  # whatever the network layers below raise
+            except Exception as error:  # the network layers below raise errors of many kinds
                 raise DataError(f"{url}: download failed ({error}); {WAYS_TO_AG_NEWS}") from error
-            if (found := sha256_of(files[split])) != expected:
+            if (sha256 := sha256_of(files[split])) != expected:
                 files[split].unlink()
                 raise DataError(
-                    f"{url}: sha256 {found}, expected {expected}; try again, or {WAYS_TO_AG_NEWS}"
+                    f"{url}: sha256 {sha256}, expected {expected}; try again, or {WAYS_TO_AG_NEWS}"
                 )
         return files
 
@@ -87,56 +91,38 @@ class AgNews(Corpus):
             raise DataError(f"{error}; {WAYS_TO_AG_NEWS}") from error
         if split == "test" and count != expected:
             raise DataError(
-                f"{file}: {count:,} rows, expected {expected:,}, so that test figures compare; "
-                f"{WAYS_TO_AG_NEWS}"
+                f"{file}: {count:,} rows, expected {expected:,}, so that test results can be "
+                f"compared; {WAYS_TO_AG_NEWS}"
             )
         if count != expected:
             log.warning("%s has %s rows, the original %s", file.name, f"{count:,}", f"{expected:,}")
 
 
 WAYS_TO_AG_NEWS = (
-    "put the original train.csv and test.csv in a folder and name it with data.dir=FOLDER or the "
+    "put the original train.csv and test.csv in a folder and set it with data.dir=FOLDER or the "
     f"environment variable AG_NEWS_DIR (they are at {AgNews.URL}), or run on the built-in corpus "
     "with data=toy"
 )
 
 
 def read_ag_news_csv(file: Path, title: bool = False) -> Iterator[RawRow]:
-    """Rows of `class index (1..4), title, description`, without header, every field quoted.
+    """Read the rows of an AG News file: class index (1..4), title, description; no header.
 
-    The text is the description, with `title` after the title and a space.
+    The text is the description; with `title`, the title and a space precede it.
 
     Raises:
-        DataError: names the file and the line of the first row that is not like that.
+        DataError: the file is unreadable, damaged or empty, or has other rows; the message names
+            the line.
     """
-    csv.field_size_limit(sys.maxsize)
-
-    def lines() -> Iterator[str]:
-        with file.open("rb") as handle:
-            for number, line in enumerate(handle, start=1):
-                try:
-                    yield line.decode("utf-8-sig" if number == 1 else "utf-8")
-                except UnicodeDecodeError as error:
-                    raise DataError(
-                        f"{file}, line {number}: not UTF-8 ({error.reason} at byte {error.start}); "
-                        "save the file as UTF-8"
-                    ) from error
-
-    reader = csv.reader(lines(), strict=True)
     row = -1
-    start = 1
-    try:
-        for row, fields in enumerate(reader):
-            place = f"{file}, line {start}"
-            start = reader.line_num + 1
-            if len(fields) != 3:
-                raise DataError(
-                    f"{place}: {len(fields)} columns, expected 3: class index, title, description"
-                )
-            if fields[0] not in ("1", "2", "3", "4"):
-                raise DataError(f"{place}: class index {fields[0][:40]!r}, expected 1, 2, 3 or 4")
-            yield RawRow(row, " ".join(fields[1 if title else 2 :]), int(fields[0]) - 1)
-    except csv.Error as error:
-        raise DataError(f"{file}, line {start}: {error}; expected quoted CSV fields") from error
+    for row, (line, fields) in enumerate(csv_rows(file)):
+        place = f"{file}, line {line}"
+        if len(fields) != 3:
+            raise DataError(
+                f"{place}: {len(fields)} columns, expected 3: class index, title, description"
+            )
+        if fields[0] not in ("1", "2", "3", "4"):
+            raise DataError(f"{place}: class index {fields[0][:40]!r}, expected 1, 2, 3 or 4")
+        yield RawRow(row, " ".join(fields[1 if title else 2 :]), int(fields[0]) - 1)
     if row < 0:
         raise DataError(f"{file}: empty file, expected rows of class index, title, description")

@@ -1,10 +1,9 @@
-"""The released run: where it lies, and the rows that it was trained on."""
+"""The rows of AG News that the released run was trained on."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,35 +12,37 @@ from elmo.data.corpora.ag_news import AgNews, read_ag_news_csv
 from elmo.data.corpus import RawRow
 from elmo.errors import ConfigError, DataError
 from elmo.utils.files import sha256_of
+from elmo.utils.shipped import SHIPPED
 
-CHECKOUT = Path(__file__).parent.parent
-ROWS_KIND = np.dtype("<u8")
+HASH_DTYPE = np.dtype("<u8")
 
 
 def row_hashes(rows: Iterable[RawRow]) -> np.ndarray:
-    """(N,) 64 bits for each row: of its class, and the letters and digits of its description.
+    """Return a 64-bit hash of the class, the letters and the digits of each row (N,).
 
-    Punctuation, case and white space are left out, in which copies of the corpus differ. The text
-    cannot be had back from it.
+    Copies of the corpus differ in punctuation, case and white space, so these do not count. The
+    text cannot be recovered from the hash.
     """
-    found = [_hash(row) for row in rows]
-    return np.frombuffer(b"".join(found), dtype=ROWS_KIND)
+    return np.frombuffer(b"".join(map(_hash, rows)), dtype=HASH_DTYPE)
 
 
 def _hash(row: RawRow) -> bytes:
-    signs = "".join(filter(str.isalnum, row.text.lower()))
-    return hashlib.blake2b(f"{row.label} {signs}".encode(), digest_size=8).digest()
+    characters = "".join(filter(str.isalnum, row.text.lower()))
+    return hashlib.blake2b(f"{row.label} {characters}".encode(), digest_size=8).digest()
 
 
 class ReleasedAgNews(AgNews):
-    """The train rows of AG News that the released run was trained on; the test split is whole.
+    """The train rows of AG News that the released run was trained on; the test split is complete.
 
-    Out of the original `train.csv`, or any copy that has them, in the order of the released run, so
-    that the validation rows are the same, too.
+    The rows are found in the original `train.csv`, or any copy that contains them, and come in the
+    order of the released run, so that the validation rows are the same as well.
 
     Args:
         rows: file with the `row_hashes` of the train rows, relative to the checkout.
         dir: see `AgNews`.
+
+    Raises:
+        ConfigError: `title` is set.
     """
 
     name = "ag_news_57k"
@@ -51,40 +52,40 @@ class ReleasedAgNews(AgNews):
         if self.title:
             raise ConfigError(
                 "data.title is true, but the rows of data=ag_news_57k are of descriptions alone; "
-                "take data=ag_news_titles for titles and descriptions"
+                "use data=ag_news_titles for titles and descriptions"
             )
-        self.rows = CHECKOUT / rows
+        self.rows = SHIPPED / rows
 
     def source_fingerprint(self) -> str:
         if not self.rows.is_file():
             raise DataError(
-                f"{self.rows}: no such file; it comes with the project and says which rows are "
-                "meant; get it back, or take all rows with data=ag_news"
+                f"{self.rows}: no such file; it comes with the project and lists the rows to use; "
+                "restore it, or use all rows with data=ag_news"
             )
         return sha256_of(self.rows) + sha256_of(self.files["test"])
 
     def read(self, split: str) -> Iterator[RawRow]:
-        """
+        """Read the rows of a split.
+
         Raises:
             DataError: rows are missing from `train.csv`.
         """
         if split == "test":
             yield from super().read(split)
             return
-        wanted = np.fromfile(self.rows, ROWS_KIND)
-        places: dict[int, list[int]] = {}
-        for place in reversed(range(len(wanted))):
-            places.setdefault(int(wanted[place]), []).append(place)
-        found: dict[int, RawRow] = {}
+        wanted = np.fromfile(self.rows, HASH_DTYPE)
+        positions: dict[int, list[int]] = {}  # of each hash, the first one last
+        for position in reversed(range(len(wanted))):
+            positions.setdefault(int(wanted[position]), []).append(position)
+        rows: dict[int, RawRow] = {}
         for row in read_ag_news_csv(self.files["train"]):
-            waiting = places.get(int.from_bytes(_hash(row), "little"))
-            if waiting:
-                place = waiting.pop()
-                found[place] = RawRow(place, row.text, row.label)
-        if missing := len(wanted) - len(found):
+            if free := positions.get(int.from_bytes(_hash(row), "little")):
+                position = free.pop()
+                rows[position] = RawRow(position, row.text, row.label)
+        if missing := len(wanted) - len(rows):
             raise DataError(
                 f"{self.files['train']}: {missing:,} of the {len(wanted):,} rows that {self.rows} "
-                "names are not in it; expected the original train.csv of 120,000 rows, or "
-                "take the rows that are there with data=ag_news"
+                "lists are not in it; expected the original train.csv of 120,000 rows; use "
+                "data=ag_news for the rows of this file"
             )
-        yield from (found[place] for place in range(len(wanted)))
+        yield from (rows[position] for position in range(len(wanted)))

@@ -1,4 +1,4 @@
-"""Corpora in files of one's own: plain text for pretraining, tables with classes."""
+"""Corpora in files of the user: plain text for pretraining, tables with classes."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from typing import Any
 from datasets import IterableDataset
 
 from elmo.data.readers import Column, is_table, read_documents, read_table
-from elmo.data.user_corpus import NO_CLASSES, Labelled, StreamedCorpus, UserCorpus, list_of
+from elmo.data.user_corpus import NO_CLASSES, LabelledText, StreamedCorpus, UserCorpus, as_list
 from elmo.errors import ConfigError, DataError
 from elmo.utils.files import sha256_of
 
 
 class FileCorpus(UserCorpus, ABC):
-    """What corpora in files share.
+    """The base class of corpora in files.
 
     Args:
-        files: paths and globs, one or a list; `~` is the home folder.
-        test_files: likewise, with the test split; None draws it.
+        files: a path or glob, or a list of them; `~` is the home folder.
+        test_files: the same for the test split; None draws the test split.
     """
 
     def __init__(
@@ -36,8 +36,8 @@ class FileCorpus(UserCorpus, ABC):
         **arguments: Any,
     ) -> None:
         super().__init__(**arguments)
-        self.files = list_of(files)
-        self.test_files = list_of(test_files)
+        self.files = as_list(files)
+        self.test_files = as_list(test_files)
 
     @property
     def has_test_split(self) -> bool:
@@ -45,23 +45,23 @@ class FileCorpus(UserCorpus, ABC):
 
     @cached_property
     def paths(self) -> dict[str, list[Path]]:
-        """The files of each split that comes with the data, globs resolved.
+        """The files of each split that the data have, with globs resolved.
 
         Raises:
-            ConfigError: no files are named.
-            DataError: nothing is there.
+            ConfigError: `files` is empty.
+            DataError: a path or glob matches no file.
         """
         if not self.files:
-            raise ConfigError("data.files is not set; name files, such as data.files='news/*.txt'")
-        found = {"train": _resolved("data.files", self.files)}
+            raise ConfigError("data.files is not set; set it, such as data.files='news/*.txt'")
+        paths = {"train": _resolve("data.files", self.files)}
         if self.test_files:
-            found["test"] = _resolved("data.test_files", self.test_files)
-        return found
+            paths["test"] = _resolve("data.test_files", self.test_files)
+        return paths
 
     @property
     @abstractmethod
     def columns(self) -> list[Column]:
-        """What is read of a table."""
+        """The columns to read from a table."""
 
     def source_fingerprint(self) -> str:
         content = {
@@ -75,7 +75,8 @@ class TextFiles(StreamedCorpus, FileCorpus):
     """Text for pretraining, without classes.
 
     Args:
-        text_column: of tables; None where all files are plain text, a document a line.
+        text_column: the column of tables with the text; None if all files are plain text, with a
+            document on each line.
     """
 
     has_labels = False
@@ -88,23 +89,23 @@ class TextFiles(StreamedCorpus, FileCorpus):
     def columns(self) -> list[Column]:
         return [Column(self.text_column, "data.text_column")]
 
-    def documents(self, split: str) -> Iterator[Labelled]:
+    def documents(self, split: str) -> Iterator[LabelledText]:
         paths = self.paths[split]
-        most = math.ceil(self.sample_documents / len(paths)) if self.streaming else None
+        limit = math.ceil(self.sample_documents / len(paths)) if self.streaming else None
         for path in paths:
-            for text in islice(read_documents(path, self.text_column, "data.text_column"), most):
-                yield Labelled(text, NO_CLASSES[0])
+            for text in islice(read_documents(path, self.text_column, "data.text_column"), limit):
+                yield LabelledText(text, NO_CLASSES[0])
 
-    def stream(self, parts: list[int], of: int) -> IterableDataset:
-        shares = [
-            (str(path), self.text_column, part, of)
+    def stream(self, parts: list[int], num_parts: int) -> IterableDataset:
+        shards = [
+            (str(path), self.text_column, part, num_parts)
             for path in self.paths["train"]
             for part in parts
         ]
-        return IterableDataset.from_generator(every_so_many, gen_kwargs={"shares": shares})
+        return IterableDataset.from_generator(read_shards, gen_kwargs={"shards": shards})
 
     def source_fingerprint(self) -> str:
-        """Of a stream: the sizes of its files and their first megabyte, because it may be long."""
+        """Return a hash of the files; of a stream, only of their sizes and first megabytes."""
         if not self.streaming:
             return super().source_fingerprint()
         content = hashlib.sha256(f"{self.sample_documents} {self.test_share}".encode())
@@ -114,18 +115,22 @@ class TextFiles(StreamedCorpus, FileCorpus):
         return content.hexdigest()
 
 
-def every_so_many(shares: list[tuple[str, str | None, int, int]]) -> Iterator[dict[str, str]]:
-    """Of each file, by its name and column, the documents of one of so many parts."""
-    for file, column, part, of in shares:
-        for text in islice(read_documents(Path(file), column, "data.text_column"), part, None, of):
-            yield {"text": text}
+def read_shards(shards: list[tuple[str, str | None, int, int]]) -> Iterator[dict[str, str]]:
+    """Read every `num_parts`-th document of files, from number `part` on.
+
+    Args:
+        shards: for each, the path of the file, its column, `part` (from 0) and `num_parts`.
+    """
+    for file, column, part, num_parts in shards:
+        documents = read_documents(Path(file), column, "data.text_column")
+        yield from ({"text": text} for text in islice(documents, part, None, num_parts))
 
 
 class TableFiles(FileCorpus):
     """Documents with classes, in tables.
 
     Args:
-        text_column: the column with the text; several are joined with a space.
+        text_column: the column with the text; the texts of several columns are joined by spaces.
         label_column: the column with the classes: strings, whole numbers or booleans.
     """
 
@@ -140,13 +145,13 @@ class TableFiles(FileCorpus):
 
     @property
     def columns(self) -> list[Column]:
-        texts: list[str | None] = [*list_of(self.text_column)]
+        texts: list[str | None] = [*as_list(self.text_column)]
         return [
             *(Column(name, "data.text_column") for name in texts or [None]),
             Column(self.label_column, "data.label_column", is_label=True),
         ]
 
-    def documents(self, split: str) -> Iterator[Labelled]:
+    def documents(self, split: str) -> Iterator[LabelledText]:
         for path in self.paths[split]:
             if not is_table(path):
                 raise ConfigError(
@@ -154,12 +159,12 @@ class TableFiles(FileCorpus):
                     ".parquet, or data=text for pretraining alone"
                 )
             for *texts, label in read_table(path, self.columns):
-                yield Labelled(" ".join(texts), label)
+                yield LabelledText(" ".join(texts), label)
 
 
-def _resolved(key: str, names: list[str]) -> list[Path]:
-    """Files by name, each once, those of a glob in the order of their names."""
-    found: dict[Path, None] = {}
+def _resolve(key: str, names: list[str]) -> list[Path]:
+    """Return the files that paths and globs name, each once; those of a glob in sorted order."""
+    unique: dict[Path, None] = {}
     for name in names:
         path = Path(name).expanduser()
         matches = (
@@ -168,5 +173,5 @@ def _resolved(key: str, names: list[str]) -> list[Path]:
         files = [match for match in matches if match.is_file()]
         if not files:
             raise DataError(f"{key}: {name}: no such file; expected a file, or a glob of files")
-        found |= dict.fromkeys(files)
-    return list(found)
+        unique |= dict.fromkeys(files)
+    return list(unique)

@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face hub, of a folder like one, or of files by their addresses."""
+"""Data sets of the Hugging Face hub, of a folder in its format, or of files at URLs."""
 
 from __future__ import annotations
 
@@ -23,28 +23,29 @@ from datasets import (
 from datasets.distributed import split_dataset_by_node
 
 from elmo.data.corpus import BLOCK
-from elmo.data.user_corpus import NO_CLASSES, Labelled, StreamedCorpus, list_of
+from elmo.data.user_corpus import NO_CLASSES, LabelledText, StreamedCorpus, as_list
 from elmo.errors import ConfigError, DataError
 
 WAYS_OUT = (
-    "check data.name, data.config, data.files and the network, or load files of your own with "
+    "check data.name, data.config, data.files and the network, or load your own files with "
     "data=text or data=table, data.files=..."
 )
 
 
 class HubCorpus(StreamedCorpus):
-    """A data set by its name on the hub, downloaded once into `cache_dir`.
+    """A data set of the hub, downloaded once into `cache_dir`.
 
     Args:
-        name: such as `dbpedia_14` or `owner/name`; a folder with data files is read as well.
-        files: with the name `json`, `csv`, `parquet` or `text`: addresses or paths, which are read
-            as such files and are the train split.
-        config: where the data set has several.
+        name: its name, such as `dbpedia_14` or `owner/name`, or a folder with data files.
+        files: for the names `json`, `csv`, `parquet` and `text`: URLs or paths of files in that
+            format, which are the train split.
+        config: the configuration, if the data set has several.
         revision: a commit; None takes the latest.
-        text_column: the column with the text; several are joined with a space.
+        text_column: the column with the text; the texts of several columns are joined by spaces.
         label_column: the column with the classes; None for pretraining alone.
-        train_split: its name there.
-        test_split: likewise; None takes `test` where there is one, and else draws it.
+        train_split: the data set's name of the train split.
+        test_split: its name of the test split; None takes `test` if there is one, and otherwise
+            draws the test split.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class HubCorpus(StreamedCorpus):
         plain = re.sub(r"\W+", "-", f"hub {name or ''} {config or ''}").strip("-")
         super().__init__(name=plain, **arguments)
         self.hub_name = name
-        self.files = list_of(files)
+        self.files = as_list(files)
         self.config = config
         self.revision = revision
         self.text_column = text_column
@@ -72,16 +73,17 @@ class HubCorpus(StreamedCorpus):
 
     @cached_property
     def source(self) -> DatasetDict | IterableDatasetDict:
-        """
+        """The data set as `datasets` loads it.
+
         Raises:
-            ConfigError: none is named, or it has no such split.
-            DataError: it cannot be had.
+            ConfigError: `name` is not set, or the data set has no such split.
+            DataError: the data set cannot be loaded.
         """
         if not self.hub_name:
-            raise ConfigError("data.name is not set; name a data set, such as data.name=dbpedia_14")
+            raise ConfigError("data.name is not set; set it, such as data.name=dbpedia_14")
         disable_progress_bars()
         try:
-            found = load_dataset(
+            source = load_dataset(
                 self.hub_name,
                 self.config,
                 data_files=self.files or None,
@@ -95,12 +97,12 @@ class HubCorpus(StreamedCorpus):
                 f"data.name={self.hub_name}: cannot be loaded ({reason}); {WAYS_OUT}"
             ) from error
         for key, split in (("train_split", self.train_split), ("test_split", self.test_split)):
-            if split is not None and split not in found:
+            if split is not None and split not in source:
                 raise ConfigError(
                     f"data.{key}: {self.hub_name} has no split {split!r}; expected one of "
-                    f"{', '.join(found)}"
+                    f"{', '.join(source)}"
                 )
-        return found
+        return source
 
     @property
     def has_test_split(self) -> bool:
@@ -112,29 +114,30 @@ class HubCorpus(StreamedCorpus):
 
     @cached_property
     def class_names(self) -> tuple[str, ...]:
-        """Those that the data set declares, else the labels that stand in its train split."""
+        """The classes that the data set declares, otherwise the labels in its train split."""
         if self.label_column is not None:
             feature = self._features("train")[self.label_column]
             if isinstance(feature, ClassLabel):
                 return tuple(feature.names)
-        return self.labels_found()
+        return super().class_names
 
-    def _whole(self, split: str) -> Dataset | IterableDataset:
+    def _all_columns(self, split: str) -> Dataset | IterableDataset:
         return self.source[{"train": self.train_split, "test": self.test_split or "test"}[split]]
 
     @property
     def _columns(self) -> dict[str, str]:
-        """Which are read, and the key that names each."""
-        columns = dict.fromkeys(list_of(self.text_column), "text_column")
+        """The columns to read, and the key that sets each."""
+        columns = dict.fromkeys(as_list(self.text_column), "text_column")
         return columns | ({self.label_column: "label_column"} if self.label_column else {})
 
     def _features(self, split: str) -> Features:
-        """
+        """Return the features of a split.
+
         Raises:
-            ConfigError: it has no such columns.
+            ConfigError: a column to read is missing.
         """
-        rows = self._whole(split)
-        if rows.features is None:  # of a stream they are known once its first rows are read
+        rows = self._all_columns(split)
+        if rows.features is None:  # those of a stream are known once its first rows are read
             rows = rows._resolve_features()
         for name, key in self._columns.items():
             if name not in rows.features:
@@ -146,12 +149,12 @@ class HubCorpus(StreamedCorpus):
 
     def _rows(self, split: str) -> Dataset | IterableDataset:
         _ = self._features(split)
-        return self._whole(split).select_columns(list(self._columns))
+        return self._all_columns(split).select_columns(list(self._columns))
 
-    def documents(self, split: str) -> Iterator[Labelled]:
-        most = self.sample_documents if self.streaming else None
+    def documents(self, split: str) -> Iterator[LabelledText]:
+        limit = self.sample_documents if self.streaming else None
         declared = self._features(split)[self.label_column] if self.has_labels else None
-        for number, row in enumerate(islice(self._each(split), most)):
+        for number, row in enumerate(islice(self._row_dicts(split), limit)):
             label = row[self.label_column] if self.label_column is not None else NO_CLASSES[0]
             if label is None:
                 raise DataError(
@@ -159,9 +162,9 @@ class HubCorpus(StreamedCorpus):
                     f"{self.label_column!r} is null, expected a class"
                 )
             name = declared.int2str(label) if isinstance(declared, ClassLabel) else str(label)
-            yield Labelled(self._text(row, number), name)
+            yield LabelledText(self._text(row, number), name)
 
-    def _each(self, split: str) -> Iterator[dict[str, Any]]:
+    def _row_dicts(self, split: str) -> Iterator[dict[str, Any]]:
         for block in self._rows(split).iter(BLOCK):
             yield from (
                 dict(zip(block, values, strict=True))
@@ -169,26 +172,27 @@ class HubCorpus(StreamedCorpus):
             )
 
     def _text(self, row: dict[str, Any], number: int) -> str:
-        parts = [row[name] for name in list_of(self.text_column)]
-        for name, part in zip(list_of(self.text_column), parts, strict=True):
-            if not isinstance(part, str):
+        names = as_list(self.text_column)
+        for name in names:
+            if not isinstance(row[name], str):
                 raise DataError(
-                    f"data.name={self.hub_name}, row {number}: {name!r} is {part!r:.40}, expected "
-                    "a string"
+                    f"data.name={self.hub_name}, row {number}: {name!r} is {row[name]!r:.40}, "
+                    "expected a string"
                 )
-        return " ".join(parts)
+        return " ".join(row[name] for name in names)
 
-    def stream(self, parts: list[int], of: int) -> IterableDataset:
-        """
+    def stream(self, parts: list[int], num_parts: int) -> IterableDataset:
+        """Return the documents for pretraining, in a column `text`.
+
         Raises:
-            ConfigError: there are several loading processes, and `datasets` would leave some idle.
+            ConfigError: there are several loading processes; `datasets` would leave some idle.
         """
         if len(parts) > 1:
             raise ConfigError(
                 f"datamodule.num_workers is {len(parts)}; expected 0 or 1 with data=hub "
                 "data.streaming=true"
             )
-        rows = split_dataset_by_node(self._rows("train"), parts[0], of)
+        rows = split_dataset_by_node(self._rows("train"), parts[0], num_parts)
         return rows.map(
             lambda row, number: {"text": self._text(row, number)},
             with_indices=True,
@@ -196,7 +200,7 @@ class HubCorpus(StreamedCorpus):
         )
 
     def source_fingerprint(self) -> str:
-        """Of the documents; of a stream of the sample."""
+        """Return a hash of the documents; of a stream, only of those in the sample."""
         content = hashlib.blake2b(json.dumps([self.test_share, self.streaming]).encode())
         for split in ("train", "test") if self.has_test_split else ("train",):
             for document in self.documents(split):

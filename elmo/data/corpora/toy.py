@@ -1,4 +1,4 @@
-"""The built-in corpus."""
+"""The built-in corpus, generated from a grammar."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
-from elmo.data.corpora import toy_grammar as toy_news
+from elmo.data.corpora import toy_grammar
 from elmo.data.corpus import Corpus, RawRow
 from elmo.errors import check_range
 
 
 class ToyNews(Corpus):
-    """The built-in corpus: news-like sentences from the grammar of `elmo.data.corpora.toy_grammar`, offline.
+    """The built-in corpus: news-like sentences of `toy_grammar`, which needs no network.
 
     Args:
         rows: train and validation rows together.
         test_rows: rows of the test split.
-        seed: of the grammar; with another seed it is another corpus.
+        seed: of the grammar; another seed gives another corpus.
     """
 
     name = "toy"
-    class_names = toy_news.CLASS_NAMES
+    class_names = toy_grammar.CLASS_NAMES
     redistributable = True
 
     def __init__(self, rows: int, test_rows: int, seed: int, **arguments: Any) -> None:
@@ -35,7 +35,7 @@ class ToyNews(Corpus):
 
     @cached_property
     def _generated(self) -> tuple[list[str], list[int]]:
-        return toy_news.generate(self.rows + self.test_rows, self.seed)
+        return toy_grammar.generate(self.rows + self.test_rows, self.seed)
 
     def source_fingerprint(self) -> str:
         texts, labels = self._generated

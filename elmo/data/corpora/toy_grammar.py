@@ -1,18 +1,18 @@
 """News-like sentences from a small seeded grammar: the built-in corpus of the demo and the tests.
 
-A row is one or two sentences with a label, an index into `CLASS_NAMES`. Its text is one of:
+A row is one or two sentences with a label, an index into `CLASS_NAMES`. There are four kinds:
 
 * plain: a template of the class. Many templates use a word that other classes use in another
-  sense (bank, pitch, cell, strike, ...), so the neighbours of the word tell which one is meant.
-* ordered: two parts from two classes joined by a frame; the subject of the main clause gives the
-  class. With the parts exchanged, the same words make a row of the other class.
+  sense (bank, pitch, cell, strike, ...), so that its context shows which sense is meant.
+* ordered: two parts from two classes, joined by a frame; the subject of the main clause determines
+  the class. With the parts exchanged, the same words are a row of the other class.
 * mixed: a plain template with a subordinate clause from another class before or after it.
 * neutral: a sentence that fits every class.
 
-A few labels are random. Names are built from syllables, so that many rare words occur, and every
-class draws from the same people and places: a name alone does not give the class away.
+A few labels are random. Names are built from syllables, so that many rare words occur. All classes
+draw from the same people and places, so that a name alone does not show the class.
 
-In a template, `{slot}` stands for a random entry of `LEXICON`, which may hold slots itself.
+In a template, `{slot}` is replaced by a random entry of `LEXICON`, which may contain slots itself.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ the {t_thing} was switched on in {city}
 {t_role} {person} explained the {t_small} in {city}
 {t_group} repaired a {t_thing} in {city}
 """)
-# <main> is the part that gives the class.
+# <main> is the part that determines the class.
 ACTOR_FRAMES = _lines("""
 <main> {did} <other> {circ}
 <main> was {did} by <other> {circ}
@@ -227,7 +227,7 @@ People in {city} had waited {number} weeks for it.
 
 
 def _pick(rng: random.Random, options: Sequence[T]) -> T:
-    # Only random() is promised to give the same numbers in every Python version; choice() is not.
+    # Only random() is guaranteed to give the same numbers in every Python version.
     return options[int(rng.random() * len(options))]
 
 
@@ -236,7 +236,7 @@ def _fill(rng: random.Random, template: str) -> str:
 
 
 def order_pair(rng: random.Random, first: int, second: int) -> tuple[str, str]:
-    """Two texts with the same words in another order: one of class `first`, one of `second`."""
+    """Return texts of the classes `first` and `second`: the same words in another order."""
     parts, frames = _pick(rng, ((ACTORS, ACTOR_FRAMES), (CLAUSES, CLAUSE_FRAMES)))
     one, two = _fill(rng, _pick(rng, parts[first])), _fill(rng, _pick(rng, parts[second]))
     frame = _fill(rng, _pick(rng, frames))
@@ -275,8 +275,15 @@ def _text(rng: random.Random, label: int) -> str:
 
 
 def generate(rows: int, seed: int) -> tuple[list[str], list[int]]:
-    """`rows` descriptions and their labels (0..3, index into CLASS_NAMES), drawn from the grammar
-    by `seed`. A text has MIN_TOKENS to MAX_TOKENS words and punctuation marks."""
+    """Draw texts of MIN_TOKENS to MAX_TOKENS words and punctuation marks, and their labels.
+
+    Args:
+        rows: number of texts.
+        seed: of the draw.
+
+    Returns:
+        The texts, and for each the index of its class in CLASS_NAMES.
+    """
     rng = random.Random(seed)
     texts: list[str] = []
     labels: list[int] = []

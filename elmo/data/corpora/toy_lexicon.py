@@ -1,4 +1,4 @@
-"""The words of the built-in corpus: what a `{slot}` in a template of `elmo.data.corpora.toy_grammar` may become."""
+"""The words of the built-in corpus: the entries for each `{slot}` of `toy_grammar`."""
 
 
 def _entries(block: str) -> list[str]:
@@ -121,7 +121,7 @@ LEXICON: dict[str, list[str]] = {
         "t_body": "Mars|Saturn|Jupiter|Titan|Venus|the Moon|a comet|an asteroid|a distant galaxy",
         "t_find": "found|detected|mapped|measured|simulated|observed|recorded|traced",
         "t_small": "protein|enzyme|molecule|gene|bacterium|crystal|electron|hormone|neuron",
-        # Verbs and endings of the ordered rows, of no class.
+        # Verbs and endings of the ordered rows; they belong to no class.
         "did": """praised|thanked|criticised|sued|invited|defended|visited|advised|questioned|
             mocked|blamed|congratulated|welcomed|interviewed|accused|challenged|supported|
             ridiculed|admired|contacted|photographed|greeted|honoured|ignored|warned""",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,19 @@ from hypothesis import strategies as st
 
 from elmo.data.text import WordTokenizer, clean
 from elmo.errors import ConfigError
-from elmo.inference import nearest as nearest_module
-from elmo.inference.nearest import BLOCK, Search, marked_word, nearest
+from elmo.inference import neighbours as neighbours_module
+from elmo.inference.neighbours import BLOCK, Neighbour, NeighbourSearch, marked_word
 from elmo.models.encoders import ElmoEncoder, Encoder, StaticEncoder
 
 TEXT, POSITION = "the bank raised its rates .", 1
+
+
+def find_neighbours(
+    encoder: Encoder, text: str, position: int, documents: Iterable[str], count: int
+) -> list[list[Neighbour]]:
+    search = NeighbourSearch(encoder, text, position, count)
+    search.feed(documents)
+    return search.best
 
 
 def random_documents(count: int) -> list[str]:
@@ -39,7 +48,7 @@ def cosines_by_brute_force(encoder: Encoder, documents: list[str]) -> list[np.nd
 def test_contextual_layers_equal_a_search_of_every_word(encoder: ElmoEncoder) -> None:
     documents = [*random_documents(BLOCK + 100), TEXT, TEXT.upper()]
     everything = cosines_by_brute_force(encoder, documents)
-    result = nearest(encoder, TEXT, POSITION, documents, 20)
+    result = find_neighbours(encoder, TEXT, POSITION, documents, 20)
     assert len(result) == 3
     for layer in (1, 2):
         expected = sorted(
@@ -63,7 +72,7 @@ def test_contextual_layers_equal_a_search_of_every_word(encoder: ElmoEncoder) ->
 def test_layer_zero_lists_each_other_word_once(encoder: ElmoEncoder) -> None:
     documents = random_documents(BLOCK + 100)
     everything = cosines_by_brute_force(encoder, documents)
-    result = nearest(encoder, TEXT, POSITION, documents, 100)[0]
+    result = find_neighbours(encoder, TEXT, POSITION, documents, 100)[0]
     expected: dict[str, tuple[float, int]] = {}
     for number, (text, cosines) in enumerate(zip(documents, everything, strict=True)):
         for word, cosine in zip(text.lower().split(), cosines[0], strict=True):
@@ -76,7 +85,7 @@ def test_layer_zero_lists_each_other_word_once(encoder: ElmoEncoder) -> None:
         assert one.cosine == pytest.approx(cosine, abs=2e-5)
         assert one.document == first
         assert documents[first].lower().split()[one.position] in (one.word, "strange", "other")
-    few = nearest(encoder, TEXT, POSITION, documents, 3)[0]
+    few = find_neighbours(encoder, TEXT, POSITION, documents, 3)[0]
     assert few == result[:3]
 
 
@@ -85,14 +94,14 @@ def test_order_falls_and_ties_stand_in_the_order_of_the_documents(encoder: ElmoE
     documents = random_documents(2 * BLOCK)
     for place in (BLOCK + 7, 3, BLOCK - 1):
         documents[place] = again
-    result = nearest(encoder, TEXT, POSITION, documents, len(documents))
+    result = find_neighbours(encoder, TEXT, POSITION, documents, len(documents))
     for found in result:
         ranks = [(-one.cosine, one.document) for one in found]
         assert ranks == sorted(ranks)
     for found in result[1:]:
         places = [one.document for one in found if " ".join(one.tokens) == again]
         assert places == [3, BLOCK - 1, BLOCK + 7]
-    assert nearest(encoder, TEXT, POSITION, iter(documents), len(documents)) == result
+    assert find_neighbours(encoder, TEXT, POSITION, iter(documents), len(documents)) == result
 
 
 def test_the_same_context_has_cosine_one_and_the_sentence_itself_is_left_out(
@@ -102,7 +111,7 @@ def test_the_same_context_has_cosine_one_and_the_sentence_itself_is_left_out(
     sentence = "The bank left its bank sadly"
     documents = [*random_documents(50), sentence, sentence.upper(), "The bank left its bank soon"]
     for position in (1, 4):
-        for found in nearest(encoder, sentence, position, documents, 5)[1:]:
+        for found in find_neighbours(encoder, sentence, position, documents, 5)[1:]:
             assert (found[0].document, found[0].position) == (52, position)
             assert found[0].cosine == 1
             assert found[1].cosine < 1
@@ -113,7 +122,7 @@ def test_an_unknown_word_has_no_unknown_neighbour_in_layer_zero(encoder: ElmoEnc
     query = marked_word("the [strange] river", encoder.tokenizer)
     assert not query.known
     documents = ["another other", "strange rates", "the river", "its bank"]
-    static, *contextual = nearest(encoder, query.text, query.position, documents, 10)
+    static, *contextual = find_neighbours(encoder, query.text, query.position, documents, 10)
     assert sorted(one.word for one in static) == ["bank", "its", "rates", "river", "the"]
     for found in contextual:
         assert {"another", "other"} & {one.word for one in found}
@@ -122,15 +131,15 @@ def test_an_unknown_word_has_no_unknown_neighbour_in_layer_zero(encoder: ElmoEnc
 def test_a_static_encoder_has_one_list() -> None:
     torch.manual_seed(0)
     encoder = StaticEncoder(WordTokenizer.train([TEXT], 1, None), dim=5)
-    (found,) = nearest(encoder, TEXT, POSITION, [TEXT], 9)
+    (found,) = find_neighbours(encoder, TEXT, POSITION, [TEXT], 9)
     assert sorted(one.word for one in found) == sorted({"the", "raised", "its", "rates", "."})
 
 
 def test_no_more_than_a_block_is_encoded_and_kept(
     encoder: ElmoEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nearest_module, "BLOCK", 4)
-    search = Search(encoder, TEXT, POSITION, count=2)
+    monkeypatch.setattr(neighbours_module, "BLOCK", 4)
+    search = NeighbourSearch(encoder, TEXT, POSITION, count=2)
     read = 0
 
     def documents() -> Any:
@@ -144,7 +153,7 @@ def test_no_more_than_a_block_is_encoded_and_kept(
     search.feed(documents())
     assert search.documents == read == 50
     assert search.tokens == sum(len(text.split()) for text in random_documents(50))
-    whole = Search(encoder, TEXT, POSITION, count=2)
+    whole = NeighbourSearch(encoder, TEXT, POSITION, count=2)
     whole.feed(random_documents(50))
     for one, other in zip(search.best, whole.best, strict=True):
         assert [n.cosine for n in one] == pytest.approx([n.cosine for n in other], abs=2e-5)
@@ -164,7 +173,7 @@ def test_mistakes_of_a_caller(
     encoder: ElmoEncoder, text: str, position: int, documents: Any, count: int, message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        nearest(encoder, text, position, documents, count)
+        find_neighbours(encoder, text, position, documents, count)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The nearest words in context to a word of a sentence, in every layer of a frozen encoder."""
+"""The nearest words in context to a word of a sentence, in every layer of an encoder."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ from torch import Tensor
 from torch.nn import functional
 
 from elmo.data.text import UNK, WordTokenizer, clean
-from elmo.errors import ConfigError
+from elmo.errors import ConfigError, check_range
+from elmo.inference.occurrences import DIGITS
 from elmo.models.encoders import Encoder
 
-BLOCK = 256  # documents encoded together: like lengths meet, and memory does not grow
-DIGITS = 5  # of a cosine: single precision cannot tell apart what lies closer
+BLOCK = 256  # documents encoded together: similar lengths meet, and memory does not grow
 
 
 class Neighbour(NamedTuple):
     """A word of a document that is near to the word asked for."""
 
     cosine: float  # of its vector and the vector of the word asked for, rounded to 5 digits
-    word: str  # as it stands in the cleaned text; in layer 0 as it stands in the vocabulary
+    word: str  # as written in the cleaned text; in layer 0 as written in the vocabulary
     document: int  # number of the document from 0; in layer 0 the first that has the word
     position: int  # of the word among `tokens`
     tokens: list[str]  # all words of the document
 
 
 class MarkedWord(NamedTuple):
-    """A sentence and the one word in it that is meant."""
+    """A sentence and one word in it."""
 
     text: str  # cleaned
     tokens: list[str]
     position: int  # of the word among `tokens`
-    known: bool  # it is in the vocabulary
+    known: bool  # the word is in the vocabulary
 
 
 def marked_word(sentence: str, tokenizer: WordTokenizer) -> MarkedWord:
     """Find the word in square brackets: `The bank of the river was [steep]`.
 
     Raises:
-        ConfigError: there is not one pair of brackets, or not one whole token inside.
+        ConfigError: there is not exactly one pair of brackets, or not one whole token inside.
     """
     parts = re.fullmatch(r"([^\[\]]*)\[([^\[\]]*)\]([^\[\]]*)", sentence, re.DOTALL)
     if parts is None:
@@ -62,35 +62,36 @@ def marked_word(sentence: str, tokenizer: WordTokenizer) -> MarkedWord:
             f"the brackets of '[{parts[2]}]' cut a token in two: the sentence without them is read "
             f"as {' '.join(whole.words)!r}; put them around one whole word of it"
         )
-    known = whole.ids[len(before) + 1] != UNK  # <s> stands first
+    known = whole.ids[len(before) + 1] != UNK  # <s> comes first
     return MarkedWord(texts[-1], whole.words, len(before), bool(known))
 
 
-class Search:
-    """The nearest words of each layer among the documents fed so far.
+class NeighbourSearch:
+    """A search for the nearest words of each layer, in documents that are fed block by block.
 
-    Layer 0 of an encoder is static, one vector for each word of the vocabulary, so there the
-    nearest are distinct words, the word itself left out and all unknown words taken as one. Above
-    it they are occurrences, at most one of a document, and none in the sentence itself. Words of
-    equal cosine stand in the order of the documents.
+    By cosine, layer by layer, as Table 4 of Peters et al. 2018 does for "play".
+
+    Layer 0 of an encoder is static, with one vector for each word of the vocabulary. So its
+    neighbours are distinct words, without the word itself, and all unknown words count as one.
+    Above it neighbours are occurrences, at most one in a document and none in the sentence itself.
+    Neighbours of equal cosine are in the order of the documents.
 
     Args:
         encoder: gives the vectors.
-        text: the sentence.
-        position: of the word among the tokens of `text`.
+        text: the sentence; cleaned and tokenised here.
+        position: of the word among the tokens of `text`, from 0; `marked_word` finds it.
         count: neighbours kept in a layer.
 
     Attributes:
         best: the neighbours of each layer, the nearest first.
-        documents, tokens: searched so far.
+        documents, tokens: how many were searched so far.
 
     Raises:
         ConfigError: `count` is less than 1, or `text` has no token at `position`.
     """
 
     def __init__(self, encoder: Encoder, text: str, position: int, count: int) -> None:
-        if count < 1:
-            raise ConfigError(f"the count of neighbours is {count}; expected 1 or more")
+        check_range({"the count of neighbours": count}, at_least=1)
         ((words, vectors),) = encoder.embed([text])
         if not 0 <= position < len(words):
             raise ConfigError(
@@ -98,7 +99,7 @@ class Search:
             )
         self.encoder = encoder
         self.sentence = clean(text).lower()
-        (ids,) = token_ids(encoder, [clean(text)])
+        (ids,) = _token_ids(encoder, [clean(text)])
         self.word = ids[position]
         self.query = functional.normalize(vectors[:, position], dim=-1)  # (L, D)
         self.count = count
@@ -107,15 +108,18 @@ class Search:
         self.tokens = 0
 
     def feed(self, documents: Iterable[str]) -> None:
-        """Search some more documents, a block of them at a time."""
-        feed([self], documents)
+        """Search more documents, a block at a time."""
+        feed_searches([self], documents)
 
-    def see(self, index: int, ids: list[int], words: list[str], text: str, unit: Tensor) -> None:
-        """One document of a block.
+    def add_document(
+        self, index: int, ids: list[int], words: list[str], text: str, unit: Tensor
+    ) -> None:
+        """Add one document of a block.
 
         Args:
             index: of the document in its block.
-            unit: its vectors, of length one (L, T, D).
+            ids, words, text: the document, cleaned.
+            unit: its vectors, normalised to length one (L, T, D).
         """
         document = self.documents + index
         cosines = torch.einsum("ltd,ld->lt", unit, self.query).double()
@@ -131,24 +135,25 @@ class Search:
         self.tokens += len(words)
 
     def close_block(self, documents: int) -> None:
-        """All documents of a block were seen."""
+        """Keep the nearest after all documents of a block were added."""
         self.documents += documents
         self.best = [self._nearest(found, layer == 0) for layer, found in enumerate(self.best)]
 
     def _nearest(self, found: list[Neighbour], static: bool) -> list[Neighbour]:
-        """The first `count` by cosine, in layer 0 of distinct words."""
-        found.sort(key=lambda one: (-one.cosine, one.document, one.position))
-        if static:
-            first = {one.word: one for one in reversed(found)}
-            found = [one for one in found if first[one.word] is one]
+        found.sort(
+            key=lambda neighbour: (-neighbour.cosine, neighbour.document, neighbour.position)
+        )
+        if static:  # distinct words
+            first = {neighbour.word: neighbour for neighbour in reversed(found)}
+            found = [neighbour for neighbour in found if first[neighbour.word] is neighbour]
         return found[: self.count]
 
 
-def feed(searches: Sequence[Search], documents: Iterable[str]) -> None:
-    """Search documents for several words at once, by one encoder.
+def feed_searches(searches: Sequence[NeighbourSearch], documents: Iterable[str]) -> None:
+    """Search documents for several words at once, with one encoder.
 
     Args:
-        documents: read block by block: no more than a block of them is held in memory.
+        documents: cleaned and tokenised here; no more than a block of them is held in memory.
     """
     if isinstance(documents, str):
         raise ConfigError("documents is one string; expected a list of them, such as [text]")
@@ -156,42 +161,15 @@ def feed(searches: Sequence[Search], documents: Iterable[str]) -> None:
     documents = iter(documents)
     while block := list(islice(documents, BLOCK)):
         texts = [clean(text) for text in block]
-        ids = token_ids(encoder, texts)
+        ids = _token_ids(encoder, texts)
         for index, (words, vectors) in encoder.embed_by_length(texts):
             unit = functional.normalize(vectors, dim=-1)  # (L, T, D)
             for search in searches:
-                search.see(index, ids[index], words, texts[index], unit)
+                search.add_document(index, ids[index], words, texts[index], unit)
         for search in searches:
             search.close_block(len(block))
 
 
-def token_ids(encoder: Encoder, texts: Sequence[str]) -> list[list[int]]:
-    """The ids of cleaned texts, without `<s>` and `</s>`."""
+def _token_ids(encoder: Encoder, texts: Sequence[str]) -> list[list[int]]:
+    """Return the ids of cleaned texts, without `<s>` and `</s>`."""
     return [document.ids[1:-1].tolist() for document in encoder.tokenizer.encode(texts)]
-
-
-def nearest(
-    encoder: Encoder, text: str, position: int, documents: Iterable[str], count: int
-) -> list[list[Neighbour]]:
-    """The words of some documents whose vectors are nearest to that of a word in its sentence.
-
-    By cosine, layer by layer, as Table 4 of Peters et al. 2018 does for "play". What counts as a
-    neighbour is said at `Search`.
-
-    Args:
-        encoder: gives the vectors.
-        text: the sentence; cleaned and tokenised first.
-        position: of the word among the tokens of `text`, from 0; `marked_word` finds it.
-        documents: where to search, cleaned and tokenised first. They are read block by block: no
-            more than a block of them is held in memory.
-        count: neighbours in a layer, at most.
-
-    Returns:
-        L lists, the nearest first.
-
-    Raises:
-        ConfigError: `count` is less than 1, or `text` has no token at `position`.
-    """
-    search = Search(encoder, text, position, count)
-    search.feed(documents)
-    return search.best

@@ -1,7 +1,7 @@
-"""The HDF5 file of vectors: many documents, each a data set, as AllenNLP's `elmo` command has it.
+"""The HDF5 file of vectors: a data set per document, as AllenNLP's command `elmo` writes it.
 
-"0", "1", ... are the vectors of each document, `sentence_to_index` is a JSON object of documents
-and their numbers. `tokens`, the tokens of each document joined by spaces, is our own.
+"0", "1", ... hold the vectors of each document, `sentence_to_index` is a JSON object of documents
+and their numbers. `tokens` is added here: the tokens of each document, joined by spaces.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ OVERHEAD = 512  # bytes of HDF5 for a document, generously
 
 
 def merge(parts: Parts) -> bool:
-    """Make the file of its finished parts and remove them.
+    """Merge finished parts into the file, and remove them.
 
     Returns:
-        Whether `sentence_to_index` is in it; it is left out where it would be too large.
+        Whether the file has `sentence_to_index`; it is left out where it would be too large.
 
     Raises:
-        ConfigError: the disk has no room for it.
+        ConfigError: the disk has too little space.
     """
     needed = parts.size() + OVERHEAD * sum(map(len, parts.finished()))
     if (free := shutil.disk_usage(parts.folder).free) < needed:
         raise ConfigError(
             f"{parts.out}: to finish it, {needed / 1e9:,.1f} GB are needed and {free / 1e9:,.1f} "
-            f"are free; make room and give the same command again, {parts.folder} stays"
+            f"are free; free some space and repeat the command, {parts.folder} is kept"
         )
     temporary = parts.folder / ".merged"
     offset = None
@@ -56,7 +56,7 @@ def merge(parts: Parts) -> bool:
 
 
 def copy(parts: Parts, file: h5py.File) -> int:
-    """Copy vectors and tokens; returns the bytes of `sentence_to_index`."""
+    """Copy vectors and tokens; return the bytes that `sentence_to_index` needs."""
     finished = parts.finished()
     total = finished[-1].stop if finished else 0
     tokens = file.create_dataset("tokens", (total,), h5py.string_dtype())
@@ -64,14 +64,14 @@ def copy(parts: Parts, file: h5py.File) -> int:
     for documents in finished:
         part = parts.read(documents)
         for number, array in zip(documents, parts.arrays(documents, part), strict=True):
-            put(file, b"%d" % number, array)
+            add_dataset(file, b"%d" % number, array)
         tokens[documents.start : documents.stop] = part.tokens
         size += len(part.entries.encode())
     return size
 
 
 def index(parts: Parts) -> Iterator[bytes]:
-    """The JSON of `sentence_to_index` in pieces."""
+    """Yield the JSON of `sentence_to_index` in pieces."""
     yield b"{"
     for documents in parts.finished():
         if documents.start:
@@ -80,8 +80,8 @@ def index(parts: Parts) -> Iterator[bytes]:
     yield b"}"
 
 
-def put(file: h5py.File, name: bytes, array: np.ndarray) -> None:
-    """Add a data set, in half the time that h5py's `create_dataset` takes."""
+def add_dataset(file: h5py.File, name: bytes, array: np.ndarray) -> None:
+    """Add a data set in half the time that h5py's `create_dataset` takes."""
     space = h5py.h5s.create_simple(array.shape)
     kind = h5py.h5t.py_create(array.dtype, logical=True)
     data_set = h5py.h5d.create(file.id, name, kind, space)
@@ -89,10 +89,10 @@ def put(file: h5py.File, name: bytes, array: np.ndarray) -> None:
 
 
 def reserve(file: h5py.File, size: int) -> int:
-    """Make `sentence_to_index`, a string of `size` bytes; returns where in the file they belong.
+    """Create `sentence_to_index` as a string of `size` bytes; return their offset in the file.
 
-    HDF5 writes an element in one piece, which would have to be in memory. In a contiguous data set
-    that is allocated at once its place is known, and plain writing can fill it.
+    HDF5 writes an element in one piece, which would have to fit in memory. A contiguous data set
+    that is allocated early has a known offset, and plain writes can fill it.
     """
     layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     layout.set_layout(h5py.h5d.CONTIGUOUS)
