@@ -1,1 +1,1 @@
-"""What the speed figures of `benchmarks/README.md` come from; `python -m benchmarks.NAME`."""
+"""The benchmarks behind the speed figures of `benchmarks/README.md`."""

@@ -1,4 +1,4 @@
-"""What `last.ckpt` costs, which an interrupted pretraining goes on from."""
+"""The cost of `last.ckpt`, from which an interrupted pretraining is resumed."""
 
 from __future__ import annotations
 
@@ -12,33 +12,34 @@ from typing import Any
 from benchmarks import harness
 
 DESCRIPTION = """\
-Trains as train_lm.py does, and writes a checkpoint after every few steps, on the disk of the
-temporary files: seconds to write it, beside those of a step. Each width in a process of its own,
-in turn. The share is that of the time of a training which writes one every five minutes, as
-callbacks.last_checkpoint.minutes has it."""
+Trains as train_lm.py does, and writes a checkpoint to the disk of the temporary files after every
+few steps. Measures the seconds to write it and the seconds of a step. Each width runs in its own
+process, and the processes take turns. The share is that of checkpoints in the time of a training
+that writes one every five minutes, the default of callbacks.last_checkpoint.minutes."""
 
 STEPS = 4  # before each checkpoint
-MINUTES = 5
+MINUTES = 5  # between two checkpoints of a training
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the benchmark."""
     parser = harness.arguments("checkpoint", DESCRIPTION)
     parser.add_argument("--widths", type=int, nargs="+", default=[256, 512], metavar="H")
-    parser.add_argument("--rounds", type=int, default=7, metavar="N", help="checkpoints of each")
+    parser.add_argument("--rounds", type=int, default=7, metavar="N", help="checkpoints per width")
     args = parser.parse_args(arguments)
     results = harness.in_turn({str(w): (train, (w,)) for w in args.widths}, args.rounds)
     rows = []
     for width, turns in results.items():
-        step, written = (median(turn[name] for turn in turns) for name in ("step", "checkpoint"))
+        step, checkpoint = (median(turn[name] for turn in turns) for name in ("step", "checkpoint"))
         rows.append(
             {
                 "width": int(width),
                 "M weights": turns[0]["M weights"],
                 "MB": turns[0]["MB"],
                 "step (s)": step,
-                "checkpoint (s)": written,
-                "steps' worth": written / step,
-                "share of the time": written / (60 * MINUTES + written),
+                "checkpoint (s)": checkpoint,
+                "checkpoint / step": checkpoint / step,
+                "share of the time": checkpoint / (60 * MINUTES + checkpoint),
             }
         )
     from benchmarks.lm_training import settings
@@ -49,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def train(turn: harness.Turn, width: int) -> None:
+    """Train a language model of this width; write a checkpoint in each turn."""
     import lightning
     from lightning.pytorch.loggers import TensorBoardLogger
 
@@ -66,7 +68,7 @@ def train(turn: harness.Turn, width: int) -> None:
         def on_train_batch_start(self, trainer: Any, *_: Any) -> None:
             if trainer.global_step == 0:
                 turn(None)
-                self.began = time.perf_counter()
+                self.start = time.perf_counter()
 
         def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
             if trainer.global_step % STEPS == 0:
@@ -74,17 +76,17 @@ def train(turn: harness.Turn, width: int) -> None:
                 trainer.save_checkpoint(path)
                 turn(
                     {
-                        "step": (trained - self.began) / STEPS,
+                        "step": (trained - self.start) / STEPS,
                         "checkpoint": time.perf_counter() - trained,
                         "MB": path.stat().st_size / 1e6,
                         "M weights": sum(p.numel() for p in task.parameters()) / 1e6,
                     }
                 )
-                self.began = time.perf_counter()
+                self.start = time.perf_counter()
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "last.ckpt"
-        # With the state that it keeps, and never due by itself.
+        # Its state is part of every checkpoint; by itself it never writes one.
         last = LastCheckpoint(str(path), minutes=1e9)
         run = Run(Path(folder), "bilstm.pt", {}, {"threads": None}, may_continue=False)
         trainer = make(cfg.trainer)(

@@ -1,4 +1,4 @@
-"""A corpus of the first train rows, so that a benchmark ends in time."""
+"""The first train rows as a corpus, so that a benchmark ends in time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from pathlib import Path
 
 
 def first_rows(rows: int, folder: Path) -> tuple[str, ...]:
-    """Overrides for it: of AG News, copied to `folder`, where `AG_NEWS_DIR` is set, else of toy."""
+    """Return the overrides for a corpus of the first train rows.
+
+    If `AG_NEWS_DIR` is set, these are rows of AG News, copied to `folder`; otherwise, of toy news.
+    """
     source = os.environ.get("AG_NEWS_DIR")
     if not source:
         return ("data=toy", f"data.rows={rows}")
@@ -24,7 +27,7 @@ def first_rows(rows: int, folder: Path) -> tuple[str, ...]:
 
 
 def small_jobs(rows: int, folder: Path) -> tuple[str, ...]:
-    """Overrides for jobs on those rows that keep to `folder` and print no progress."""
+    """Return the overrides for jobs on these rows that write only to `folder`, without progress."""
     return (
         *first_rows(rows, folder),
         f"data.validation_size={rows // 10}",

@@ -1,4 +1,4 @@
-"""What a pretraining costs: a model of the step time, fitted to what `scaling` measured."""
+"""The cost of a pretraining: a model of the step time, fitted to the measurements of `scaling`."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from elmo.commands import base
 from elmo.errors import ArtifactError
 
 DESCRIPTION = """\
-Reads what `python -m benchmarks.scaling` wrote and predicts whole pretrainings from it. Trains
-nothing.
+Reads the file that `python -m benchmarks.scaling` wrote and predicts whole pretrainings from it.
+Trains nothing.
 
   step     seconds = a x GFLOP of its matrix products + b x million weights + c, by least squares of
            the relative errors; each row is then predicted from all others
-  hours    of 10 epochs on corpora of several sizes, on the cores of the benchmark, and on GPUs that
-           sustain --gpu TFLOP/s each
-  network  bytes that each process sends in a step of DDP, 2 (n - 1) / n of the gradients, and how
-           many tokens a step needs for them to take a fifth of its time"""
+  hours    hours of 10 epochs on corpora of several sizes, on the cores of the benchmark and on GPUs
+           that sustain --gpu TFLOP/s each
+  network  bytes that each process sends in a step of DDP, 2 (n - 1) / n of the gradients, and the
+           number of tokens per step with which sending takes a fifth of the time"""
 
 CORPORA = (5e6, 100e6, 1e9)  # words
 EPOCHS = 10
-SHARE = 0.2  # of a step that may go to the network
+SHARE = 0.2  # of the time of a step, for the network
 # Peters et al. 2018 pretrained LSTMs of 4,096 cells projected to 512, two layers a direction, on
 # 768,648,884 tokens for 10 epochs on three GTX 1080 in about two weeks; multiplications and
 # additions of the LSTMs, forward and twice that backward.
@@ -37,9 +37,14 @@ NETWORKS = {"1 Gbit/s": 0.125, "10 Gbit/s": 1.25, "PCIe 4": 20.0, "NVLink": 200.
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the benchmark."""
     parser = harness.arguments("cost", DESCRIPTION)
     parser.add_argument(
-        "--scaling", type=Path, metavar="FILE", default=Path("outputs/benchmarks/scaling.json")
+        "--scaling",
+        type=Path,
+        metavar="FILE",
+        default=Path("outputs/benchmarks/scaling.json"),
+        help="the file that `scaling` wrote (default: %(default)s)",
     )
     published = PUBLISHED_FLOPS / PUBLISHED_SECONDS / 1e12
     parser.add_argument(
@@ -47,35 +52,42 @@ def main(arguments: Sequence[str] | None = None) -> None:
         type=float,
         metavar="TFLOP/s",
         default=published,
-        help=f"sustained by one; default: the {published:.2f} of the GTX 1080 of the ELMo authors",
+        help=f"sustained by one GPU (default: {published:.2f}, as the ELMo authors on a GTX 1080)",
     )
-    parser.add_argument("--gpus", type=int, default=8, metavar="N")
+    parser.add_argument("--gpus", type=int, default=8, metavar="N", help="default: %(default)s")
     args = parser.parse_args(arguments)
-    rows = measured(args.scaling)
+    rows = read_rows(args.scaling)
     coefficients = fit(rows)
     tables: dict[str, Sequence[harness.Row]] = {
-        "step (ms), each row predicted from the others": check(rows),
+        "step (ms), each row predicted from the others": leave_one_out(rows),
         f"hours of {EPOCHS} epochs": [
             hours(row, words, coefficients, args) for words in CORPORA for row in rows
         ],
         "DDP": [network(row, args) for row in rows],
     }
     a, b, c = coefficients
-    facts = {"GFLOP/s of the cores": 1 / a, "ms of a million weights": 1000 * b}
-    facts |= {"ms of any step": 1000 * c}
-    facts |= {"TFLOP/s of a GPU": args.gpu}
+    facts = {
+        "GFLOP/s of the cores": 1 / a,
+        "ms per million weights": 1000 * b,
+        "ms of any step": 1000 * c,
+        "TFLOP/s of a GPU": args.gpu,
+    }
     harness.report("cost", args.output, facts, tables)
 
 
-def measured(file: Path) -> list[dict[str, Any]]:
-    """The rows of `scaling` in which V or the width grows, the adaptive softmax alone."""
+def read_rows(file: Path) -> list[dict[str, Any]]:
+    """Read the rows of `scaling` in which V or the width grows, with the adaptive softmax.
+
+    Raises:
+        ArtifactError: the file cannot be read, or has too few of these rows.
+    """
     try:
         tables = json.loads(file.read_text())["tables"]
-        found = [row for table in tables.values() for row in table]
-        rows = [row for row in found if "GFLOP" in row and "length" not in row]
+        every = [row for table in tables.values() for row in table]
+        rows = [row for row in every if "GFLOP" in row and "length" not in row]
     except (OSError, ValueError, KeyError) as error:
         raise ArtifactError(
-            f"{file}: {error}; expected what `python -m benchmarks.scaling` writes"
+            f"{file}: {error}; expected the file that `python -m benchmarks.scaling` writes"
         ) from error
     if len(rows) < 4:
         raise ArtifactError(f"{file}: {len(rows)} rows of the adaptive softmax; expected 4 or more")
@@ -83,14 +95,14 @@ def measured(file: Path) -> list[dict[str, Any]]:
 
 
 def fit(rows: Sequence[dict[str, Any]]) -> np.ndarray:
-    """Seconds of a GFLOP, of a million weights and of any step, by least squares of the errors."""
+    """Return seconds per GFLOP, per million weights and of any step, by least squares."""
     seconds = np.array([row["step"] / 1000 for row in rows])
     parts = np.array([_parts(row) for row in rows])
     return np.linalg.lstsq(parts / seconds[:, None], np.ones(len(rows)), rcond=None)[0]
 
 
 def predicted(row: dict[str, Any], coefficients: np.ndarray) -> float:
-    """Seconds of a step."""
+    """Return the seconds of a step."""
     return float(np.array(_parts(row)) @ coefficients)
 
 
@@ -98,36 +110,37 @@ def _parts(row: dict[str, Any]) -> list[float]:
     return [row["GFLOP"], row["M weights"], 1.0]
 
 
-def name(row: dict[str, Any]) -> dict[str, Any]:
+def case_of(row: dict[str, Any]) -> dict[str, Any]:
+    """Return width and V of a row."""
     from benchmarks.scaling import WIDTH
 
     return {"width": row.get("width", WIDTH), "V": row.get("V", "of the corpus")}
 
 
-def check(rows: Sequence[dict[str, Any]]) -> list[harness.Row]:
-    found: list[harness.Row] = []
+def leave_one_out(rows: Sequence[dict[str, Any]]) -> list[harness.Row]:
+    """Predict each row by a fit to all others."""
+    table: list[harness.Row] = []
     for row in rows:
         others = [other for other in rows if other is not row]
         guess = 1000 * predicted(row, fit(others))
         error = f"{guess / row['step'] - 1:+.0%}"
         sizes = {key: row[key] for key in ("GFLOP", "M weights", "MiB")}
         tokens = {"tokens/s": row["tokens"] / row["step"] * 1000}
-        found.append(
-            name(row) | sizes | {"measured": row["step"], "predicted": guess, "error": error}
-            | tokens
-        )  # fmt: skip
-    return found
+        times = {"measured": row["step"], "predicted": guess, "error": error}
+        table.append(case_of(row) | sizes | times | tokens)
+    return table
 
 
 def hours(
     row: dict[str, Any], words: float, coefficients: np.ndarray, args: argparse.Namespace
 ) -> harness.Row:
+    """Return the hours of a pretraining on a number of words, with the model of a row."""
     steps = EPOCHS * words / row["tokens"]
     on_a_gpu = steps * row["GFLOP"] / (args.gpu * 1000) / 3600
     return {
         "words": int(words),
-        **name(row),
-        "MFLOP a token": row["GFLOP"] / row["tokens"] * 1000,
+        **case_of(row),
+        "MFLOP per token": row["GFLOP"] / row["tokens"] * 1000,
         "these cores": steps * predicted(row, coefficients) / 3600,
         "one GPU": on_a_gpu,
         f"{args.gpus} GPUs, network not counted": on_a_gpu / args.gpus,
@@ -135,14 +148,14 @@ def hours(
 
 
 def network(row: dict[str, Any], args: argparse.Namespace) -> harness.Row:
-    """Tokens of a step, of all processes together, for which sending takes `SHARE` of its time."""
+    """Return the tokens per step of all processes with which sending takes `SHARE` of it."""
     sent = 2 * (args.gpus - 1) / args.gpus * 4 * row["M weights"] / 1000  # GB of single precision
-    seconds_a_token = row["GFLOP"] / row["tokens"] / (args.gpu * 1000) / args.gpus
+    seconds_per_token = row["GFLOP"] / row["tokens"] / (args.gpu * 1000) / args.gpus
     needed = {
-        f"tokens, {link}": int(sent / rate * (1 - SHARE) / SHARE / seconds_a_token)
+        f"tokens, {link}": int(sent / rate * (1 - SHARE) / SHARE / seconds_per_token)
         for link, rate in NETWORKS.items()
     }
-    return {**name(row), "MB sent a step": 1000 * sent, **needed}
+    return {**case_of(row), "MB sent per step": 1000 * sent, **needed}
 
 
 if __name__ == "__main__":

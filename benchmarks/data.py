@@ -1,4 +1,4 @@
-"""Preparing a corpus: seconds and peak memory, from an empty cache and from a full one."""
+"""The preparation of a corpus: seconds and peak memory, from an empty and from a full cache."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from benchmarks import harness
 from elmo.commands import base
 
 DESCRIPTION = """\
-Prepares corpora of several sizes as train_lm.py does: cleans the CSV files, drops what stands in
-the test split, draws the validation rows, trains the tokenizer, tokenises, makes the first batch.
+Prepares corpora of several sizes as train_lm.py does: cleans the CSV files, drops rows that are in
+the test split, draws the validation rows, builds the vocabulary, tokenises, makes the first batch.
 
   cold    from an empty cache
-  warm    the same once more, with everything in the cache
+  warm    the same again, with everything in the cache
 
-Each in a process of its own, whose start and imports count in `process`, not in `data work`.
-Documents are those of AG News where AG_NEWS_DIR is set, beyond them halves of two joined to a new
-one; else those of the grammar of toy news."""
+Each runs in its own process; its start and imports count in `process`, not in `data work`. The
+documents are those of AG News if AG_NEWS_DIR is set, and once these are used up, new ones joined
+from the halves of two. Otherwise they come from the grammar of toy news."""
 
 MEBIBYTE = 2**20 if sys.platform == "darwin" else 2**10  # in the unit of ru_maxrss
 STARTS = ("cold", "warm")
@@ -37,6 +37,7 @@ PARTS = ("rows", "tokenizer", "tokens", "batch")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the benchmark."""
     parser = harness.arguments("data", DESCRIPTION)
     parser.add_argument(
         "--documents", type=int, nargs="+", default=[10_000, 100_000, 300_000], metavar="N"
@@ -48,11 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parts: list[harness.Row] = []
     for count in args.documents:
         with tempfile.TemporaryDirectory() as folder:
-            apart(write_source, folder, count)
+            in_new_process(write_source, folder, count)
             for start in STARTS:
-                began = time.perf_counter()
-                cost, part = apart(prepare, folder, count)
-                costs[count, start] = {**cost, "process (s)": time.perf_counter() - began}
+                start_time = time.perf_counter()
+                cost, part = in_new_process(prepare, folder, count)
+                costs[count, start] = {**cost, "process (s)": time.perf_counter() - start_time}
                 parts.append({"documents": count, "start": start, **part})
     tables: dict[str, list[harness.Row]] = {
         "preparing a corpus": [
@@ -70,17 +71,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     harness.report("data", args.output, source, tables)
 
 
-def apart(function: Callable[..., Any], *args: Any) -> Any:
-    """Call `function` in a new process, which counts no memory but its own.
+def in_new_process(function: Callable[..., Any], *args: Any) -> Any:
+    """Call a function in a new process, so that its peak memory is that of this call alone.
 
-    Linux hands the peak of a parent on to its children, so this process imports nothing large.
+    On Linux, a child inherits the peak of its parent, so this process imports nothing large.
     """
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(function, *args).result()
 
 
 def write_source(folder: str, count: int) -> None:
-    """`train.csv` of `count` documents and a `test.csv` of 7,600 in the format of AG News."""
+    """Write `train.csv` of `count` documents and `test.csv` of 7,600, in the format of AG News."""
     from elmo.data.corpora import toy_grammar as toy_news
     from elmo.data.corpora.ag_news import AgNews
 
@@ -96,15 +97,15 @@ def write_source(folder: str, count: int) -> None:
 
 
 def ag_news_and_more(file: Path) -> Iterator[tuple[int, str]]:
-    """The rows of `file`, then endlessly the first half of one joined to the second of another."""
+    """Yield the rows of `file`, then without end rows joined from the halves of two."""
     from elmo.data.corpora.ag_news import read_ag_news_csv
 
     rows = [(row.label, row.text) for row in read_ag_news_csv(file)]
     yield from rows
     rng = random.Random(0)
     while True:
-        (label, one), (_, other) = rng.choice(rows), rng.choice(rows)
-        first, second = one.split(" "), other.split(" ")
+        (label, left), (_, right) = rng.choice(rows), rng.choice(rows)
+        first, second = left.split(" "), right.split(" ")
         yield label, " ".join([*first[: len(first) // 2], *second[len(second) // 2 :]])
 
 
@@ -115,11 +116,11 @@ def _write_csv(file: Path, documents: Iterator[tuple[int, str]]) -> None:
 
 
 def prepare(folder: str, count: int) -> tuple[dict[str, float], dict[str, float]]:
-    """What `train_lm.py` does before its first step, with the source and the cache in `folder`.
+    """Do what `train_lm.py` does before its first step, with source and cache in `folder`.
 
     Returns:
-        What it cost, with processor time of all threads and the memory of the whole process; what
-        came out of it, with seconds by part.
+        The cost: seconds, processor time of all threads, and peak memory of the whole process; then
+        the number of train rows, V and the seconds of each part.
     """
     import logging
 

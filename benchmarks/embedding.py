@@ -1,4 +1,4 @@
-"""Embedding speed: tokens a second in bulk, and the share of the matrix-multiply rate."""
+"""Embedding speed: tokens per second in bulk, and the share of the matrix-multiply rate."""
 
 from __future__ import annotations
 
@@ -17,39 +17,40 @@ if TYPE_CHECKING:
     from elmo.modules.bilm import BiLM
 
 DESCRIPTION = """\
-Embeds the first train rows with an untrained biLM of the real vocabulary in turn, each way in a
-process of its own, and in each from raw text to a tensor (L, T, D) for every text:
+Embeds the first train rows with an untrained biLM of the real vocabulary, from raw text to a
+tensor (L, T, D) for every text, in several ways that take turns, each in its own process:
 
-  elmo.embed       what `python -m elmo.embed` does before it writes: batches by length
-  from Python      the same as `encoder.embed(texts)` gives it, all vectors held at once, and
-                   freed memory not kept by the process
+  elmo embed       what the command `elmo embed` does before it writes: batches by length
+  from Python      `encoder.embed(texts)`: the same, but all vectors are held at once, and freed
+                   memory is not kept by the process
   one by one       the same encoder, one text at a time (an eighth of the texts)
   packed           batches of 32 texts in the order of the file, packed sequences in the LSTMs
                    (a quarter of the texts)
 
-Tokens are real ones, with <s> and </s>, which the biLM has to read."""
+Tokens do not include padding; they include <s> and </s>, which the biLM has to read."""
 
 PACKED_BATCH = 32
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the benchmark."""
     parser = harness.arguments("embedding", DESCRIPTION)
     parser.add_argument("--widths", type=int, nargs="+", default=[256, 512], metavar="H")
-    parser.add_argument("--texts", type=int, default=1024, metavar="N", help="of a turn")
+    parser.add_argument("--texts", type=int, default=1024, metavar="N", help="texts per turn")
     parser.add_argument("--rounds", type=int, default=4, metavar="N", help="turns of each peer")
     args = parser.parse_args(arguments)
     speeds: list[harness.Row] = []
     parts: list[harness.Row] = []
     for width in args.widths:
         peers: dict[str, tuple[harness.Peer, tuple]] = {
-            "elmo.commands.embed": (elmo_embed, (width, args.texts)),
+            "elmo embed": (elmo_embed, (width, args.texts)),
             "from Python": (from_python, (width, args.texts)),
             "one by one": (one_by_one, (width, -(-args.texts // 8))),
             "packed": (packed, (width, -(-args.texts // 4))),
         }
         results = harness.in_turn(peers, args.rounds)
         speed = {
-            name: median(turn["tokens/s"] for turn in found) for name, found in results.items()
+            name: median(turn["tokens/s"] for turn in turns) for name, turns in results.items()
         }
         for name, turns in results.items():
             speeds.append(
@@ -63,18 +64,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     "share of mm rate": median(turn["share"] for turn in turns),
                 }
             )
-        turns = results["elmo.commands.embed"]
+        turns = results["elmo embed"]
         names = turns[0]["parts"]
         parts.append(
             {"width": width}
             | {name: median(turn["parts"][name] for turn in turns) for name in names}
         )
-    tables = {"embedding": speeds, "share of the time of elmo.embed, by part": parts}
+    tables = {"embedding": speeds, "share of the time of elmo embed, by part": parts}
     facts = {"data": data_facts(args.texts), "rounds": args.rounds}
     harness.report("embedding", args.output, facts, tables)
 
 
 def data_facts(texts: int) -> dict[str, Any]:
+    """Return the corpus, the number of texts and V."""
     from benchmarks.models import make
 
     corpus = make(harness.settings("train_lm").data)
@@ -82,7 +84,7 @@ def data_facts(texts: int) -> dict[str, Any]:
 
 
 def encoder_and_texts(width: int, count: int) -> tuple[ElmoEncoder, list[str]]:
-    """An untrained encoder with H = E = `width`, and raw descriptions."""
+    """Return an untrained encoder with H = E = `width`, and raw descriptions."""
     import torch
 
     from benchmarks.models import make
@@ -97,10 +99,10 @@ def encoder_and_texts(width: int, count: int) -> tuple[ElmoEncoder, list[str]]:
 
 
 def forward_flops(bilm: BiLM, tokens: int) -> float:
-    """Multiplications and additions of the biLM's matrix products for so many real tokens.
+    """Count multiplications and additions in the biLM's matrix products, for real tokens only.
 
-    2 directions x num_layers x 8 H (H + H) a token for the LSTMs, 2 E H for the projection where E
-    differs from H. Lookups, gates and copies are not counted.
+    Per token, 2 directions x num_layers x 8 H (H + H) for the LSTMs, and 2 E H for the projection
+    if E differs from H. Lookups, gates and copies are not counted.
     """
     width = bilm.hidden_dim
     flops = 2 * bilm.num_layers * 8 * width * (width + width) * tokens
@@ -110,6 +112,7 @@ def forward_flops(bilm: BiLM, tokens: int) -> float:
 
 
 def elmo_embed(turn: harness.Turn, width: int, count: int) -> None:
+    """Embed as the command `elmo embed` does, and time the parts of it."""
     from elmo.data.batches import TOKEN_BUDGET, text_batches
     from elmo.utils.memory import keep_freed_memory
 
@@ -119,7 +122,7 @@ def elmo_embed(turn: harness.Turn, width: int, count: int) -> None:
     watch = Stopwatch()
     bilm.both_directions = watch.timed("lookup and LSTMs", bilm.both_directions)  # type: ignore[method-assign]
     bilm.forward = watch.timed("biLM", bilm.forward)  # type: ignore[method-assign]
-    texts_alone = watch.timed(
+    prepare = watch.timed(
         "cleaning, tokenising, batching",
         lambda: list(text_batches(texts, encoder.tokenizer, TOKEN_BUDGET)),
     )
@@ -129,38 +132,41 @@ def elmo_embed(turn: harness.Turn, width: int, count: int) -> None:
         return sum(tokens_of(embedding) for _, embedding in encoder.embed_by_length(texts))
 
     def parts(seconds: float) -> dict[str, float]:
-        texts_alone()
-        found = dict(watch.seconds)
-        found["one tensor of all layers"] = found["biLM"] - found["lookup and LSTMs"]
-        del found["biLM"]
-        found["one tensor a text"] = seconds - sum(found.values())
-        return {name: part / seconds for name, part in found.items()}
+        prepare()
+        times = dict(watch.seconds)
+        times["one tensor of all layers"] = times.pop("biLM") - times["lookup and LSTMs"]
+        times["one tensor per text"] = seconds - sum(times.values())
+        return {name: part / seconds for name, part in times.items()}
 
     measure(turn, bilm, embed, parts)
 
 
 class Stopwatch:
-    """Adds up what functions take, by name."""
+    """The seconds that functions take, added up by name."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
 
     def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the function with its time added to `seconds[name]` in each call."""
+
         def call(*args: Any) -> Any:
-            began = time.perf_counter()
+            start = time.perf_counter()
             result = function(*args)
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
             return result
 
         return call
 
 
 def from_python(turn: harness.Turn, width: int, count: int) -> None:
+    """Embed all texts in a single call of `encoder.embed`."""
     encoder, texts = encoder_and_texts(width, count)
     measure(turn, encoder.bilm, lambda: sum(map(tokens_of, encoder.embed(texts))))
 
 
 def one_by_one(turn: harness.Turn, width: int, count: int) -> None:
+    """Embed each text in its own call."""
     from elmo.utils.memory import keep_freed_memory
 
     keep_freed_memory()
@@ -169,6 +175,7 @@ def one_by_one(turn: harness.Turn, width: int, count: int) -> None:
 
 
 def packed(turn: harness.Turn, width: int, count: int) -> None:
+    """Embed in batches of packed sequences."""
     from benchmarks.models import pack
     from elmo.utils.memory import keep_freed_memory
 
@@ -185,7 +192,7 @@ def packed(turn: harness.Turn, width: int, count: int) -> None:
 def embed_packed(
     encoder: ElmoEncoder, texts: Sequence[str], set_lengths: Callable[[Tensor], None]
 ) -> Iterator[Embedding]:
-    """As `encoder.embed`, one text at a time, with stacks that `benchmarks.models.pack` changed."""
+    """Yield what `encoder.embed` returns, with stacks that `benchmarks.models.pack` changed."""
     import torch
 
     from elmo.data.batches import Batch, pad
@@ -206,6 +213,7 @@ def embed_packed(
 
 
 def tokens_of(embedding: Embedding) -> int:
+    """Count the tokens that the biLM read, `<s>` and `</s>` included."""
     return len(embedding.tokens) + 2
 
 
@@ -215,19 +223,24 @@ def measure(
     embed: Callable[[], int],
     parts: Callable[[float], dict[str, float]] | None = None,
 ) -> None:
-    """Turns without end of `embed`, which returns how many tokens it embedded."""
+    """Call `embed` in turns without end.
+
+    Args:
+        embed: embeds all texts; returns the number of tokens.
+        parts: returns the share of each part, given the seconds of a call of `embed`.
+    """
     result: dict[str, Any] | None = None
     while True:
         turn(result)
         before = harness.matrix_multiply_rate()
-        began = time.perf_counter()
+        start = time.perf_counter()
         tokens = embed()
-        seconds = time.perf_counter() - began
-        multiplied = (before + harness.matrix_multiply_rate()) / 2
+        seconds = time.perf_counter() - start
+        mm_rate = (before + harness.matrix_multiply_rate()) / 2
         result = {
             "tokens/s": tokens / seconds,
-            "mm FLOP/s": multiplied,
-            "share": forward_flops(bilm, tokens) / seconds / multiplied,
+            "mm FLOP/s": mm_rate,
+            "share": forward_flops(bilm, tokens) / seconds / mm_rate,
         }
         if parts:
             result |= {"parts": parts(seconds)}

@@ -1,4 +1,4 @@
-"""A callback that notes when the first training step begins and ends, and then stops the run."""
+"""A callback that records when the first training step begins and ends, and then stops the run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from elmo.utils.files import write_json
 
 
 class FirstStep(lightning.Callback):
-    """Writes the moments, in seconds since the epoch.
+    """A callback that writes the moments around the first step, in seconds since the Unix epoch.
 
     Args:
         file: the JSON file to write.

@@ -1,4 +1,4 @@
-"""What the benchmarks share: data, the machine, peers that run in turn, tables and JSON."""
+"""The parts that all benchmarks share: settings, the machine, peers in turn, tables and JSON."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ ROOT = Path(__file__).parent.parent
 
 Row = Mapping[str, Any]
 Turn = Callable[[Any], None]
-Peer = Callable[..., None]  # takes a Turn, then its own arguments
+Peer = Callable[..., None]  # its arguments are a Turn, then its own
 
 
 def arguments(name: str, description: str) -> argparse.ArgumentParser:
-    """The parser of `python -m benchmarks.NAME`, with `-o`."""
+    """Return the parser of `python -m benchmarks.NAME`, with `-o`."""
     parser = argparse.ArgumentParser(
         prog=f"python -m benchmarks.{name}",
         description=description,
@@ -35,16 +35,16 @@ def arguments(name: str, description: str) -> argparse.ArgumentParser:
         type=Path,
         metavar="FILE",
         default=Path("outputs/benchmarks") / f"{name}.json",
-        help="where the figures go (default: %(default)s)",
+        help="JSON file for the figures (default: %(default)s)",
     )
     return parser
 
 
 def settings(job: str, *overrides: str) -> Any:
-    """Settings of `train_lm` or `train_cls`: on AG News where `AG_NEWS_DIR` is set, else on toy."""
+    """Return the settings of a job: on AG News if `AG_NEWS_DIR` is set, otherwise on toy news."""
     from hydra import compose, initialize_config_dir
 
-    import elmo.runs.identity  # noqa: F401  # its resolvers
+    import elmo.runs.identity  # noqa: F401  # registers resolvers
 
     chosen = list(overrides)
     if not any(override.startswith("data=") for override in chosen):
@@ -54,7 +54,7 @@ def settings(job: str, *overrides: str) -> Any:
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores, threads, memory and versions: what a figure means nothing without."""
+    """Return processor, cores, threads, memory and versions, to be given with every figure."""
     import torch
 
     from elmo.runs.record import versions
@@ -77,36 +77,37 @@ def _processor() -> str:
 
 
 def matrix_multiply_rate(size: int = 2048, repeats: int = 5) -> float:
-    """FLOP/s of a large single-precision `torch.mm` in this process: the median of several."""
+    """Measure the FLOP/s of a large single-precision `torch.mm`: the median of several calls."""
     import torch
 
     left, right = torch.randn(size, size), torch.randn(size, size)
     torch.mm(left, right)
     seconds = []
     for _ in range(repeats):
-        began = time.perf_counter()
+        start = time.perf_counter()
         torch.mm(left, right)
-        seconds.append(time.perf_counter() - began)
+        seconds.append(time.perf_counter() - start)
     return 2 * size**3 / median(seconds)
 
 
 def in_turn(
     peers: Mapping[str, tuple[Peer, tuple]], rounds: int, warmup: int = 1
 ) -> dict[str, list[Any]]:
-    """Run every peer in a process of its own, one at a time: A B C A B C ...
+    """Run each peer in its own process, one at a time: A B C A B C ...
 
     The machine's speed drifts, so each round has a turn of every peer. A peer prepares itself,
-    calls `turn(None)`, works, calls `turn(result)`, works again; `turn` returns when it has a turn.
+    calls `turn(None)`, works, calls `turn(result)`, works again; `turn` returns when it is the
+    peer's turn.
 
     Args:
-        peers: name -> function and its arguments behind `turn`.
-        rounds: turns of each that count.
-        warmup: turns before them that do not.
+        peers: name -> function, and its arguments after `turn`.
+        rounds: turns per peer that count.
+        warmup: turns before them that do not count.
 
     Returns:
         The results of each peer.
     """
-    # The peers are killed in the end, and what they had open would be complained about.
+    # The peers are killed at the end; without this, Python warns about what they left open.
     os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
     context = multiprocessing.get_context("spawn")
     results: dict[str, list[Any]] = {name: [] for name in peers}
@@ -133,7 +134,7 @@ def _receive(name: str, connection: Connection) -> Any:
     try:
         return connection.recv()
     except EOFError:
-        sys.exit(f"the peer {name!r} ended early, see its message above")
+        sys.exit(f"the peer {name!r} ended early; see its message above")
 
 
 def _peer(connection: Connection, function: Peer, args: tuple) -> None:
@@ -149,7 +150,7 @@ def _peer(connection: Connection, function: Peer, args: tuple) -> None:
 
 
 def report(name: str, output: Path, facts: Row, tables: Mapping[str, Sequence[Row]]) -> None:
-    """Print every table and write all of it, with the machine, as JSON."""
+    """Print every table, and write the tables, the facts and the machine as JSON."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

@@ -1,4 +1,4 @@
-"""The three-mixer sweep through each launcher, against one job after another."""
+"""The three-mixer sweep through each launcher, compared with one job after another."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from benchmarks.corpus import small_jobs
 from benchmarks.sweep import MIXERS, run
 
 DESCRIPTION = """\
-Runs the sweep of train_cls.py over three mixers and some seeds, through each launcher in turn, one
-round after the other, on a biLM of the default size that is hardly trained:
+Runs the sweep of train_cls.py over three mixers and some seeds, through each launcher in turn, in
+several rounds, on a biLM of the default size that is hardly trained:
 
-  basic           one job after another, each with all cores
-  basic, 1 thread one job after another, each with one
-  joblib, submitit_local, ray    a job for each core
+  basic                          one job after another, each with all cores
+  basic, 1 thread                one job after another, each with one core
+  joblib, submitit_local, ray    a job for each core at a time
 
-Each with an empty store, which its first job fills. Whole processes, imports among them."""
+Each sweep has an empty store, which its first job fills. The time is that of whole processes,
+imports included."""
 
 LAUNCHERS = {
     "basic": (),
@@ -33,10 +34,11 @@ LAUNCHERS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the benchmark."""
     parser = harness.arguments("launchers", DESCRIPTION)
     parser.add_argument("--rows", type=int, default=5_000, metavar="N", help="first train rows")
-    parser.add_argument("--seeds", type=int, default=2, metavar="N", help="of each mixer")
-    parser.add_argument("--rounds", type=int, default=2, metavar="N", help="all of them count")
+    parser.add_argument("--seeds", type=int, default=2, metavar="N", help="seeds per mixer")
+    parser.add_argument("--rounds", type=int, default=2, metavar="N", help="sweeps per launcher")
     parser.add_argument(
         "--launchers", nargs="+", choices=LAUNCHERS, default=list(LAUNCHERS), metavar="NAME"
     )
@@ -45,17 +47,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     seconds: dict[str, list[float]] = {name: [] for name in chosen}
     figures: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        common = (
-            *small_jobs(args.rows, Path(folder)),
-            "evaluate_test=false",
-        )
+        common = (*small_jobs(args.rows, Path(folder)), "evaluate_test=false")
         one_batch = [f"trainer.limit_{split}_batches=1" for split in ("train", "val", "test")]
         run("train_lm", *common, *one_batch, "trainer.max_epochs=1")
         for turn in range(args.rounds):
             for name in chosen:
                 settings = LAUNCHERS[name]
                 sweep = Path(folder) / f"{name}-{turn}".replace(", ", "-").replace(" ", "-")
-                taken = run(
+                duration = run(
                     "train_cls",
                     *common,
                     *settings,
@@ -65,25 +64,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     f"hydra.sweep.dir={sweep}",
                     "-m",
                 )
-                seconds[name].append(taken)
+                seconds[name].append(duration)
                 figures[name] = accuracies(sweep)
     with_one_thread = [figures[name] for name in chosen if name != "basic"]
-    if any(found != with_one_thread[0] for found in with_one_thread):
-        sys.exit(f"the launchers do not agree: {figures}")
+    if any(other != with_one_thread[0] for other in with_one_thread):
+        sys.exit(f"the launchers give different accuracies: {figures}")
     rows = [
         {
             "launcher": name,
-            "seconds": median(taken),
-            "speed-up": median(seconds["basic"]) / median(taken),
+            "seconds": median(durations),
+            "speed-up": median(seconds["basic"]) / median(durations),
         }
-        for name, taken in seconds.items()
+        for name, durations in seconds.items()
     ]
     facts = {"rows": args.rows, "jobs": len(MIXERS) * args.seeds, "rounds": args.rounds}
     harness.report("launchers", args.output, facts, {"sweeps": rows})
 
 
 def accuracies(sweep: Path) -> dict[str, float]:
-    """By the number of the job."""
+    """Return the validation accuracies of a sweep by the number of the job."""
     return {
         file.parent.name.partition("_")[0]: json.loads(file.read_text())["metrics"]["val/accuracy"]
         for file in sweep.glob("*/metrics.json")

@@ -1,4 +1,4 @@
-"""Pretraining speed: tokens a second, time by part, share of the matrix-multiply rate."""
+"""Pretraining speed: tokens per second, time by part, share of the matrix-multiply rate."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from elmo.models.language_model import LanguageModel
 
 DESCRIPTION = """\
-Trains language models of the same widths and vocabulary in turn, each in a process of its own:
+Trains language models of the same widths and vocabulary in turn, each in its own process:
 
   elmo           what train_lm.py runs: Lightning, progress bar, metrics, TensorBoard
   bare loop      the same model, data and optimizer without any of these
   packed         the bare loop with packed sequences in the LSTMs
   textbook       two separate nn.LSTM, full softmax on all positions, padding included,
                  batches of 32 documents in random order, Adam
-  textbook, memory kept    the same with freed memory kept by the process, as `elmo` does"""
+  textbook, memory kept    the same, but the process keeps freed memory, as `elmo` does"""
 
-STEPS = {"elmo": 8, "profiled": 4, "bare loop": 8, "packed": 4, "textbook": 2}  # of a turn
+STEPS = {"elmo": 8, "profiled": 4, "bare loop": 8, "packed": 4, "textbook": 2}  # per turn
 TRAINING = (
     "trainer.max_epochs=1000",
     "trainer.limit_val_batches=0",
@@ -39,9 +39,10 @@ TRAINING = (
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the benchmark."""
     parser = harness.arguments("lm_training", DESCRIPTION)
     parser.add_argument("--widths", type=int, nargs="+", default=[256, 512], metavar="H")
-    parser.add_argument("--rounds", type=int, default=4, metavar="N", help="turns of each peer")
+    parser.add_argument("--rounds", type=int, default=4, metavar="N", help="turns per peer")
     args = parser.parse_args(arguments)
     speeds: list[harness.Row] = []
     parts: list[harness.Row] = []
@@ -79,36 +80,38 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def settings(width: int) -> Any:
+    """Return the settings of a pretraining with H = E = `width` that only trains."""
     widths = (f"bilm.hidden_dim={width}", f"embedding.dim={width}")
     return harness.settings("train_lm", *TRAINING, *widths)
 
 
 class Meter:
-    """What a turn trained on, and how long it took."""
+    """The batches of a turn, and its time."""
 
     def __init__(self) -> None:
         self.batches: list[Batch] = []
-        self.began = time.perf_counter()
+        self.start = time.perf_counter()
 
     def result(self, model: LanguageModel) -> dict[str, Any]:
-        """Speed, and the share that its matrix products have of what this process could do."""
+        """Return the speed, and its share of the matrix-multiply rate of this process."""
         from benchmarks.models import model_flops
 
-        seconds = time.perf_counter() - self.began
+        seconds = time.perf_counter() - self.start
         tokens = sum(int(batch.lengths.sum()) for batch in self.batches)
         rate = sum(model_flops(model, batch) for batch in self.batches) / seconds
-        multiplied = harness.matrix_multiply_rate()
+        mm_rate = harness.matrix_multiply_rate()
         return {
             "seconds": seconds,
             "tokens/s": tokens / seconds,
             "padding": 1 - tokens / sum(batch.tokens.numel() for batch in self.batches),
             "FLOP/s": rate,
-            "mm FLOP/s": multiplied,
-            "share": rate / multiplied,
+            "mm FLOP/s": mm_rate,
+            "share": rate / mm_rate,
         }
 
 
 def elmo(turn: harness.Turn, width: int, profiled: bool) -> None:
+    """Train as `train_lm.py` does; if `profiled`, a result is the share of each part."""
     import lightning
     from lightning.pytorch.loggers import TensorBoardLogger
     from torch.profiler import ProfilerActivity, profile
@@ -122,7 +125,7 @@ def elmo(turn: harness.Turn, width: int, profiled: bool) -> None:
     task, data = language_model(cfg)
 
     class Turns(lightning.Callback):
-        """The last to see a batch; holds the training between turns."""
+        """The last callback of a batch; it holds the training between turns."""
 
         def on_train_batch_start(self, trainer: Any, *_: Any) -> None:
             if trainer.global_step == 0:
@@ -155,6 +158,7 @@ def elmo(turn: harness.Turn, width: int, profiled: bool) -> None:
 
 
 def bare_loop(turn: harness.Turn, width: int, packed: bool) -> None:
+    """Train the same model in a plain loop; if `packed`, on packed sequences."""
     from torch.nn.utils import clip_grad_norm_
 
     from benchmarks.models import language_model, make, pack
@@ -184,11 +188,13 @@ def bare_loop(turn: harness.Turn, width: int, packed: bool) -> None:
 
 
 def endless(loader: DataLoader) -> Iterator[Batch]:
+    """Yield the batches of one epoch after another."""
     while True:
         yield from loader
 
 
 def textbook(turn: harness.Turn, width: int, keep_memory: bool) -> None:
+    """Train the textbook biLM."""
     import torch
 
     from benchmarks.models import Textbook, language_model, random_batches
@@ -204,7 +210,7 @@ def textbook(turn: harness.Turn, width: int, keep_memory: bool) -> None:
     result = None
     while True:
         turn(result)
-        began = time.perf_counter()
+        start = time.perf_counter()
         tokens = padded = 0
         for _ in range(STEPS["textbook"]):
             forward, backward, real = next(batches)
@@ -212,7 +218,7 @@ def textbook(turn: harness.Turn, width: int, keep_memory: bool) -> None:
             model(forward, backward).sum().backward()
             optimizer.step()
             tokens, padded = tokens + real, padded + forward.numel()
-        seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - start
         result = {"seconds": seconds, "tokens/s": tokens / seconds, "padding": 1 - tokens / padded}
 
 

@@ -26,7 +26,7 @@ make = partial(instantiate, _convert_="all")
 
 
 def language_model(cfg: Any) -> tuple[LanguageModelTask, LanguageModelData]:
-    """Model and data of `train_lm.py` with these settings."""
+    """Build model and data of `train_lm.py` with these settings."""
     torch.manual_seed(cfg.seed)
     corpus = make(cfg.data)
     data = make(cfg.datamodule)(corpus=corpus, tokenizer=corpus.tokenizer)
@@ -38,19 +38,19 @@ def language_model(cfg: Any) -> tuple[LanguageModelTask, LanguageModelData]:
 
 
 def corpus_facts(data: TokenData) -> dict[str, Any]:
-    """What the figures of a benchmark should name of its data."""
+    """Return the facts of the data that belong to the figures of a benchmark."""
     names = ("name", "train_rows", "validation_rows", "vocabulary_size", "unknown_rate")
     return {name: data.facts[name] for name in names}
 
 
 def model_flops(model: LanguageModel, batch: Batch) -> float:
-    """Multiplications and additions of a training step's matrix products, on real tokens only.
+    """Count multiplications and additions in a training step's matrix products, for real tokens.
 
-    Forward, with n real tokens, m = n - B targets a direction, H the width of a direction:
-    2 directions x num_layers x 8 H (H + H) n for the LSTMs, 2 E H n for the projection where
-    E differs from H, 2 x 2 m H |head| for the head of the adaptive softmax, and
-    2 (H w + w |cluster|) for each target in a cluster of width w. Backward costs twice as much,
-    hence times three. Lookups, gates, dropout, normalisation and optimizer are not counted.
+    Forward, with n real tokens, m = n - B targets per direction, H the width of a direction:
+    2 directions x num_layers x 8 H (H + H) n for the LSTMs, 2 E H n for the projection if E differs
+    from H, 2 x 2 m H |head| for the head of the adaptive softmax, and 2 (H w + w |cluster|) for
+    each target in a cluster of width w. Backward costs twice as much as forward, so the sum is
+    multiplied by three. Lookups, gates, dropout, normalisation and optimizer are not counted.
     """
     bilm, softmax = model.bilm, model.softmax
     assert isinstance(softmax, AdaptiveSoftmax)
@@ -73,7 +73,7 @@ def model_flops(model: LanguageModel, batch: Batch) -> float:
 
 
 class PackedStack(LSTMStack):
-    """The same layers on packed sequences, as most code for documents of several lengths has it."""
+    """The same layers on packed sequences, the usual way to handle documents of several lengths."""
 
     lengths: Tensor
 
@@ -90,7 +90,11 @@ class PackedStack(LSTMStack):
 
 
 def pack(bilm: BiLM) -> Callable[[Tensor], None]:
-    """Let both stacks run on packed sequences; call what it returns with the lengths of a batch."""
+    """Make both stacks run on packed sequences.
+
+    Returns:
+        A function to call with the lengths of each batch before the batch is computed.
+    """
     stacks = (bilm.forward_lstm, bilm.backward_lstm)
     for stack in stacks:
         stack.__class__ = PackedStack
@@ -103,10 +107,10 @@ def pack(bilm: BiLM) -> Callable[[Tensor], None]:
 
 
 class Textbook(nn.Module):
-    """A biLM as tutorials and students write it: the yardstick.
+    """The textbook biLM, as tutorials and students write it: the baseline of the benchmarks.
 
     Two separate 2-layer `nn.LSTM`, one embedding, a linear layer to all V words, cross-entropy that
-    ignores padding; the logits of padded positions are computed all the same.
+    ignores padding; the logits of padded positions are computed nevertheless.
     """
 
     def __init__(self, vocab_size: int, dim: int, dropout: float = 0.2) -> None:
@@ -117,7 +121,7 @@ class Textbook(nn.Module):
         self.output = nn.Linear(dim, vocab_size)
 
     def forward(self, tokens: Tensor, mirrored: Tensor) -> Tensor:
-        """tokens and tokens read backwards (B, T) -> mean negative log-likelihoods (2,)."""
+        """Return mean negative log-likelihoods (2,) of tokens (B, T) and of the mirrored tokens."""
         losses = []
         for lstm, ids in ((self.forward_lstm, tokens), (self.backward_lstm, mirrored)):
             states, _ = lstm(self.embedding(ids[:, :-1]))
@@ -129,7 +133,11 @@ class Textbook(nn.Module):
 def random_batches(
     split: TokenizedSplit, size: int, seed: int
 ) -> Iterator[tuple[Tensor, Tensor, int]]:
-    """Without end, `size` documents in random order: tokens, mirrored (B, T), real tokens."""
+    """Yield batches of `size` documents in random order, without end.
+
+    Yields:
+        The tokens (B, T), the same read backwards (B, T), and the number of real tokens.
+    """
     random = np.random.default_rng(seed)
     while True:
         order = random.permutation(len(split))

@@ -1,4 +1,4 @@
-"""Where the time of training steps goes, by the parts of the model, backward pass included."""
+"""The time of training steps by the parts of the model, backward pass included."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from elmo.modules.dropout import Dropout
 MARK = "part: "
 REST = "loop and logging"
 BACKWARD = "autograd::engine::evaluate_function"
-RECORDED = {"enumerate(DataLoader)": "data", "Optimizer.": "optimizer"}  # by PyTorch itself
+RECORDED = {"enumerate(DataLoader)": "data", "Optimizer.": "optimizer"}  # names that PyTorch gives
 
 
 @contextlib.contextmanager
 def marked(model: LanguageModel) -> Iterator[None]:
-    """Let the profiler record the forward pass of each part of the model under its name."""
+    """Make the profiler record the forward pass of each part of the model under its name."""
     bilm = model.bilm
     parts: dict[str, list[nn.Module]] = {
         "rest of the model": [model],
@@ -31,7 +31,7 @@ def marked(model: LanguageModel) -> Iterator[None]:
         "dropout": [module for module in model.modules() if isinstance(module, Dropout)],
         "softmax": [model.softmax],
     }
-    modules = [(module, name) for name, found in parts.items() for module in found]
+    modules = [(module, name) for name, part in parts.items() for module in part]
     for module, name in modules:
         module.forward = recorded(name, module.forward)
     try:
@@ -42,6 +42,8 @@ def marked(model: LanguageModel) -> Iterator[None]:
 
 
 def recorded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function, recorded by the profiler as part `name`."""
+
     def call(*args: Any, **keywords: Any) -> Any:
         with record_function(MARK + name):
             return function(*args, **keywords)
@@ -50,10 +52,10 @@ def recorded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def shares_of_parts(events: EventList, seconds: float) -> dict[str, float]:
-    """What share of `seconds` each part took, each operation in the innermost part around it.
+    """Return the share of `seconds` that each part took.
 
-    An operation of the backward pass carries the number of the operation that it is the backward
-    of, and belongs to the part in which that ran.
+    An operation belongs to the innermost part around it. An operation of the backward pass carries
+    the number of its forward operation, and belongs to the part in which that one ran.
     """
     parts: dict[int, str] = {}  # id of an event -> part
     forward: dict[int, str] = {}  # number of an operation -> part
@@ -76,9 +78,9 @@ def shares_of_parts(events: EventList, seconds: float) -> dict[str, float]:
     shares: dict[str, float] = defaultdict(float)
     for event in sorted(events, key=lambda event: event.time_range.start):
         part = part_of(event)
-        # Operations without a gradient carry the number of the next one that has: the last wins.
+        # An operation without gradient carries the number of the next with one: the last counts.
         if event.sequence_nr >= 0 and not event.name.startswith(BACKWARD):
             forward[event.sequence_nr] = part
         shares[part] += event.self_cpu_time_total / 1e6 / seconds
-    shares[REST] += 1 - sum(shares.values())  # what stands between the recorded operations
+    shares[REST] += 1 - sum(shares.values())  # the time between recorded operations
     return dict(shares)

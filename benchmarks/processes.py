@@ -1,4 +1,4 @@
-"""Pretraining in several processes, against one with as many threads."""
+"""Pretraining in several processes, compared with one process that has as many threads."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from benchmarks.corpus import small_jobs
 from benchmarks.sweep import run
 
 DESCRIPTION = """\
-Runs train_lm.py on the first rows in turn, one round after the other: in one process with one
-thread and with two, and in two processes under trainer=ddp with a thread each. All have the same
-batches. Tokens per second are the median over the steps of the last epoch."""
+Runs train_lm.py on the first rows in turn, in several rounds: in one process with one thread, in
+one process with two threads, and in two processes under trainer=ddp with one thread each. All have
+the same batches. Tokens per second are the median over the steps of the last epoch."""
 
 PEERS = {
     "1 process, 1 thread": ("threads=1",),
@@ -24,10 +24,11 @@ PEERS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the benchmark."""
     parser = harness.arguments("processes", DESCRIPTION)
     parser.add_argument("--rows", type=int, default=5_000, metavar="N", help="first train rows")
-    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="all of them count")
-    parser.add_argument("--widths", type=int, nargs="+", default=[256, 512], metavar="N")
+    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="runs per peer")
+    parser.add_argument("--widths", type=int, nargs="+", default=[256, 512], metavar="H")
     args = parser.parse_args(arguments)
     rows: list[harness.Row] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -44,24 +45,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
             widths = (f"bilm.hidden_dim={width}", f"embedding.dim={width}")
             for turn in range(args.rounds):
                 for number, (name, settings) in enumerate(PEERS.items()):
-                    place = Path(folder) / f"{width}-{turn}-{number}"
-                    run("train_lm", *common, *widths, *settings, f"hydra.run.dir={place}")
-                    speeds[name].append(speed(place))
-            whole = median(speeds["1 process, 2 threads"])
+                    run_dir = Path(folder) / f"{width}-{turn}-{number}"
+                    run("train_lm", *common, *widths, *settings, f"hydra.run.dir={run_dir}")
+                    speeds[name].append(speed(run_dir))
+            two_threads = median(speeds["1 process, 2 threads"])
             rows += [
                 {
                     "width": width,
                     "peer": name,
-                    "tokens/s": median(found),
-                    "of 2 threads": median(found) / whole,
+                    "tokens/s": median(rates),
+                    "of 2 threads": median(rates) / two_threads,
                 }
-                for name, found in speeds.items()
+                for name, rates in speeds.items()
             ]
     facts = {"rows": args.rows, "rounds": args.rounds}
     harness.report("processes", args.output, facts, {"pretraining": rows})
 
 
 def speed(run_dir: Path) -> float:
+    """Return the median tokens per second of the second half of a run."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(run_dir))

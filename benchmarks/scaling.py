@@ -1,4 +1,4 @@
-"""How a training step grows: with the vocabulary, with the width, with the length of documents."""
+"""The growth of a training step with the vocabulary, the width and the length of documents."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ if TYPE_CHECKING:
     from elmo.models.language_model import LanguageModel
 
 DESCRIPTION = """\
-Times training steps of language models in turn, each in a process of its own: forward, backward,
-clipping and optimizer, as train_lm.py has them, without Lightning, metrics and loading.
+Times training steps of language models in turn, each in its own process: forward, backward,
+clipping and optimizer as in train_lm.py, without Lightning, metrics and loading.
 
-  vocabulary  V grows; ids are drawn by Zipf's law, 1/k up to rank 5,000 and 1/k^1.7 beyond, which
-              the counts of AG News follow; lengths are those of real documents
+  vocabulary  V grows; ids are drawn by Zipf's law, 1/k up to rank 5,000 and 1/k^1.7 beyond, as in
+              AG News; lengths are those of real documents
   width       H = E grows; real documents and their vocabulary
-  length      documents grow at the same token budget; all of one length, ids drawn as above, the
-              real V
+  length      documents grow at the same token budget; all have the same length, ids are drawn as
+              above, V is the real one
 
-Memory is the peak of the process less what it was after the imports. Of the ratios those of V
-refer to 30,000 words and those of the width to 256, all others to the first row."""
+Memory is the peak of the process minus its peak after the imports. Ratios are relative to 30,000
+words for V, to 256 for the width, and to the first row for the length."""
 
-WIDTH = 256  # where only the vocabulary or the length grows
+WIDTH = 256  # if only the vocabulary or the length grows
 LARGEST_FULL = 30_000  # words of a full softmax
-STEPS = 3  # of a turn
+STEPS = 3  # per turn
 MEBIBYTE = 2**20 if sys.platform == "darwin" else 2**10  # in the unit of ru_maxrss
 
 
 class Case(NamedTuple):
-    """What is trained: `WIDTH` where no width is given, real tokens where no V and no length."""
+    """A case to measure: None stands for `WIDTH`, for the real V and for real documents."""
 
     softmax: str = "adaptive"
     V: int | None = None
@@ -43,6 +43,7 @@ class Case(NamedTuple):
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the benchmark."""
     parser = harness.arguments("scaling", DESCRIPTION)
     for option, sizes in (
         ("--vocabularies", [10_000, 30_000, 100_000, 300_000]),
@@ -50,9 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ("--lengths", [32, 64, 128, 256, 512]),
     ):
         parser.add_argument(option, type=int, nargs="+", default=sizes, metavar="N")
-    parser.add_argument("--rounds", type=int, default=4, metavar="N", help="turns of each case")
+    parser.add_argument("--rounds", type=int, default=4, metavar="N", help="turns per case")
     args = parser.parse_args(arguments)
-    data = data_facts()  # fills the cache, too, which costs memory
+    data = data_facts()  # also fills the cache, which would cost the cases memory
     adaptive = [Case(V=size) for size in args.vocabularies]
     full = [Case("full", size) for size in args.vocabularies if size <= LARGEST_FULL]
     tables = {
@@ -70,23 +71,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def data_facts() -> dict[str, Any]:
+    """Prepare the corpus and return its facts."""
     from benchmarks.models import corpus_facts, language_model
 
     return corpus_facts(language_model(harness.settings("train_lm"))[1])
 
 
 def compare(names: Sequence[str], cases: list[Case], base: Case, rounds: int) -> list[harness.Row]:
-    """A row a case; its ratio is the median over the rounds of that to `base`, else to the first.
+    """Measure the cases; return a row for each.
 
     Args:
-        names: of the fields that tell the cases apart.
+        names: the fields in which the cases differ.
+        base: the case to which the ratio of step times refers (the median over the rounds); if it
+            is not among the cases, the first one is taken.
     """
     results = harness.in_turn({str(case): (train, (case,)) for case in cases}, rounds)
-    beside = results[str(base if base in cases else cases[0])]
+    reference = results[str(base if base in cases else cases[0])]
     rows: list[harness.Row] = []
     for case in cases:
         turns = results[str(case)]
-        ratios = [ours["step"] / other["step"] for ours, other in zip(turns, beside, strict=True)]
+        ratios = [a["step"] / b["step"] for a, b in zip(turns, reference, strict=True)]
         row: dict[str, Any] = {name: getattr(case, name) for name in names}
         for name in turns[0]:
             row[name] = median(turn[name] for turn in turns)
@@ -97,6 +101,7 @@ def compare(names: Sequence[str], cases: list[Case], base: Case, rounds: int) ->
 
 
 def train(turn: harness.Turn, case: Case) -> None:
+    """Train a language model; the result of a turn is the medians of its steps."""
     import torch
 
     from benchmarks.lm_training import endless
@@ -118,7 +123,7 @@ def train(turn: harness.Turn, case: Case) -> None:
     if case.length:
         batches = words.documents(case.length, data.token_budget)
     elif case.V:
-        batches = words.in_place_of(batches)
+        batches = words.replace_words(batches)
     torch.manual_seed(cfg.seed)
     bilm = make(cfg.bilm)(vocab_size=vocabulary, embedding_dim=width)
     model = LanguageModel(bilm, make(cfg.softmax)(dim=width, vocab_size=vocabulary))
@@ -129,17 +134,17 @@ def train(turn: harness.Turn, case: Case) -> None:
         chosen = [next(batches) for _ in range(STEPS)]
         steps = [step(model, optimizer, batch, cfg.trainer.gradient_clip_val) for batch in chosen]
         result = {
-            "step": median(1000 * sum(taken.values()) for taken in steps),
-            **{name: median(1000 * taken[name] for taken in steps) for name in PARTS},
+            "step": median(1000 * sum(times.values()) for times in steps),
+            **{name: median(1000 * times[name] for times in steps) for name in PARTS},
             "tokens": median(int(batch.lengths.sum()) for batch in chosen),
-            **counted(model, chosen),
+            **matrix_products(model, chosen),
             "M weights": sum(parameter.numel() for parameter in model.parameters()) / 1e6,
             "MiB": (peak_memory() - imported) / MEBIBYTE,
         }
 
 
-def counted(model: LanguageModel, batches: list[Batch]) -> dict[str, float]:
-    """The matrix products of a step, which are not counted of a full softmax."""
+def matrix_products(model: LanguageModel, batches: list[Batch]) -> dict[str, float]:
+    """Return the GFLOP of a step's matrix products; they are not counted for a full softmax."""
     from benchmarks.models import model_flops
     from elmo.modules.softmax import AdaptiveSoftmax
 
@@ -149,6 +154,7 @@ def counted(model: LanguageModel, batches: list[Batch]) -> dict[str, float]:
 
 
 def peak_memory() -> int:
+    """Return the peak memory of this process, in the unit of ru_maxrss."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 

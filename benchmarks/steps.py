@@ -1,4 +1,4 @@
-"""Training steps taken apart, and batches whose words follow Zipf's law."""
+"""Training steps timed by their parts, and batches with words that follow Zipf's law."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from elmo.data.text import BOS, EOS, PAD, SPECIAL_TOKENS
 from elmo.models.language_model import LanguageModel
 
 PARTS = ("forward", "backward", "clipping", "optimizer")
-BEND = 5_000  # the rank from which words become rare faster
+BEND = 5_000  # beyond this rank, words become rare faster
 
 
 def step(
     model: LanguageModel, optimizer: Optimizer, batch: Batch, limit: float
 ) -> dict[str, float]:
-    """A training step, clipped to `limit` as `elmo.training.task` does it; the seconds of its `PARTS`."""
+    """Do a training step, clipped to `limit` as in `elmo.training.task`; return seconds by part."""
     times = [time.perf_counter()]
     optimizer.zero_grad()
     loss = model(batch.tokens, batch.lengths).mean()
@@ -39,11 +39,11 @@ def step(
 
 
 class Zipf:
-    """Words by P(k) ~ 1/k up to rank `BEND` and 1/k^1.7 beyond, as those of AG News are.
+    """Random words with P(k) ~ 1/k up to rank `BEND` and 1/k^1.7 beyond, as in AG News.
 
     Args:
-        vocab_size: V, the special tokens included, which are never drawn.
-        seed: of the draws.
+        vocab_size: V, including the special tokens, which are never drawn.
+        seed: seed of the draws.
     """
 
     def __init__(self, vocab_size: int, seed: int) -> None:
@@ -53,12 +53,12 @@ class Zipf:
         self.random = np.random.default_rng(seed)
 
     def words(self, count: int) -> Tensor:
-        """Ids (count,)."""
-        found = self.cumulated.searchsorted(self.random.random(count), side="right")
-        return torch.from_numpy(found) + len(SPECIAL_TOKENS)
+        """Draw word ids (count,)."""
+        ranks = self.cumulated.searchsorted(self.random.random(count), side="right")
+        return torch.from_numpy(ranks) + len(SPECIAL_TOKENS)
 
-    def in_place_of(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """The same batches with other words."""
+    def replace_words(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """Yield the same batches with random words in the place of theirs."""
         for batch in batches:
             tokens = batch.tokens.clone()
             words = (tokens != PAD) & (tokens != BOS) & (tokens != EOS)
@@ -66,7 +66,7 @@ class Zipf:
             yield batch._replace(tokens=tokens)
 
     def documents(self, length: int, token_budget: int) -> Iterator[Batch]:
-        """Batches of documents of `length` tokens, `<s>` and `</s>` included."""
+        """Yield batches of documents of `length` tokens, `<s>` and `</s>` included."""
         count = max(1, token_budget // length)
         while True:
             tokens = self.words(count * length).view(count, length)

@@ -1,4 +1,4 @@
-"""Reading a corpus as a stream: documents per second and peak memory, whatever its size."""
+"""Reading a corpus as a stream: documents per second and peak memory for several sizes."""
 
 from __future__ import annotations
 
@@ -11,33 +11,36 @@ from itertools import count, islice
 from pathlib import Path
 
 from benchmarks import harness
-from benchmarks.data import MEBIBYTE, ag_news_and_more, apart
+from benchmarks.data import MEBIBYTE, ag_news_and_more, in_new_process
 from elmo.commands import base
 
 DESCRIPTION = """\
-Reads text files of several sizes once from end to end, as train_lm.py data=text data.streaming=true
-does, without training: takes vocabulary, validation and test from the first documents, then cleans,
-tokenises, shuffles and batches all others.
+Reads text files of several sizes once from beginning to end, as train_lm.py data=text
+data.streaming=true does, without training: takes vocabulary, validation and test from the first
+documents, then cleans, tokenises, shuffles and batches all others.
 
-Each size in a process of its own; the peak counts its imports. Documents are those of AG News where
-AG_NEWS_DIR is set, beyond them halves of two joined to a new one; else those of the grammar of toy
-news."""
+Each size runs in its own process; the peak includes its imports. The documents are those of AG News
+if AG_NEWS_DIR is set, and once these are used up, new ones joined from the halves of two. Otherwise
+they come from the grammar of toy news."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the benchmark."""
     parser = harness.arguments("streaming", DESCRIPTION)
     parser.add_argument(
         "--documents", type=int, nargs="+", default=[10_000, 100_000, 3_000_000], metavar="N"
     )
-    parser.add_argument("--sample", type=int, default=10_000, metavar="N", help="of data=text")
+    parser.add_argument(
+        "--sample", type=int, default=10_000, metavar="N", help="data.sample_documents"
+    )
     args = parser.parse_args(arguments)
     if min(*args.documents, args.sample) < 100:
         parser.error("--documents and --sample: expected 100 or more")
     rows: list[harness.Row] = []
     for number in args.documents:
         with tempfile.TemporaryDirectory() as folder:
-            apart(write_text, folder, number)
-            rows.append({"documents": number, **apart(read, folder, number, args.sample)})
+            in_new_process(write_text, folder, number)
+            rows.append({"documents": number, **in_new_process(read, folder, number, args.sample)})
     first = rows[0]
     ratios: list[harness.Row] = [
         {
@@ -52,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def write_text(folder: str, number: int) -> None:
-    """`text.txt`: so many documents, one a line."""
+    """Write `text.txt`, with `number` documents, one per line."""
     with (Path(folder) / "text.txt").open("w", encoding="utf-8") as handle:
         for text in islice(_texts(), number):
             handle.write(" ".join(text.split()) + "\n")
@@ -69,7 +72,7 @@ def _texts() -> Iterator[str]:
 
 
 def read(folder: str, number: int, sample: int) -> dict[str, float]:
-    """So many documents of the stream; what they cost, and what came out of them."""
+    """Read `number` documents of the stream; return times, speeds, V and peak memory."""
     import logging
 
     from elmo.data.corpora.files import TextFiles
@@ -79,7 +82,7 @@ def read(folder: str, number: int, sample: int) -> dict[str, float]:
 
     logging.disable()
     keep_freed_memory()
-    began = time.perf_counter()
+    start = time.perf_counter()
     corpus = TextFiles(
         name="text",
         files=f"{folder}/text.txt",
@@ -115,7 +118,7 @@ def read(folder: str, number: int, sample: int) -> dict[str, float]:
     seconds = time.perf_counter() - prepared
     return {
         "V": len(data.tokenizer),
-        "prepare (s)": prepared - began,
+        "prepare (s)": prepared - start,
         "read": documents,
         "documents/s": documents / seconds,
         "tokens/s": tokens / seconds,

@@ -1,4 +1,4 @@
-"""Sweeps of the classifier that share the frozen pass, against the same jobs one by one."""
+"""Sweeps of the classifier that share the frozen pass, compared with the same jobs one by one."""
 
 from __future__ import annotations
 
@@ -18,21 +18,24 @@ from benchmarks.corpus import small_jobs
 DESCRIPTION = """\
 Runs two sweeps of train_cls.py on a biLM of the default size, and their jobs one by one:
 
-  bilstm     three mixers with the BiLSTM head
-  pool       five seeds of three mixers with the default head
+  bilstm      three mixers with the BiLSTM head
+  pool        five seeds of three mixers with the default head
 
-  shared     one multirun with an empty store: the first job computes the frozen layers
-  one by one a process for each job, store=off; of `pool` the three jobs of one seed, times five
+  shared      one multirun with an empty store: the first job computes the frozen layers
+  one by one  a process for each job, store=off; for `pool`, the three jobs of one seed, times five
 
-The biLM is hardly trained, which changes no time."""
+The biLM is hardly trained, which has no effect on the times."""
 
 MIXERS = ("trainable", "frozen", "learned")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the benchmark."""
     parser = harness.arguments("sweep", DESCRIPTION)
     parser.add_argument("--rows", type=int, default=5_000, metavar="N", help="first train rows")
-    parser.add_argument("--seeds", type=int, default=5, metavar="N", help="of the second sweep")
+    parser.add_argument(
+        "--seeds", type=int, default=5, metavar="N", help="seeds of the second sweep"
+    )
     args = parser.parse_args(arguments)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -47,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def compare(folder: Path, head: str, seeds: str, settings: tuple[str, ...]) -> harness.Row:
+    """Run a sweep and its jobs one by one."""
     count = len(seeds.split(","))
     store = f"store.folder={folder}/layers-{head}"
     sweep = folder / head
@@ -77,24 +81,25 @@ def compare(folder: Path, head: str, seeds: str, settings: tuple[str, ...]) -> h
         "frozen pass (s)": max(job["seconds_of"]["frozen_pass"] for job in jobs),
         "epochs": jobs[0]["settings"]["trainer"]["max_epochs"],
         "epoch, shared (s)": mean(job["seconds_of"]["epoch"] for job in jobs),
-        "epoch, alone (s)": mean(found["seconds_of"]["epoch"] for _, found in alone),
+        "epoch, alone (s)": mean(job["seconds_of"]["epoch"] for _, job in alone),
         "evaluation, shared (s)": mean(job["seconds_of"]["evaluation"] for job in jobs),
-        "evaluation, alone (s)": mean(found["seconds_of"]["evaluation"] for _, found in alone),
+        "evaluation, alone (s)": mean(job["seconds_of"]["evaluation"] for _, job in alone),
     }
 
 
 def record(run_dir: Path) -> dict[str, Any]:
+    """Read the record of a finished run."""
     return json.loads((run_dir / "metrics.json").read_text())
 
 
 def run(script: str, *overrides: str) -> float:
-    """Seconds that a script took, as a user would start it."""
-    began = time.perf_counter()
+    """Run a script as a user would; return the seconds that it took."""
+    start = time.perf_counter()
     command = [sys.executable, str(harness.ROOT / f"{script}.py"), *overrides]
     finished = subprocess.run(command, cwd=harness.ROOT, capture_output=True, text=True)
     if finished.returncode:
         sys.exit(f"{' '.join(command)} failed:\n{finished.stderr}")
-    return time.perf_counter() - began
+    return time.perf_counter() - start
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How soon `train_lm.py` is where a textbook implementation is after an hour."""
+"""The time that `train_lm.py` needs to reach the perplexity of an hour of a textbook biLM."""
 
 from __future__ import annotations
 
@@ -17,24 +17,27 @@ if TYPE_CHECKING:
     from elmo.data.datamodule import LanguageModelData
 
 DESCRIPTION = """\
-Trains two biLMs of width 256 on the same rows and vocabulary in turn, each in a process of its
-own, and validates both now and then on the same targets: `textbook` (two nn.LSTM, full softmax,
-batches of 32 documents in random order, Adam with its default learning rate) and what
-train_lm.py runs, with a schedule that fits so few rows.
+Trains two biLMs of width 256 on the same rows and vocabulary in turn, each in its own process, and
+validates both from time to time on the same targets: `textbook` (two nn.LSTM, full softmax, batches
+of 32 documents in random order, Adam with its default learning rate), and `elmo`, what train_lm.py
+runs, with a schedule for this small number of rows.
 
-Time is the processor time of training, validation not counted, with one thread for each peer: it
-stays the same while other work slows the machine down."""
+Time is the processor time of training, without validation, with one thread per peer: it does not
+depend on other work that slows the machine down."""
 
 SCHEDULE = ("datamodule.token_budget=1024", "~callbacks.samples", "~callbacks.early_stopping")
-SLICE = 120.0  # seconds that the textbook trains in a turn
+SLICE = 120.0  # seconds of training per turn of the textbook
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the benchmark."""
     parser = harness.arguments("time_to_perplexity", DESCRIPTION)
     parser.add_argument("--rows", type=int, default=10_000, metavar="N", help="first train rows")
-    parser.add_argument("--validation", type=int, default=1_000, metavar="N", help="of these")
-    parser.add_argument("--minutes", type=float, default=60, help="that the textbook trains")
-    parser.add_argument("--epochs", type=int, default=8, help="of elmo")
+    parser.add_argument(
+        "--validation", type=int, default=1_000, metavar="N", help="validation rows"
+    )
+    parser.add_argument("--minutes", type=float, default=60, help="minutes of the textbook")
+    parser.add_argument("--epochs", type=int, default=8, help="epochs of elmo")
     args = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         overrides = (
@@ -68,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def elmo(turn: harness.Turn, overrides: tuple[str, ...]) -> None:
-    """An epoch a turn."""
+    """Train as `train_lm.py` does, one epoch per turn."""
     import lightning
     import torch
     from lightning.pytorch.loggers import TensorBoardLogger
@@ -87,10 +90,10 @@ def elmo(turn: harness.Turn, overrides: tuple[str, ...]) -> None:
         seconds = 0.0
 
         def on_train_epoch_start(self, *_: Any) -> None:
-            self.began = time.process_time()
+            self.start = time.process_time()
 
         def on_validation_start(self, *_: Any) -> None:
-            self.seconds += time.process_time() - self.began
+            self.seconds += time.process_time() - self.start
 
         def on_validation_end(self, trainer: Any, *_: Any) -> None:
             perplexity = trainer.callback_metrics["val/perplexity"].item()
@@ -108,6 +111,7 @@ def elmo(turn: harness.Turn, overrides: tuple[str, ...]) -> None:
 
 
 def textbook(turn: harness.Turn, overrides: tuple[str, ...]) -> None:
+    """Train the textbook biLM, `SLICE` seconds per turn."""
     import torch
 
     from benchmarks.models import Textbook, language_model, random_batches
@@ -121,19 +125,19 @@ def textbook(turn: harness.Turn, overrides: tuple[str, ...]) -> None:
     seconds, slices = 0.0, 1
     turn(None)
     while True:
-        began = time.process_time()
+        start = time.process_time()
         forward, backward, _ = next(batches)
         optimizer.zero_grad()
         model(forward, backward).sum().backward()
         optimizer.step()
-        seconds += time.process_time() - began
+        seconds += time.process_time() - start
         if seconds >= slices * SLICE:
             slices += 1
-            turn({"minutes": seconds / 60, "perplexity": validated(model, data)})
+            turn({"minutes": seconds / 60, "perplexity": validate(model, data)})
 
 
-def validated(model: Textbook, data: LanguageModelData) -> float:
-    """Perplexity of both directions together, over the targets that `train_lm.py` counts."""
+def validate(model: Textbook, data: LanguageModelData) -> float:
+    """Return the perplexity of both directions together, over the same targets as `train_lm.py`."""
     import torch
 
     from elmo.modules.bilm import reverse_sequences

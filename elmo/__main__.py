@@ -7,6 +7,8 @@ import sys
 from difflib import get_close_matches
 from importlib import import_module
 
+from elmo import __version__
+from elmo.commands import base
 from elmo.utils.shipped import SHIPPED
 from elmo.utils.terminal import say
 
@@ -45,10 +47,8 @@ def main() -> None:
     """Run the command that the first argument names; the others are its own."""
     name, *arguments = sys.argv[1:] or ["--help"]
     if name in ("-h", "--help"):
-        print(help_text())
+        base.run(lambda: print(help_text()))
     elif name == "--version":
-        from elmo import __version__
-
         print(f"elmo {__version__}")
     elif name not in COMMANDS:
         close = get_close_matches(name, COMMANDS, n=1)
@@ -80,8 +80,6 @@ def run_command(name: str, arguments: list[str]) -> None:
         sys.path.insert(0, str(SHIPPED))
         runpy.run_path(str(script), run_name="__main__")
         return
-    from elmo.commands import base
-
     sys.argv = [f"elmo {name}", *arguments]
     base.run(import_module(f"elmo.commands.{name}").main)
 

@@ -16,6 +16,7 @@ from elmo.models.encoders import ElmoEncoder, check_vocabulary
 from elmo.modules.bilm import BiLM
 from elmo.modules.dropout import Dropout
 from elmo.modules.softmax import Softmax
+from elmo.runs.latest import latest_or_released
 
 Modules = tuple[BiLM, Softmax]
 
@@ -121,16 +122,20 @@ def build_modules(
     return build_for
 
 
-def load_language_model(path: str | Path, device: str | torch.device = "cpu") -> LanguageModel:
-    """Load the whole language model of a `bilstm.pt`, including the softmax, in eval mode.
+def load_language_model(
+    path: str | Path | None = None, device: str | torch.device = "cpu"
+) -> LanguageModel:
+    """Load the whole language model of a `bilstm.pt`, softmax included, in eval mode.
 
     Args:
-        path: the file, or its run folder.
-        device: where the weights go.
+        path: the file, or its run folder; None takes the latest in `outputs`, or else the released
+            one.
+        device: the device to which the weights are moved.
 
     Raises:
         ArtifactError: see `elmo.models.artifacts.load_artifact`.
     """
+    path = path or latest_or_released("bilm")
     content = load_artifact(path, "bilm")
     try:
         tokenizer = WordTokenizer(content["tokenizer"])

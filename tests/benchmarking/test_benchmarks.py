@@ -1,4 +1,4 @@
-"""The benchmarks of embedding, scaling and start at a tiny size; no time is checked."""
+"""The benchmarks of embedding, scaling, start-up, checkpoints and cost at a tiny size."""
 
 from __future__ import annotations
 
@@ -37,18 +37,20 @@ class EnoughError(Exception):
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch, cache_dir: Path) -> None:
-    """Peers run in this process, on the toy corpus of the other tests."""
-    whole = harness.settings
+    """Run peers in this process, on the toy corpus of the other tests."""
+    settings_of = harness.settings
 
-    def here(peers: Mapping[str, tuple[harness.Peer, tuple]], rounds: int) -> dict[str, list[Any]]:
+    def in_this_process(
+        peers: Mapping[str, tuple[harness.Peer, tuple]], rounds: int
+    ) -> dict[str, list[Any]]:
         results: dict[str, list[Any]] = {}
         for name, (function, args) in peers.items():
-            found = results[name] = []
+            own = results[name] = []
 
-            def turn(result: Any, found: list[Any] = found) -> None:
+            def turn(result: Any, own: list[Any] = own) -> None:
                 if result is not None:
-                    found.append(result)
-                if len(found) == rounds:
+                    own.append(result)
+                if len(own) == rounds:
                     raise EnoughError
 
             with pytest.raises(EnoughError):
@@ -57,9 +59,9 @@ def small(monkeypatch: pytest.MonkeyPatch, cache_dir: Path) -> None:
 
     def settings(job: str, *overrides: str) -> Any:
         toy = [item for item in TINY_LM if item.startswith("data")]
-        return whole(job, *toy, f"cache_dir={cache_dir}", *overrides)
+        return settings_of(job, *toy, f"cache_dir={cache_dir}", *overrides)
 
-    monkeypatch.setattr(harness, "in_turn", here)
+    monkeypatch.setattr(harness, "in_turn", in_this_process)
     monkeypatch.setattr(harness, "settings", settings)
     monkeypatch.setattr(harness, "matrix_multiply_rate", lambda: 1e9)
     monkeypatch.setattr("elmo.utils.memory.keep_freed_memory", lambda: None)
@@ -78,30 +80,32 @@ def test_embedding_compares_every_peer_at_every_width(
     file = tmp_path / "embedding.json"
     embedding.main(["--widths", "4", "8", "--texts", "20", "--rounds", "2", "-o", str(file)])
     speeds, parts = tables(file)
-    peers = ["elmo.commands.embed", "from Python", "one by one", "packed"]
+    peers = ["elmo embed", "from Python", "one by one", "packed"]
     assert [(row["width"], row["peer"]) for row in speeds] == [
         (w, p) for w in (4, 8) for p in peers
     ]
     for row in speeds:
-        beside = {other["peer"]: other for other in speeds if other["width"] == row["width"]}
+        same_width = {other["peer"]: other for other in speeds if other["width"] == row["width"]}
         for peer in ("one by one", "packed"):
-            expected = row["tokens/s"] / beside[peer]["tokens/s"]
+            expected = row["tokens/s"] / same_width[peer]["tokens/s"]
             assert row[f"times {peer}"] == pytest.approx(expected)
-        flops = 2 * 2 * 8 * row["width"] * 2 * row["width"]  # a token
+        flops = 2 * 2 * 8 * row["width"] * 2 * row["width"]  # per token
         assert row["share of mm rate"] == pytest.approx(row["tokens/s"] * flops / 1e9)
-    # One batch, from whose start to whose end the clock is read six times.
+    # There is one batch; the clock is read six times between its start and its end.
     for row in parts:
         assert list(row.values())[1:] == pytest.approx([1 / 5, 1 / 5, 2 / 5, 1 / 5])
 
 
 @pytest.mark.parametrize("dim", [8, 5])
-def test_flops_of_the_forward_pass_are_those_that_pytorch_counts(
+def test_flops_of_the_forward_pass_equal_the_count_of_pytorch(
     dim: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(0)
     bilm = BiLM(40, embedding_dim=dim, hidden_dim=8).eval()
     lengths = torch.tensor([7, 7, 7])
-    monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)  # an LSTM by its products
+    monkeypatch.setattr(
+        torch.backends.mkldnn, "enabled", False
+    )  # computes an LSTM by matrix products
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         bilm(torch.randint(4, 40, (3, 7)), lengths)
     assert embedding.forward_flops(bilm, int(lengths.sum())) == counter.get_total_flops()
@@ -110,11 +114,11 @@ def test_flops_of_the_forward_pass_are_those_that_pytorch_counts(
 def test_packed_sequences_give_the_same_vectors(encoder: ElmoEncoder) -> None:
     expected = encoder.embed(TEXTS)
     set_lengths = pack(encoder.bilm)
-    found = list(embedding.embed_packed(encoder, TEXTS, set_lengths))
+    packed = list(embedding.embed_packed(encoder, TEXTS, set_lengths))
     assert len(TEXTS) > embedding.PACKED_BATCH
-    for one, other in zip(found, expected, strict=True):
-        assert one.tokens == other.tokens
-        torch.testing.assert_close(one.vectors, other.vectors)
+    for got, wanted in zip(packed, expected, strict=True):
+        assert got.tokens == wanted.tokens
+        torch.testing.assert_close(got.vectors, wanted.vectors)
 
 
 def test_words_follow_zipf() -> None:
@@ -130,17 +134,17 @@ def test_words_follow_zipf() -> None:
     assert float((words == 4).float().mean()) == pytest.approx(shares[0], rel=0.05)
 
 
-def test_other_words_in_the_same_batch() -> None:
+def test_words_of_a_batch_are_replaced() -> None:
     tokens, lengths = pad([np.array([BOS, 7, UNK, 9, EOS]), np.array([BOS, 300, EOS])])
     batch = Batch(tokens, lengths, torch.zeros(2), torch.arange(2))
     before = tokens.clone()
-    (found,) = Zipf(20, seed=0).in_place_of(iter([batch]))
+    (replaced,) = Zipf(20, seed=0).replace_words(iter([batch]))
     words = torch.tensor([[False, True, True, True, False], [False, True, False, False, False]])
-    assert torch.equal(found.tokens[~words], before[~words])
-    assert torch.equal(found.tokens[1, 3:], torch.tensor([PAD, PAD]))
-    assert ((found.tokens[words] >= 4) & (found.tokens[words] < 20)).all()
+    assert torch.equal(replaced.tokens[~words], before[~words])
+    assert torch.equal(replaced.tokens[1, 3:], torch.tensor([PAD, PAD]))
+    assert ((replaced.tokens[words] >= 4) & (replaced.tokens[words] < 20)).all()
     assert torch.equal(tokens, before)
-    assert found.lengths is lengths
+    assert replaced.lengths is lengths
 
 
 def test_documents_of_one_length_fill_the_budget() -> None:
@@ -191,18 +195,18 @@ def test_scaling_measures_every_case(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_imports_are_listed() -> None:
-    found = startup.imported_by("-c", "import json.scanner")
-    assert {"json", "json.scanner"} <= set(found)
-    assert "torch" not in found
+    modules = startup.imported_by("-c", "import json.scanner")
+    assert {"json", "json.scanner"} <= set(modules)
+    assert "torch" not in modules
 
 
-def test_a_heavy_program_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_heavy_imports_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "torch.py").touch()
     code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import torch"
     monkeypatch.setattr(startup, "HELP", {"light": ["-c", "pass"], "heavy": ["-c", code]})
-    light, heavy = startup.answers(rounds=1)
-    assert light["of them heavy"] == "none"
-    assert heavy["of them heavy"] == "torch"
+    light, heavy = startup.help_times(rounds=1)
+    assert light["heavy ones"] == "none"
+    assert heavy["heavy ones"] == "torch"
     assert light["modules"] < heavy["modules"]
 
 
@@ -211,10 +215,12 @@ def test_a_program_that_fails_ends_the_benchmark() -> None:
         startup.run("-c", "raise SystemExit('no such thing')")
 
 
-def test_the_first_step_is_noted_and_the_run_stops(script: Script, tmp_path: Path) -> None:
+def test_the_first_step_is_timed_and_the_run_stops(script: Script, tmp_path: Path) -> None:
     stamps = tmp_path / "moments.json"
     before = time.time()
-    script("train_lm", *TINY_LM, *startup.clock(stamps), output_dir=tmp_path / "outputs")
+    script(
+        "train_lm", *TINY_LM, *startup.stop_at_first_step(stamps), output_dir=tmp_path / "outputs"
+    )
     moments = json.loads(stamps.read_text())
     assert tuple(moments) == startup.MOMENTS
     times = list(moments.values())
@@ -222,10 +228,10 @@ def test_the_first_step_is_noted_and_the_run_stops(script: Script, tmp_path: Pat
     assert not list(tmp_path.rglob("bilstm.pt"))
 
 
-def test_imports_are_taken_off_the_first_step(
+def test_imports_are_subtracted_from_the_first_step(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Imports of 5, 6, 7, ... seconds, then moments 1, 2, 3 seconds later."""
+    """Imports take 5, 6, 7 seconds; the moments follow 1, 2, 3 seconds later."""
     imports = iter((100, 6, 5, 7))
     seconds = 0.0
 
@@ -249,7 +255,7 @@ def test_imports_are_taken_off_the_first_step(
 
 
 @pytest.mark.usefixtures("small")
-def test_a_checkpoint_holds_weights_and_both_moments(tmp_path: Path) -> None:
+def test_a_checkpoint_contains_weights_and_both_moments(tmp_path: Path) -> None:
     file = tmp_path / "checkpoint.json"
     checkpoint.main(["--widths", "8", "--rounds", "2", "-o", str(file)])
     ((row,),) = tables(file)
@@ -264,7 +270,7 @@ def scaling_file(folder: Path, rows: list[dict[str, Any]]) -> Path:
     return file
 
 
-def test_cost_finds_the_rates_of_steps_made_by_them(tmp_path: Path) -> None:
+def test_cost_recovers_the_rates_behind_the_steps(tmp_path: Path) -> None:
     sizes = [(100.0, 5.0), (300.0, 9.0), (120.0, 80.0), (30.0, 4.0)]
     rows = [
         {"V": n, "GFLOP": work, "M weights": weights, "MiB": 1.0, "tokens": 2000}
@@ -275,17 +281,17 @@ def test_cost_finds_the_rates_of_steps_made_by_them(tmp_path: Path) -> None:
     cost.main(["--scaling", str(scaling_file(tmp_path, rows)), "--gpu", "2", "-o", str(file)])
     facts = json.loads(file.read_text())
     assert facts["GFLOP/s of the cores"] == pytest.approx(200)
-    assert facts["ms of a million weights"] == pytest.approx(3)
+    assert facts["ms per million weights"] == pytest.approx(3)
     assert facts["ms of any step"] == pytest.approx(20)
-    checked, hours, network = tables(file)
-    for row in checked:
+    steps, hours, network = tables(file)
+    for row in steps:
         assert row["predicted"] == pytest.approx(row["measured"])
     first = hours[0]
     assert first["words"] == 5_000_000
     assert first["these cores"] == pytest.approx(10 * 5e6 / 2000 * rows[0]["step"] / 1000 / 3600)
     assert first["one GPU"] == pytest.approx(10 * 5e6 / 2000 * 100 / 2000 / 3600)
-    assert network[0]["MB sent a step"] == pytest.approx(2 * 7 / 8 * 4 * 5)
-    budget = network[0]["tokens, 10 Gbit/s"]  # sending is a fifth, computing the rest
+    assert network[0]["MB sent per step"] == pytest.approx(2 * 7 / 8 * 4 * 5)
+    budget = network[0]["tokens, 10 Gbit/s"]  # sending takes a fifth, computing the rest
     computing = budget * 100 / 2000 / 2000 / 8
     assert 0.035 / 1.25 / (0.035 / 1.25 + computing) == pytest.approx(0.2, abs=1e-3)
 

@@ -1,3 +1,5 @@
+"""The benchmarks of preparing a corpus and of reading a stream, at a tiny size."""
+
 from __future__ import annotations
 
 import json
@@ -21,8 +23,8 @@ def toy_news(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AG_NEWS_DIR", raising=False)
 
 
-def here(function: Any, *args: Any) -> Any:
-    """In the place of a process apart."""
+def in_this_process(function: Any, *args: Any) -> Any:
+    """Call a function as `in_new_process` does, but in this process."""
     try:
         return function(*args)
     finally:
@@ -49,7 +51,7 @@ def check(file: Path, sizes: list[int]) -> None:
 def test_each_size_is_prepared_cold_and_warm(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(data, "apart", here)
+    monkeypatch.setattr(data, "in_new_process", in_this_process)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     data.main(["--documents", "300", "600", "-o", str(tmp_path / "data.json")])
     check(tmp_path / "data.json", [300, 600])
@@ -58,7 +60,7 @@ def test_each_size_is_prepared_cold_and_warm(
 
 
 def test_a_stream_of_any_size_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streaming, "apart", here)
+    monkeypatch.setattr(streaming, "in_new_process", in_this_process)
     file = tmp_path / "streaming.json"
     streaming.main(["--documents", "300", "12000", "--sample", "200", "-o", str(file)])
     small, large = json.loads(file.read_text())["tables"]["reading a stream"]
@@ -69,13 +71,13 @@ def test_a_stream_of_any_size_is_read_once(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.slow
-def test_each_case_runs_in_a_process_of_its_own(tmp_path: Path) -> None:
+def test_each_case_runs_in_its_own_process(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.data", "--documents", "300", "600"]
     subprocess.run([*command, "-o", tmp_path / "data.json"], cwd=ROOT, check=True, timeout=300)
     check(tmp_path / "data.json", [300, 600])
 
 
-def test_beyond_the_last_row_documents_are_halves_of_two(
+def test_after_the_last_row_documents_are_halves_of_two(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = tmp_path / "real"

@@ -1,3 +1,5 @@
+"""Peers run one at a time; a report is printed and written; settings are those of the scripts."""
+
 from __future__ import annotations
 
 import json
@@ -15,7 +17,7 @@ def counting(turn: harness.Turn, name: str, log: str) -> None:
     while True:
         with Path(log).open("a") as file:
             file.write(name)
-            time.sleep(0.02)  # long enough for another to get between, were it let
+            time.sleep(0.02)  # long enough for another peer to write in between, if it could
             file.write(name)
         number += 1
         turn(number)

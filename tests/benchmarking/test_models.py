@@ -1,4 +1,4 @@
-"""The peers of the benchmarks compute what they are compared for."""
+"""The peers of the benchmarks compute the same as our models."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_packed_stacks_give_the_same_losses(model: LanguageModel, batch: Batch) 
     torch.testing.assert_close(model(batch.tokens, batch.lengths), expected)
 
 
-def test_flops_of_the_softmax_are_those_that_pytorch_counts(
+def test_flops_of_the_softmax_equal_the_count_of_pytorch(
     model: LanguageModel, batch: Batch
 ) -> None:
     hidden, targets = model.hidden_and_targets(batch.tokens, batch.lengths)
@@ -54,7 +54,7 @@ def test_flops_of_the_softmax_are_those_that_pytorch_counts(
     assert model_flops(model, batch) == counter.get_total_flops() + lstms
 
 
-def test_flops_grow_by_a_projection(batch: Batch) -> None:
+def test_a_projection_adds_flops(batch: Batch) -> None:
     torch.manual_seed(0)
     plain, projected = (
         LanguageModel(BiLM(VOCAB, dim, 8, dropout=0.0), AdaptiveSoftmax(8, VOCAB)) for dim in (8, 5)
@@ -63,7 +63,7 @@ def test_flops_grow_by_a_projection(batch: Batch) -> None:
     assert more == 3 * 2 * 5 * 8 * int(LENGTHS.sum())
 
 
-def test_padding_costs_no_model_flops(model: LanguageModel, batch: Batch) -> None:
+def test_padding_adds_no_flops(model: LanguageModel, batch: Batch) -> None:
     padded = batch._replace(tokens=torch.nn.functional.pad(batch.tokens, (0, 7)))
     assert model_flops(model, padded) == model_flops(model, batch)
 
@@ -88,4 +88,4 @@ def test_random_batches_are_padded_and_mirrored(toy: ToyNews) -> None:
     assert tokens.shape[0] == 32
     assert int(lengths.sum()) == real
     assert torch.equal(reverse_sequences(tokens, lengths), mirrored)
-    assert len(set(lengths.tolist())) > 3  # not sorted by length, as a student would leave it
+    assert len(set(lengths.tolist())) > 3  # not sorted by length, as in most code of students

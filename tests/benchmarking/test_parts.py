@@ -1,3 +1,5 @@
+"""The shares of the parts of a training step sum to one and go to the right part."""
+
 from __future__ import annotations
 
 import pytest
@@ -15,21 +17,21 @@ LENGTHS = torch.tensor([5, 4])
 
 
 def shares(model: LanguageModel) -> dict[str, float]:
-    with marked(model), profile(activities=[ProfilerActivity.CPU]) as found:
+    with marked(model), profile(activities=[ProfilerActivity.CPU]) as profiler:
         loss = recorded(REST, lambda: model(TOKENS, LENGTHS).mean())()
         loss.backward()
-    return shares_of_parts(found.events(), seconds=100.0)
+    return shares_of_parts(profiler.events(), seconds=100.0)
 
 
 def test_shares_sum_to_one_and_name_every_part() -> None:
     model = LanguageModel(BiLM(40, 8, 8), FullSoftmax(8, 40))
-    found = shares(model)
-    assert {"embedding", "LSTMs", "dropout", "softmax", "rest of the model", REST} <= set(found)
-    assert sum(found.values()) == pytest.approx(1)
+    parts = shares(model)
+    assert {"embedding", "LSTMs", "dropout", "softmax", "rest of the model", REST} <= set(parts)
+    assert sum(parts.values()) == pytest.approx(1)
 
 
 def test_the_backward_pass_belongs_to_the_part_of_its_forward_pass() -> None:
-    """A softmax whose way back alone is slow is a slow softmax."""
+    """A softmax that is slow in its backward pass only is a slow softmax."""
     model = LanguageModel(BiLM(40, 8, 8), FullSoftmax(8, 40))
     shares(model)  # the first call of an operation costs more
     before = shares(model)

@@ -24,7 +24,7 @@ def test_a_study_is_a_sweep_whose_jobs_can_be_resumed(
     folder = tmp_path / "study"
     bilm = f"bilm_path={latest_run(pretrained, 'toy')}"
     place = f"hydra.sweep.dir={folder}"
-    options = (*TINY_CLS, bilm, f"experiment={study}", *some, place)
+    options = (*TINY_CLS, bilm, f"experiment={study}", "study=mine", *some, place)
     script("train_cls", *options, output_dir=tmp_path)
     runs = sorted(file.parent for file in folder.glob("*/metrics.json"))
     assert len(runs) == jobs
@@ -33,7 +33,7 @@ def test_a_study_is_a_sweep_whose_jobs_can_be_resumed(
     settings = [read_record(run)["settings"] for run in runs]
     values = {str({**one, **one["mixer"]}[varying]) for one in settings}
     assert len(values) == jobs
-    assert {read_record(run)["study"] for run in runs} == {study}
+    assert {read_record(run)["study"] for run in runs} == {"mine"}
     # One job can be resumed alone, although its command line names the study, which is a sweep.
     (runs[0] / "metrics.json").unlink()
     resumed = run_here([str(ROOT / "train_cls.py"), f"resume={runs[0]}"])
