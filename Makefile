@@ -28,9 +28,9 @@ demo: $(STAMP) ## pretrain, sweep three mixers, compare: toy corpus, offline, 3 
 	@echo
 	@echo "That was the toy corpus. Where to look next:"
 	@echo "  $(BIN)/tensorboard --logdir outputs     curves, lambdas, confusion matrices"
-	@echo "  outputs/train_cls/*_sweep/sweep.md      the table above, with one folder a job beside it"
-	@echo "  $(BIN)/python -m elmo.report outputs     a paper of these runs: report.pdf"
-	@echo "  $(BIN)/python -m elmo.predict \"Shares of the bank fell on Friday.\" --explain"
+	@echo "  outputs/train_cls/*_sweep/sweep.md      the table above; one folder per job is beside it"
+	@echo "  $(BIN)/python -m elmo report outputs     a report of these runs: report.pdf"
+	@echo "  $(BIN)/python -m elmo predict \"Shares of the bank fell on Friday.\" --explain"
 	@echo "  $(BIN)/python train_lm.py               the real thing: AG News (about an hour on 2 cores)"
 	@echo "  $(BIN)/python train_cls.py mixer=trainable,frozen,learned -m"
 

@@ -28,7 +28,7 @@ Trains nothing.
 CORPORA = (5e6, 100e6, 1e9)  # words
 EPOCHS = 10
 SHARE = 0.2  # of the time of a step, for the network
-# Peters et al. 2018 pretrained LSTMs of 4,096 cells projected to 512, two layers a direction, on
+# Peters et al. 2018 pretrained LSTMs of 4,096 cells projected to 512, two layers per direction, on
 # 768,648,884 tokens for 10 epochs on three GTX 1080 in about two weeks; multiplications and
 # additions of the LSTMs, forward and twice that backward.
 PUBLISHED_FLOPS = 768_648_884 * 10 * 3 * 2 * (2 * 2 * (4 * 4096 * (512 + 512) + 4096 * 512))

@@ -23,7 +23,7 @@ GROUPS = {
         "predict": "the class of texts, and why",
         "embed": "the contextual vectors of every document, as HDF5",
         "generate": "text written by the language model",
-        "neighbours": "words in like contexts, layer by layer",
+        "neighbours": "nearest words in similar contexts, layer by layer",
     },
     "Measure": {
         "evaluate": "perplexity and accuracy of a language model on a corpus or a file",
