@@ -21,7 +21,7 @@ from elmo.commands import compare, report
 from elmo.data.corpora.toy import ToyNews
 from elmo.models.encoders import load_encoder
 from elmo.models.training_corpus import training_corpus
-from elmo.runs.latest import latest_of_all
+from elmo.runs.latest import named_run
 from elmo.runs.record import read_record
 
 OLD = Path(__file__).parent.parent / "old_runs"
@@ -80,7 +80,7 @@ def test_models_load(outputs: Path) -> None:
     (prediction,) = classifier.predict(["The bank raised its rates."])
     assert prediction.label in classifier.class_names
     assert load_encoder(outputs / "train_cls" / "finished").num_layers == 3
-    assert latest_of_all(outputs, "bilm") == outputs / "train_lm" / "finished"
+    assert named_run("latest", outputs, "bilm") == outputs / "train_lm" / "finished"
 
 
 def test_the_corpus_of_a_run_is_built_again(outputs: Path) -> None:
