@@ -25,11 +25,14 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
     "docs._ext.api",
+    "docs._ext.command_help",
     "docs._ext.configuration",
     "docs._ext.repository",
 ]
 # The results are read by the report; the discussion is part of it.
 exclude_patterns = ["_build", "best", "results", "discussion.md"]
+
+highlight_language = "none"  # most blocks are commands and what they print
 
 html_theme = "furo"
 html_title = f"elmo {version}"
@@ -38,11 +41,11 @@ html_css_files = ["elmo.css"]
 html_copy_source = False
 html_show_copyright = False
 
-myst_enable_extensions = ["colon_fence", "deflist"]
+myst_enable_extensions = ["attrs_block", "colon_fence", "deflist"]
 myst_heading_anchors = 4  # a page can be linked at its headings, as on the repository's web page
 
 nb_execution_mode = "force"
-nb_execution_raise_on_error = True
+nb_execution_show_tb = True
 nb_execution_timeout = 120
 nb_merge_streams = True
 nb_output_stderr = "remove"  # which model was loaded, from a path of this machine

@@ -265,6 +265,7 @@ def _code(commands: list[str]) -> list[str]:
 def _table(keys: list[Key]) -> list[str]:
     rows = []
     for key in keys:
-        meaning = key.meaning.rstrip(".") + (f" *({key.type})*" if key.type else "")
+        meaning = re.sub(r"(?<!\.)\.$", "", key.meaning) + (f" *({key.type})*" if key.type else "")
         rows.append(f"| `{key.name}` | `{key.default}` | {meaning} |")
-    return ["\n".join(["| setting | default | meaning |", "|---|---|---|", *rows])] if rows else []
+    header = ["{.settings}", "| setting | default | meaning |", "|---|---|---|"]
+    return ["\n".join([*header, *rows])] if rows else []

@@ -42,9 +42,9 @@ class Encoder(nn.Module, ABC):
     Attributes:
         finetune: whether the encoder is trained with the classifier.
         tokenizer: the tokenizer of its ids, which the data has to use.
-        num_layers: L.
+        num_layers: L, number of layers.
         stored_layers: S, the number of upper layers that are worth storing once computed.
-        dim: D.
+        dim: D, width of a layer.
     """
 
     finetune = False
@@ -159,7 +159,7 @@ class StaticEncoder(Encoder):
 
     Args:
         tokenizer: its V words are the rows of the table.
-        dim: D.
+        dim: D, width of a layer.
     """
 
     num_layers = 1

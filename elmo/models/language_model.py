@@ -107,7 +107,7 @@ def build_modules(
     Args:
         bilm: called with `vocab_size` and `embedding_dim`.
         softmax: called with `dim` and `vocab_size`.
-        embedding_dim: E.
+        embedding_dim: E, width of a token vector.
 
     Raises:
         ConfigError: a setting cannot work.

@@ -122,6 +122,7 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 def type_name(hint: Any) -> str:
+    """Return how a message names a type; None is the `null` of YAML."""
     if get_origin(hint) in (Union, UnionType):
         return " or ".join(type_name(one) for one in get_args(hint))
     if get_origin(hint) is Literal:

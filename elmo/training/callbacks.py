@@ -82,6 +82,7 @@ class EpochLines(Callback):
 
     def __init__(self) -> None:
         self._due: int | None = None  # the number of an epoch that has ended
+        self._tokens = torch.tensor(0)
 
     def on_train_start(self, trainer: Any, task: Any) -> None:
         self._clock = Clock(trainer)

@@ -44,6 +44,9 @@ def test_pretraining_leaves_a_whole_run(pretrained: Path) -> None:
     assert {"grad_norm/total", "grad_norm/forward_lstm", "tokens_per_second"} <= set(curves)
     assert final["test/perplexity"] == pytest.approx([record["metrics"]["test/perplexity"]])
     assert final["val_best/accuracy"] == pytest.approx([record["metrics"]["val/accuracy"]])
+    # The only epoch is the best one; the curve is no column of the HPARAMS tab.
+    assert curves["val/accuracy"] == pytest.approx(final["val_best/accuracy"])
+    assert "val/accuracy" not in final
     assert record["choices"]["softmax"] == "adaptive"
 
 

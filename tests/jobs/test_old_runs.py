@@ -94,6 +94,9 @@ def test_an_interrupted_pretraining_ends_as_the_undisturbed_one(outputs: Path) -
     folder, undisturbed = outputs / "train_lm" / "interrupted", outputs / "train_lm" / "finished"
     assert not (folder / "metrics.json").exists()
     run("train_lm", f"resume={folder}")
+    # It was started before there were these lines, so its settings lack them.
+    assert "callbacks.epoch_lines" not in (folder / "run.json").read_text()
+    assert "best perplexity so far" in (folder / "train_lm.log").read_text()
     found, expected = read_record(folder), read_record(undisturbed)
     assert_same_figures(found["metrics"], expected["metrics"])
     if same_machine():

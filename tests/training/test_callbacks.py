@@ -215,9 +215,12 @@ def fit(
         callbacks=[EpochLines(), best, stopping],
         **{"max_epochs": len(perplexities), **settings},
     )
-    rows = DataLoader([Row(torch.tensor([7, 9]))] * 3, batch_size=None)
+    rows: Any = [Row(torch.tensor([7, 9]))] * 3  # a list is a data set, too
+    batches = DataLoader(rows, batch_size=None)
     with caplog.at_level(logging.INFO, logger="elmo.training.callbacks"):
-        trainer.fit(Scripted(perplexities), rows, rows, ckpt_path=checkpoint, weights_only=True)
+        trainer.fit(
+            Scripted(perplexities), batches, batches, ckpt_path=checkpoint, weights_only=True
+        )
     trainer.save_checkpoint(folder / "last.ckpt")
     return [re.sub(r"[\d,]+ tokens/s, ", "", record.message) for record in caplog.records]
 
