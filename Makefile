@@ -3,8 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
 CLUSTER := .venv/installed-cluster
+DOCS := .venv/installed-docs
 
-.PHONY: help demo test slow lint package cluster clean
+.PHONY: help demo test slow lint docs package cluster clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -20,6 +21,10 @@ $(CLUSTER): $(STAMP) requirements-cluster.txt
 	$(BIN)/python -m pip install --quiet -r requirements-cluster.txt -c constraints.txt
 	@touch $@
 
+$(DOCS): $(STAMP) requirements-docs.txt
+	$(BIN)/python -m pip install --quiet -r requirements-docs.txt -c constraints.txt
+	@touch $@
+
 demo: $(STAMP) ## pretrain, sweep three mixers, compare: toy corpus, offline, 3 minutes
 	@echo "Pretraining a small biLM on the built-in toy corpus (no real news, no download) ..."
 	$(BIN)/python train_lm.py experiment=demo bilm=tiny
@@ -30,7 +35,8 @@ demo: $(STAMP) ## pretrain, sweep three mixers, compare: toy corpus, offline, 3 
 	@echo "  $(BIN)/tensorboard --logdir outputs     curves, lambdas, confusion matrices"
 	@echo "  outputs/train_cls/*_sweep/sweep.md      the table above; one folder per job is beside it"
 	@echo "  $(BIN)/python -m elmo report outputs     a report of these runs: report.pdf"
-	@echo "  $(BIN)/python -m elmo predict \"Shares of the bank fell on Friday.\" --explain"
+	@echo "  $(BIN)/python -m elmo predict \"Shares of the bank fell on Friday.\" --model latest --explain"
+	@echo "  ... --model released                    answers with the model of real news, as without --model"
 	@echo "  $(BIN)/python train_lm.py               the real thing: AG News (about an hour on 2 cores)"
 	@echo "  $(BIN)/python train_cls.py mixer=trainable,frozen,learned -m"
 
@@ -48,8 +54,11 @@ lint: $(STAMP) ## ruff and mypy
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+docs: $(DOCS) ## the documentation site: docs/_build/html/index.html
+	$(BIN)/python -m sphinx -b html -W --keep-going -n -j auto -q docs docs/_build/html
+
 cluster: $(CLUSTER) ## the launchers for sweeps over joblib, Slurm and Ray
 
 clean: ## remove the environment and the caches; runs under outputs/ stay
-	rm -rf .venv .cache .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf .venv .cache docs/_build .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

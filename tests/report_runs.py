@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,11 @@ def _write(
         "git": {"commit": "0123456789", "changed": False},
     }
     (folder / "metrics.json").write_text(json.dumps({**record, **common}))
-    start = {"script": script, "overrides": overrides, "settings": {"bilm_sha256": bilm * 32}}
+    start = {
+        "script": script,
+        "overrides": overrides,
+        "settings": {"bilm_sha256": bilm * (64 // len(bilm))},
+    }
     (folder / "run.json").write_text(json.dumps(start))
 
 
@@ -74,7 +79,7 @@ def write_classifier(
 
     Args:
         val: accuracy on validation; None takes the same.
-        bilm: two hexadecimal digits that the hash of its biLM repeats.
+        bilm: the hash of its biLM, or two hexadecimal digits that the hash repeats.
         mixer: further settings of the mixer.
     """
     chosen = choices or {"encoder": "elmo", "mixer": "trainable"}
@@ -137,11 +142,11 @@ def write_classifier(
         _curves(folder, {f"lambda/{i}": [1 / 3, w] for i, w in enumerate(lambdas)})
 
 
-def write_bilm(folder: Path) -> None:
-    """Write a biLM and a study of its neighbours."""
+def write_bilm(folder: Path, perplexity: float = 20.0, seed: int = 0) -> str:
+    """Write a biLM and a study of its neighbours; return the hash of the biLM's file."""
     directions = ("forward", "backward", "together")
     metrics = {
-        f"{prefix}/{name}{ending}": 20.0 if name == "perplexity" else 0.3
+        f"{prefix}/{name}{ending}": perplexity if name == "perplexity" else 0.3
         for prefix in ("train", "val", "test")
         for ending in ("", "_forward", "_backward")
         for name in ("perplexity", "accuracy", "top5_accuracy", "precision", "recall", "f1")
@@ -155,7 +160,7 @@ def write_bilm(folder: Path) -> None:
         "splits": {s: {"perplexity_by_frequency": groups} for s in ("train", "validation", "test")},
         "data": {**FACTS, **TOKENS},
         "choices": {"bilm": "small", "data": "toy"},
-        "settings": {"seed": 0, "bilm": {"hidden_dim": 8}},
+        "settings": {"seed": seed, "bilm": {"hidden_dim": 8, "dropout": seed / 10}},
         "parameters": {"embedding": 1000},
         "embedding": {"source": "/secret/place/vectors.txt"},
     }
@@ -173,6 +178,9 @@ def write_bilm(folder: Path) -> None:
     content = {"fingerprint": FACTS["fingerprint"], "split": "validation", "rows": 300}
     content["encoders"] = {"elmo": study}
     (folder / "neighbours.json").write_text(json.dumps(content))
+    weights = f"weights of {perplexity}".encode()
+    (folder / "bilstm.pt").write_bytes(weights)
+    return hashlib.sha256(weights).hexdigest()
 
 
 def write_everything(root: Path) -> None:

@@ -1,15 +1,17 @@
-"""The parts that the commands share: the parser, `--model`, the device, errors in one line."""
+"""The parts that the commands share: the parser, documents, `--model`, the device, errors."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from elmo.errors import ConfigError, ElmoError
+from elmo.data.readers import read_documents
+from elmo.errors import ConfigError, DataError, ElmoError
 from elmo.utils.terminal import say
 
 if TYPE_CHECKING:
@@ -35,8 +37,9 @@ def add_model(arguments: argparse.ArgumentParser, files: str) -> None:
     """
     arguments.add_argument(
         "--model",
-        metavar="PATH",
-        help=f"{files}, or its run folder; default: the latest one, or else the released one",
+        metavar="MODEL",
+        help=f"released; latest, the one trained last; or a path: {files}, or its run folder "
+        "(default: the latest one on real text, not the toy corpus, or else the released one)",
     )
     arguments.add_argument(
         "--output-dir",
@@ -71,6 +74,50 @@ def add_column(arguments: argparse.ArgumentParser) -> None:
     )
 
 
+def add_documents(arguments: argparse.ArgumentParser) -> None:
+    """Add `TEXT`, `--file` and `--column`; `documents` reads what they name."""
+    arguments.add_argument(
+        "texts",
+        nargs="*",
+        metavar="TEXT",
+        help="a document; a single - reads standard input, one document per line",
+    )
+    arguments.add_argument("--file", type=Path, metavar="FILE", help="documents to read instead")
+    add_column(arguments)
+
+
+def documents(args: argparse.Namespace) -> Iterable[str]:
+    """Return the documents that the arguments name; those of standard input can be read once.
+
+    A text that is the path of a file is pointed out on standard error.
+
+    Raises:
+        ConfigError: they are not from one source.
+        DataError: a file or standard input cannot be read.
+    """
+    if bool(args.texts) == (args.file is not None):
+        given = "both are given" if args.texts else "none is given"
+        raise ConfigError(f"documents come from TEXT, from - or from --file: {given}; name one")
+    if args.file is not None:
+        return read_documents(args.file, args.column)
+    check_column(args)
+    if args.texts == ["-"]:
+        return _standard_input()
+    for text in args.texts:
+        if os.path.isfile(text):
+            say(f"{text!r} is a file; --file {shlex.quote(text)} reads it")
+    return args.texts
+
+
+def _standard_input() -> Iterator[str]:
+    """Yield the lines of standard input; raise `DataError` for one that is not UTF-8."""
+    for number, line in enumerate(sys.stdin.buffer, start=1):
+        try:
+            yield line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise DataError(f"standard input, line {number}: not UTF-8 ({error.reason})") from error
+
+
 def check_column(args: argparse.Namespace) -> None:
     """Check that `--column` comes with `--file`.
 
@@ -82,19 +129,19 @@ def check_column(args: argparse.Namespace) -> None:
 
 
 def model_path(args: argparse.Namespace, kind: str) -> Path:
-    """Return the path of the model: `--model`, or the latest of `kind`, or the released one.
+    """Return the path of the model: `--model`, or the default one of `kind`.
 
-    It is printed to standard error.
+    What it is, and how to choose another, is printed to standard error.
 
     Raises:
-        MissingModelError: no model is named, none was trained, and `--output-dir` is not the
-            default.
+        MissingModelError: there is no such model.
     """
-    from elmo.runs.latest import latest_of_all, title_of
+    from elmo.runs.latest import choose_model
 
-    named = args.model is not None
-    path = Path(args.model) if named else latest_of_all(Path(args.output_dir), kind)
-    say(f"model: {title_of(path)}")
+    output_dir, any_model = Path(args.output_dir), "--model released|latest|PATH"
+    path, lines = choose_model(args.model, output_dir, kind, any_model, "--model latest")
+    for line in lines:
+        say(line)
     return path
 
 

@@ -1,15 +1,16 @@
-"""`elmo embed`: the contextual vectors of every document of a file, as HDF5."""
+"""`elmo embed`: the contextual vectors of texts, of a file or of standard input, as HDF5."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from elmo.commands import base
-from elmo.data.readers import read_documents
-from elmo.errors import ConfigError
+from elmo.data.readers import COMPRESSED, TABLES
+from elmo.errors import ConfigError, DataError
 from elmo.utils.terminal import say
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from elmo.modules.mixers import Mixer
 
 DESCRIPTION = """\
-Write the contextual vectors of every document to an HDF5 file, one data set for each
+Write the contextual vectors of every document to an HDF5 file. `elmo embed FILE` is short
+for `elmo embed --file FILE`; standard input is held in memory. There is one data set for each
 document: "0", "1", ... by its number, (L, T, D) with L layers, T tokens and D numbers. The
 file also has `tokens`, the tokens of each document joined by spaces, and
 `sentence_to_index`, a JSON object {document: "number"}, as AllenNLP's command `elmo` writes
@@ -35,11 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ElmoError: the documents, the model or the options cannot be used.
     """
     args = _parser().parse_args(arguments)
-    if args.file.is_fifo():
-        raise ConfigError(
-            f"{args.file}: a pipe, which cannot be read twice as `elmo embed` does; name a file"
-        )
-    read_documents(args.file, args.column)  # a wrong path ends here, before the imports
+    read = _source(args)
 
     from elmo.inference.vector_parts import check_new
     from elmo.inference.vectors import write_vectors
@@ -51,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     encoder, mixer = _load(args)
     documents = write_vectors(
         args.output,
-        lambda: read_documents(args.file, args.column),
+        read,
         encoder.to(device),
         mixer,
         layer=args.layer,
@@ -61,14 +59,50 @@ def main(arguments: Sequence[str] | None = None) -> None:
     say(f"wrote {args.output}: {documents:,} documents")
 
 
+def _source(args: argparse.Namespace) -> Callable[[], Iterable[str]]:
+    """Return what gives the documents, each time that it is called; a wrong path ends here.
+
+    Raises:
+        ConfigError: the documents are not from one source, or are in a pipe.
+        DataError: a file cannot be read.
+    """
+    if len(args.texts) == 1 and args.file is None and _is_file(args.texts[0]):
+        args.file, args.texts = Path(args.texts[0]), []
+    if args.file is not None and args.file.is_fifo():
+        raise ConfigError(
+            f"{args.file}: a pipe, which cannot be read twice as `elmo embed` does; name a file, "
+            "or read it as standard input with -"
+        )
+    documents = base.documents(args)
+    if args.file is not None:
+        return lambda: base.documents(args)
+    texts = list(documents)
+    return lambda: texts
+
+
+def _is_file(text: str) -> bool:
+    """Tell whether the one TEXT is a file.
+
+    Raises:
+        DataError: there is none, but the text reads like the name of one.
+    """
+    if os.path.exists(text):
+        return True
+    suffix = Path(text).suffix.lower()
+    if len(text.split()) == 1 and suffix in (".txt", *TABLES, *COMPRESSED):
+        raise DataError(f"{text}: no such file; expected the name of a file, or a text")
+    return False
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = base.parser(
         "embed",
         DESCRIPTION,
-        "elmo embed news.csv --column description -o news.h5 --layer mixed --pool",
+        "elmo embed --file news.csv --column description -o news.h5 --layer mixed --pool",
+        'elmo embed "The bank raised its rates." -o bank.h5',
+        "zcat news.gz | elmo embed - -o news.h5",
     )
-    parser.add_argument("file", type=Path, metavar="FILE", help="the documents")
-    base.add_column(parser)
+    base.add_documents(parser)
     parser.add_argument(
         "-o", "--output", type=Path, metavar="OUT.h5", required=True, help="the file to write"
     )

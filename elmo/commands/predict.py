@@ -8,11 +8,9 @@ import json
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from elmo.commands import base
-from elmo.data.readers import read_documents
 from elmo.data.text import clean
 from elmo.errors import ConfigError, DataError
 from elmo.utils.terminal import print_table, terminal_width
@@ -49,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = _parser().parse_args(arguments)
     if args.explain and args.format == "csv":
         raise ConfigError("--explain does not fit the columns of csv; use --format jsonl")
-    documents = _documents(args)
+    documents = base.documents(args)
 
     from elmo.models.classifier import load_classifier
 
@@ -72,14 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         "elmo predict --file news.csv --column description --format jsonl",
         "zcat news.gz | elmo predict - --format csv",
     )
-    parser.add_argument(
-        "texts",
-        nargs="*",
-        metavar="TEXT",
-        help="a document; a single - reads standard input, one document per line",
-    )
-    parser.add_argument("--file", type=Path, metavar="FILE", help="documents to read instead")
-    base.add_column(parser)
+    base.add_documents(parser)
     parser.add_argument(
         "--format",
         choices=("table", "jsonl", "csv"),
@@ -94,26 +85,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     base.add_model(parser, "classifier.pt")
     return parser
-
-
-def _documents(args: argparse.Namespace) -> Iterable[str]:
-    """Return the documents that the arguments name; raise `ConfigError` unless from one source."""
-    if bool(args.texts) == (args.file is not None):
-        given = "both are given" if args.texts else "none is given"
-        raise ConfigError(f"documents come from TEXT, from - or from --file: {given}; name one")
-    if args.file is not None:
-        return read_documents(args.file, args.column)
-    base.check_column(args)
-    return _standard_input() if args.texts == ["-"] else args.texts
-
-
-def _standard_input() -> Iterator[str]:
-    """Yield the lines of standard input; raise `DataError` for one that is not UTF-8."""
-    for number, line in enumerate(sys.stdin.buffer, start=1):
-        try:
-            yield line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-        except UnicodeDecodeError as error:
-            raise DataError(f"standard input, line {number}: not UTF-8 ({error.reason})") from error
 
 
 def _answers(

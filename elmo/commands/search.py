@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     from elmo.runs.trials import as_config, draw, file_name, read_space
     from elmo.utils.files import write_text
-    from elmo.utils.shipped import INSTALLED, SHIPPED
+    from elmo.utils.shipped import SHIPPED, command_of
 
     space = Path(args.space)
     if not space.exists() and (SHIPPED / space).is_file():
@@ -54,6 +54,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise ConfigError(f"{folder}: contains trials already; name another folder with -o")
     for number, trial in enumerate(draw(choices, args.trials, args.seed)):
         write_text(folder / f"{file_name(number, trial)}.yaml", as_config(script, fixed | trial))
-    name = script.removesuffix(".py").replace("_", "-")
-    command = f"elmo {name}" if INSTALLED else f"python {script}"
+    command = command_of(script.removesuffix(".py"))
     print(f"{command} --config-dir {shlex.quote(args.out)} '+trial=glob(*)' evaluate_test=false -m")

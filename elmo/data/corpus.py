@@ -7,7 +7,7 @@ import json
 import logging
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -33,6 +33,22 @@ from elmo.utils.cache import cached
 log = logging.getLogger(__name__)
 
 BLOCK = 1000  # rows in memory at once
+
+
+CLAUSES = {  # of the line on a corpus, for one row and for several
+    "train_rows_in_source": ("train row", "train rows"),
+    "empty_train_rows": ("dropped because it is empty", "dropped because they are empty"),
+    "train_rows_also_in_test": (
+        "dropped because the test split contains it",
+        "dropped because the test split contains them",
+    ),
+    "repeated_rows": ("with a text that occurs again", "with texts that occur more than once"),
+    "descriptions_with_conflicting_labels": (
+        "text with more than one label",
+        "texts with more than one label",
+    ),
+    "empty_test_rows": ("empty test row dropped", "empty test rows dropped"),
+}
 
 
 class RawRow(NamedTuple):
@@ -237,6 +253,17 @@ class Corpus(ABC):
         facts[f"{split}_rows_in_source"] = in_source
         facts[f"empty_{split}_rows"] = in_source - len(rows)
         return rows, np.concatenate(digests)
+
+
+def in_words(facts: Mapping[str, int]) -> str:
+    """Return the facts of a corpus as one line; what is zero is left out."""
+    clauses = [
+        f"{facts[key]:,} {one if facts[key] == 1 else several}"
+        for key, (one, several) in CLAUSES.items()
+        if facts[key]
+    ]
+    splits = [f"{facts[f'{split}_rows']:,} {split}" for split in ("train", "validation", "test")]
+    return f"{', '.join(clauses)}; split into {', '.join(splits)}"
 
 
 def texts_of(rows: Dataset) -> Iterator[str]:

@@ -13,7 +13,7 @@ import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
 from elmo.data.batches import Batch, EpochOrder, ResumableLoader, TokenBudgetBatches
-from elmo.data.corpus import Corpus, column, texts_of
+from elmo.data.corpus import Corpus, column, in_words, texts_of
 from elmo.data.splitting import stratified_sample
 from elmo.data.streaming import Stream, StreamLoader
 from elmo.data.text import WordTokenizer
@@ -82,8 +82,7 @@ class TokenData(lightning.LightningDataModule):
             ConfigError: a document does not fit into a batch.
         """
         splits = {split: self._tokenized(split) for split in ("train", "validation", "test")}
-        rows = self.corpus.facts.items()
-        log.info("%s: %s", self.corpus.name, ", ".join(f"{k} {v:,}" for k, v in rows))
+        log.info("%s: %s", self.corpus.name, in_words(self.corpus.facts))
         log.info(
             "V = %s words; unknown: %s",
             f"{len(self.tokenizer):,}",
@@ -190,7 +189,7 @@ class LanguageModelData(TokenData):
     The train split is evaluated on a sample, because perplexity needs no more rows.
 
     Args:
-        evaluation_rows: train rows in the sample.
+        evaluation_rows: rows of the train split that it is evaluated on, drawn by `seed`.
         train_rows: number of train rows to pretrain on, drawn by `seed`, for searches; None for
             all. The vocabulary is that of all train rows.
         epoch_batches: number of batches in an epoch of a streamed corpus; None for other corpora.

@@ -51,7 +51,7 @@ class LanguageModelScores(Metric):
     predicted has precision 0. "Together" counts the targets of both directions.
 
     Args:
-        vocab_size: V.
+        vocab_size: V, number of words.
     """
 
     nll_by_band: Tensor

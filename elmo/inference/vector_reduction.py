@@ -28,7 +28,7 @@ def reduction(layer: str, pool: str | None, num_layers: int, mixer: Mixer | None
             "mixed" (their mix) give (T, D).
         pool: "mean" or "max" over the tokens, which gives (L, D) or (D,), zeros where T = 0; None
             keeps the tokens.
-        num_layers: L.
+        num_layers: L, number of layers.
         mixer: for "mixed", trained on these layers.
 
     Raises:

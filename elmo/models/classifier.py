@@ -17,7 +17,7 @@ from elmo.models.encoders import Encoder, encoder_from_config
 from elmo.modules.bilm import MAX_LAYERS
 from elmo.modules.heads import Head
 from elmo.modules.mixers import Mixer
-from elmo.runs.latest import latest_or_released
+from elmo.runs.latest import model_path
 
 
 class Prediction(NamedTuple):
@@ -151,14 +151,15 @@ def load_classifier(
     """Load the classifier of a `classifier.pt`, in eval mode, ready to `predict`.
 
     Args:
-        path: the file, or its run folder; None takes the latest in `outputs`, otherwise the
-            released one.
+        path: the file, or its run folder; "released" or "latest", the model trained last in
+            `outputs`; None takes the latest on real text, or else the released one.
         device: where the weights go.
 
     Raises:
+        MissingModelError: there is no such model.
         ArtifactError: see `elmo.models.artifacts.load_artifact`.
     """
-    path = path or latest_or_released("classifier")
+    path = model_path(path, "classifier")
     content = load_artifact(path, "classifier")
     config = content["config"]
     try:

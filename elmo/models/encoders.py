@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -12,15 +13,18 @@ import torch
 from torch import Tensor, nn
 
 from elmo.data.batches import TOKEN_BUDGET, Batch, text_batches
-from elmo.data.corpus import Corpus
-from elmo.data.text import WordTokenizer
+from elmo.data.corpus import Corpus, texts_of
+from elmo.data.text import UNK, WordTokenizer
 from elmo.errors import ArtifactError, ConfigError
 from elmo.models.artifacts import build, describe, find_class, load_artifact, load_weights
 from elmo.modules.bilm import BiLM
 from elmo.modules.embedding import TokenEmbedding
-from elmo.runs.latest import latest_or_released, latest_run, title_of
+from elmo.runs.latest import bilm_for, is_released, model_path, title_of
 
 log = logging.getLogger(__name__)
+
+MAX_UNKNOWN = 0.05  # of the words of a corpus on which the released biLM is taken unasked
+SAMPLE = 5000  # train documents in which these are counted
 
 
 class Embedding(NamedTuple):
@@ -38,9 +42,9 @@ class Encoder(nn.Module, ABC):
     Attributes:
         finetune: whether the encoder is trained with the classifier.
         tokenizer: the tokenizer of its ids, which the data has to use.
-        num_layers: L.
+        num_layers: L, number of layers.
         stored_layers: S, the number of upper layers that are worth storing once computed.
-        dim: D.
+        dim: D, width of a layer.
     """
 
     finetune = False
@@ -155,7 +159,7 @@ class StaticEncoder(Encoder):
 
     Args:
         tokenizer: its V words are the rows of the table.
-        dim: D.
+        dim: D, width of a layer.
     """
 
     num_layers = 1
@@ -195,14 +199,15 @@ def load_bilm(path: str | Path | None = None, device: str | torch.device = "cpu"
     """Load the frozen biLM of a `bilstm.pt`, in eval mode, ready to `embed`.
 
     Args:
-        path: the file, or its run folder; None takes the latest in `outputs`, otherwise the
-            released one.
+        path: the file, or its run folder; "released" or "latest", the model trained last in
+            `outputs`; None takes the latest on real text, or else the released one.
         device: where the weights go.
 
     Raises:
+        MissingModelError: there is no such model.
         ArtifactError: see `elmo.models.artifacts.load_artifact`.
     """
-    path = path or latest_or_released("bilm")
+    path = model_path(path, "bilm")
     return _load_elmo(load_artifact(path, "bilm"), path).eval().to(device)
 
 
@@ -269,32 +274,66 @@ def pretrained_elmo(
 
     Args:
         corpus: the corpus of the classifier.
-        bilm_path: the biLM, a file or its run folder; None takes the latest of the corpus.
+        bilm_path: the biLM: a file, its run folder, `released` or `latest`; None takes the latest
+            of the corpus, or else, on a corpus of AG News whose words it knows, the released one.
         output_dir: where runs are written.
         finetune: see `ElmoEncoder`.
 
     Raises:
         MissingModelError: no biLM was pretrained on the corpus yet.
-        ConfigError: the latest biLM was pretrained on other data, so `bilm_path` has to name it.
+        ConfigError: the latest biLM was pretrained on other data, or the released one does not know
+            the words, so `bilm_path` has to name it.
         ArtifactError: see `elmo.models.artifacts.load_artifact`.
     """
-    path = Path(bilm_path) if bilm_path else latest_run(Path(output_dir), corpus.name)
+    path = bilm_for(bilm_path, Path(output_dir), corpus.name)
     content = load_artifact(path, "bilm")
     trained_on = content["facts"].get("data")
     if not isinstance(trained_on, dict) or not {"name", "fingerprint"} <= trained_on.keys():
         raise ArtifactError(f"{path}: does not name the data of its pretraining; train again")
-    log.info("biLM: %s, pretrained on data=%s", title_of(path), trained_on["name"])
-    if trained_on["fingerprint"] != corpus.fingerprint:
-        difference = (
-            f"{path} was pretrained on data={trained_on['name']} "
-            f"({trained_on['fingerprint']}), the classifier's data={corpus.name} is "
-            f"{corpus.fingerprint}: another corpus, split or cleaning"
-        )
-        if not bilm_path:
-            raise ConfigError(
-                f"{difference}, so validation or test rows may have been in its pretraining; run "
-                f"`python train_lm.py data={corpus.name}` with the same data settings, or set "
-                f"bilm_path={path} to use it anyway"
-            )
+    encoder = _load_elmo(content, path, finetune)
+    title = f"{title_of(path)}, pretrained on data={trained_on['name']}"
+    if trained_on["fingerprint"] == corpus.fingerprint:
+        log.info("biLM: %s", title)
+        return encoder
+    difference = (
+        f"{path} was pretrained on data={trained_on['name']} "
+        f"({trained_on['fingerprint']}), the classifier's data={corpus.name} is "
+        f"{corpus.fingerprint}: another corpus, split or cleaning"
+    )
+    if bilm_path:
+        log.info("biLM: %s", title)
         log.warning("%s; used because bilm_path names it, see the unknown rate", difference)
-    return _load_elmo(content, path, finetune)
+    elif is_released(path):
+        rate = _check_words(encoder.tokenizer, corpus)
+        log.warning(
+            "biLM: %s, because none was pretrained on data=%s: about %.1f%% of the train words "
+            "are unknown to it, and validation texts may have been in its pretraining",
+            *(title, corpus.name, 100 * rate),
+        )
+    else:
+        raise ConfigError(
+            f"{difference}, so validation or test rows may have been in its pretraining; run "
+            f"`python train_lm.py data={corpus.name}` with the same data settings, or set "
+            f"bilm_path={path} or bilm_path=released to use that one anyway"
+        )
+    return encoder
+
+
+def _check_words(tokenizer: WordTokenizer, corpus: Corpus) -> float:
+    """Return the share of unknown words in a sample of the train documents.
+
+    Raises:
+        ConfigError: it is above `MAX_UNKNOWN`.
+    """
+    words = unknown = 0
+    for ids in tokenizer.encode_ids(islice(texts_of(corpus.splits["train"]), SAMPLE)):
+        words += len(ids) - 2  # without <s> and </s>
+        unknown += int((ids == UNK).sum())
+    rate = unknown / max(1, words)
+    if rate > MAX_UNKNOWN:
+        raise ConfigError(
+            f"no biLM was pretrained on data={corpus.name} yet, and {rate:.1%} of its words are "
+            f"unknown to the released one, more than {MAX_UNKNOWN:.0%}; run `python train_lm.py "
+            f"data={corpus.name}` first, or set bilm_path=released to use the released one anyway"
+        )
+    return rate

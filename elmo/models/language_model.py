@@ -16,7 +16,7 @@ from elmo.models.encoders import ElmoEncoder, check_vocabulary
 from elmo.modules.bilm import BiLM
 from elmo.modules.dropout import Dropout
 from elmo.modules.softmax import Softmax
-from elmo.runs.latest import latest_or_released
+from elmo.runs.latest import model_path
 
 Modules = tuple[BiLM, Softmax]
 
@@ -107,7 +107,7 @@ def build_modules(
     Args:
         bilm: called with `vocab_size` and `embedding_dim`.
         softmax: called with `dim` and `vocab_size`.
-        embedding_dim: E.
+        embedding_dim: E, width of a token vector.
 
     Raises:
         ConfigError: a setting cannot work.
@@ -128,14 +128,15 @@ def load_language_model(
     """Load the whole language model of a `bilstm.pt`, softmax included, in eval mode.
 
     Args:
-        path: the file, or its run folder; None takes the latest in `outputs`, or else the released
-            one.
+        path: the file, or its run folder; "released" or "latest", the model trained last in
+            `outputs`; None takes the latest on real text, or else the released one.
         device: the device to which the weights are moved.
 
     Raises:
+        MissingModelError: there is no such model.
         ArtifactError: see `elmo.models.artifacts.load_artifact`.
     """
-    path = path or latest_or_released("bilm")
+    path = model_path(path, "bilm")
     content = load_artifact(path, "bilm")
     try:
         tokenizer = WordTokenizer(content["tokenizer"])

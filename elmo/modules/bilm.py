@@ -80,7 +80,7 @@ class BiLM(nn.Module):
     second layer, and so show each language model the word that it has to predict.
 
     Args:
-        vocab_size: V.
+        vocab_size: V, number of words.
         embedding_dim: E, width of a token vector; mapped linearly to H where it differs.
         hidden_dim: H, width of one direction; a layer is D = 2 H wide.
         num_layers: LSTM layers in each direction; with the embedding there are L = num_layers + 1.

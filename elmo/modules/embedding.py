@@ -12,7 +12,7 @@ class TokenEmbedding(nn.Module):
     """A table with one vector for each word of the vocabulary; the vector of padding is zero.
 
     Args:
-        vocab_size: V.
+        vocab_size: V, number of words.
         dim: E, width of a vector.
     """
 

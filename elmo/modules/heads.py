@@ -17,7 +17,7 @@ class Head(nn.Module, ABC):
 
     Args:
         dim: D, width of an embedding.
-        num_classes: C.
+        num_classes: C, number of classes.
         hidden_dim: H, width of the hidden layer, or of each direction of an LSTM.
         dropout: rate on the embeddings and on the pooled vector.
     """

@@ -16,6 +16,8 @@ from elmo.errors import ConfigError, check_range
 # Logits computed at a time: 16 MiB in single precision, for any V. Larger blocks of memory are
 # returned to the system after each use, and allocating them again adds half of the time.
 CHUNK = 2**22
+# Nats by which two computations of a log-probability may differ, even in half precision.
+ROUNDING = 0.1
 
 
 class Softmax(nn.Module, ABC):
@@ -61,6 +63,21 @@ class Softmax(nn.Module, ABC):
         """Return the most probable word (N,) given hidden (N, D/2)."""
         return self.topk(hidden, 1).squeeze(1)  # (N,)
 
+    def hits(self, hidden: Tensor, targets: Tensor, nll: Tensor) -> Tensor:
+        """Return whether `predict` finds the targets, with less work than predicting.
+
+        Args:
+            hidden: (N, D/2).
+            targets: (N,).
+            nll: what `forward` returned for them, (N,).
+        """
+        chunks = zip(*map(self._chunks, (hidden, targets, nll)), strict=True)
+        return torch.cat([self._hits(*chunk) for chunk in chunks])  # (N,)
+
+    @abstractmethod
+    def _hits(self, hidden: Tensor, targets: Tensor, nll: Tensor) -> Tensor:
+        """Return what `hits` returns, computed in one chunk."""
+
     def topk(self, hidden: Tensor, k: int) -> Tensor:
         """Return the k most probable words (N, k) given hidden (N, D/2), best first.
 
@@ -87,6 +104,9 @@ class LinearSoftmax(Softmax, ABC):
 
     def _log_prob(self, hidden: Tensor) -> Tensor:
         return self.output(hidden).log_softmax(1)  # (N, V)
+
+    def _hits(self, hidden: Tensor, targets: Tensor, nll: Tensor) -> Tensor:
+        return self.output(hidden).argmax(1) == targets  # (N,)
 
 
 class FullSoftmax(LinearSoftmax):
@@ -158,6 +178,16 @@ class AdaptiveSoftmax(Softmax):
                 candidates = torch.cat([words[rows], ids.expand_as(inside)], 1)  # (R, k + size)
                 words[rows] = candidates.gather(1, places)
         return words  # (N, k)
+
+    def _hits(self, hidden: Tensor, targets: Tensor, nll: Tensor) -> Tensor:
+        # Most targets are less probable than a word of the head; only the others need clusters.
+        with torch.autocast(hidden.device.type, enabled=False):
+            head = self.output.head(self._to_weight_dtype(hidden)).log_softmax(1)
+        best = head[:, : self.output.shortlist_size].amax(1)  # (N,)
+        rows = (best + nll < ROUNDING).nonzero().squeeze(1)  # (R,)
+        hits = torch.zeros_like(targets, dtype=torch.bool)
+        hits[rows] = self._topk(hidden[rows], 1).squeeze(1) == targets[rows]
+        return hits  # (N,)
 
     def _to_weight_dtype(self, hidden: Tensor) -> Tensor:
         return hidden.to(self.output.head.weight.dtype)

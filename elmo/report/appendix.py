@@ -1,4 +1,4 @@
-"""The sections on cost, commands and confusion matrices."""
+"""The sections on cost and commands."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from elmo.report.findings import percent
 from elmo.report.material import Material
+from elmo.report.sections import commit
 from elmo.report.writing import Manuscript
 from elmo.runs.keys import is_neutral_override, is_seed
 from elmo.runs.record import read_start
@@ -22,9 +23,9 @@ STUDIES = ("experiment=lambda_study", "experiment=learning_curve")
 def cost(material: Material, paper: Manuscript) -> None:
     """Write the section on sizes and times."""
     rows = []
-    for run in material.bilms:
-        size = sum(run.record.get("parameters", {}).values())
-        rows.append(["biLM, pretraining", _size(size), "", *_time([run.record])])
+    for bilm in material.bilms:
+        size = sum(bilm.record.get("parameters", {}).values())
+        rows.append([f"{bilm.name}, pretraining", _size(size), "", *_time([bilm.record])])
     for classifier in material.classifiers:
         record = classifier.setting.records[0]
         sizes = record.get("parameters", {})
@@ -62,53 +63,29 @@ def _size(value: int) -> str:
     return f"{value:,}" if value else ""
 
 
-def matrices(material: Material, paper: Manuscript) -> None:
-    """Write the section with all confusion matrices."""
-    if not material.classifiers:
-        return
-    paper.heading("Confusion matrices")
-    rows = []
-    names = list(material.classifiers[0].setting.records[0]["splits"]["train"]["per_class"])
-    for classifier in material.classifiers:
-        splits = classifier.setting.records[0]["splits"]
-        shares = [_shares(classifier.confusion(s)) for s in ("train", "test") if s in splits]
-        for index, name in enumerate(names):
-            cells = [
-                " / ".join(f"{share[index, column]:.1f}" for share in shares)
-                for column in range(len(names))
-            ]
-            rows.append([classifier.title if not index else "", name, *cells])
-    paper.table(
-        "Confusion matrices of every setting: per cent of the true class on train / on test, all "
-        "seeds together.",
-        ["setting", "true", *names],
-        rows,
-    )
-
-
-def _shares(counts: np.ndarray) -> np.ndarray:
-    return 100 * counts / np.maximum(1, counts.sum(1, keepdims=True))
-
-
 def commands(material: Material, paper: Manuscript) -> None:
     """Write the section that says which command made which figures."""
     paper.heading("Where the figures come from")
     paper.paragraph(
         "Each line is the command of one setting; its runs differ in `seed`. The commit is that of "
-        "the first run."
+        "the first run.",
+        "With `bilm_path=FOLDER` a classifier takes the biLM of its line."
+        if material.has_several_bilms
+        else "",
     )
     rows = []
-    for run in material.bilms:
-        rows.append(["biLM", _command([run.folder], [run.record]), _commit(run.record)])
+    for bilm in material.bilms:
+        rows.append([bilm.name, _command([bilm.run.folder], [bilm.record]), commit(bilm.record)])
     for classifier in [*material.classifiers, *material.few_labels]:
         share = classifier.share
         title = classifier.title + ("" if share == 1 else f", {percent(share)} of the labels")
         folders, records = classifier.setting.folders, classifier.setting.records
-        rows.append([title, _command(folders, records), _commit(records[0])])
+        rows.append([title, _command(folders, records), commit(records[0])])
     paper.table("Commands.", ["setting", "command", "commit"], rows)
     listed = ", ".join(f"{name} {version}" for name, version in material.versions.items())
     paper.paragraph(
-        f"Neighbours in context: `elmo senses`. This report: `elmo report`. Versions: {listed}."
+        "Neighbours in context: `python -m elmo senses`. This report: `python -m elmo report`. "
+        f"Versions: {listed}."
     )
 
 
@@ -141,7 +118,3 @@ def _command(folders: Sequence[Path], records: Sequence[dict[str, Any]]) -> str:
     words = [word for word in words if word != "seed=0"]
     multirun = ["-m"] if any(len(values) > 1 for values in values_of.values()) else []
     return f"`{shlex.join(['python', script + '.py', *words, *multirun])}`"
-
-
-def _commit(record: dict[str, Any]) -> str:
-    return f"`{record['git']['commit'][:7]}`" if record.get("git") else ""

@@ -9,7 +9,7 @@ import numpy as np
 
 from elmo.report.findings import points, seed_count
 from elmo.report.material import Classifier, Material, paired_tests
-from elmo.report.sections import PAIR_HEADER, pair_rows
+from elmo.report.sections import PAIR_HEADER, pair_rows, which_is_which
 from elmo.report.writing import Manuscript, number, with_deviation
 
 
@@ -26,8 +26,10 @@ def several_bilms(material: Material, paper: Manuscript) -> None:
         paper.leave_out("Several biLMs", "no setting was trained on more than one")
         return
     paper.heading("Several biLMs")
+    if not material.bilms:  # or else the section on pretraining has it
+        which_is_which(material, paper)
     for group in several:
-        title = re.sub(r",? bilm=\w+", "", min((c.title for c in group), key=len))
+        title = re.sub(r",? biLM \w+", "", min((c.title for c in group), key=len))
         means = np.array([c.mean("test/accuracy") for c in group])
         within = float(np.mean([c.deviation("test/accuracy") for c in group]))
         paper.paragraph(
@@ -38,7 +40,7 @@ def several_bilms(material: Material, paper: Manuscript) -> None:
         group.sort(key=lambda c: -c.mean("val/accuracy"))
         rows = [
             [
-                str(c.plain.get("bilm", "")),
+                material.bilm_names.get(c.plain.get("bilm", ""), ""),
                 str(len(c.setting.records)),
                 *(
                     with_deviation(c.mean(metric), c.deviation(metric))
@@ -49,9 +51,8 @@ def several_bilms(material: Material, paper: Manuscript) -> None:
             for c in group
         ]
         paper.table(
-            f"{title}, by the biLM (the beginning of the hash of its file), mean and deviation "
-            "over the seeds of the classifier; the interval is that of the mean, over the test "
-            "rows.",
+            f"{title}, by the biLM, mean and deviation over the seeds of the classifier; the "
+            "interval is that of the mean, over the test rows.",
             ["biLM", "seeds", "validation acc.", "test acc.", "test macro F1", "95 % interval"],
             rows,
         )
@@ -59,7 +60,7 @@ def several_bilms(material: Material, paper: Manuscript) -> None:
 
 def fine_tuning(material: Material, paper: Manuscript) -> None:
     """Write the section that compares fine-tuned biLMs with frozen ones."""
-    tuned = [c for c in material.tested if c.is_elmo and c.is_finetuned]
+    tuned = material.fine_tuned
     frozen = material.best(material.best_of_modes())
     if not tuned or frozen is None:
         paper.leave_out("Fine-tuning", "it needs tested runs with and without `encoder.finetune`")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,11 +14,20 @@ import pyarrow.parquet as pq
 
 from elmo.errors import ArtifactError, DataError
 from elmo.evaluation.significance import summarise
-from elmo.report.material import Classifier, Material, metric_value, share_of_labels
-from elmo.runs.finished import Setting, finished_runs, group_by_setting, on_one_corpus
+from elmo.report.material import Bilm, Classifier, Material, metric_value, share_of_labels
+from elmo.runs.finished import (
+    FinishedRun,
+    Setting,
+    finished_runs,
+    group_by_setting,
+    on_one_corpus,
+)
 from elmo.runs.labels import label_of
+from elmo.runs.latest import KINDS
+from elmo.utils.files import sha256_of
 
 NEIGHBOURS = "neighbours.json"
+BILM_HASH = "bilm_sha256"  # the hash of a biLM's own file, in the record that is kept of its run
 
 
 def collect(folders: Sequence[Path], data: str | None = None) -> Material:
@@ -36,15 +46,16 @@ def collect(folders: Sequence[Path], data: str | None = None) -> Material:
         named = ", ".join(map(str, folders))
         raise ArtifactError(f"{named}: no finished run below it; expected runs or sweeps")
     facts = runs[0].record["data"]
-    bilms = [run for run in runs if "val/perplexity" in run.record["metrics"]]
-    bilms.sort(key=lambda run: metric_value(run.record, "val/perplexity"))
     trained = [run for run in runs if run.is_classifier]
     # Two groupings: the titles of settings on all labels need not name the share of the labels.
     complete = [run for run in trained if share_of_labels(run.record) == 1]
     partial = [run for run in trained if share_of_labels(run.record) < 1]
-    classifiers = [_classifier(setting) for setting in group_by_setting(complete)]
-    classifiers.sort(key=lambda c: (-c.mean("val/accuracy"), c.title))
+    settings = group_by_setting(complete)
     few = [Classifier(label_of(s.records[0]), s, None) for s in group_by_setting(partial)]
+    used = {run.record["settings"].get("bilm") for run in trained}
+    bilms, names = _name_bilms(runs, sorted(used - {None}))
+    classifiers = [_classifier(setting, names) for setting in settings]
+    classifiers.sort(key=lambda c: (-c.mean("val/accuracy"), c.title))
     curves, single_shares = _learning_curves([*classifiers, *few])
     neighbours = [
         study
@@ -52,16 +63,49 @@ def collect(folders: Sequence[Path], data: str | None = None) -> Material:
         if (study := _read_json(file)).get("fingerprint") == facts["fingerprint"]
     ]
     versions = runs[0].record.get("versions", {})
-    return Material(facts, bilms, classifiers, curves, neighbours, single_shares, versions)
+    return Material(facts, bilms, names, classifiers, curves, neighbours, single_shares, versions)
 
 
-def _classifier(setting: Setting) -> Classifier:
+def _name_bilms(
+    runs: Sequence[FinishedRun], used: Sequence[str]
+) -> tuple[list[Bilm], dict[str, str]]:
+    """Return the biLMs among some runs, the best on validation first, and the names by digest.
+
+    Args:
+        used: the digests of the biLMs that classifiers were trained on; those without a run come
+            last in the order of the names.
+    """
+    found: dict[str, tuple[str | None, FinishedRun]] = {}
+    pretrained = [run for run in runs if "val/perplexity" in run.record["metrics"]]
+    for run in sorted(pretrained, key=lambda run: metric_value(run.record, "val/perplexity")):
+        digest = _digest(run)
+        found.setdefault(digest or str(run.folder), (digest, run))  # a copy of a run counts once
+    without_run = [digest for digest in used if digest not in found]
+    count = len(found) + len(without_run)
+    letters = [*ascii_uppercase, *map(str, range(27, count + 1))]
+    titles = ["biLM"] if count == 1 else [f"biLM {letter}" for letter in letters[:count]]
+    bilms = [Bilm(title, *pair) for title, pair in zip(titles, found.values(), strict=False)]
+    names = {bilm.digest: bilm.name for bilm in bilms if bilm.digest}
+    return bilms, names | dict(zip(without_run, titles[len(found) :], strict=True))
+
+
+def _digest(run: FinishedRun) -> str | None:
+    """Return the beginning of the hash of a biLM: of its file, or as `keep_material` kept it."""
+    file = run.folder / KINDS["bilm"].file
+    kept = sha256_of(file) if file.is_file() else run.record.get(BILM_HASH)
+    return kept[:8] if kept else None
+
+
+def _classifier(setting: Setting, bilm_names: Mapping[str, str]) -> Classifier:
     """Return a setting with the summary of its tested runs."""
+    title = setting.name
+    for digest, name in bilm_names.items():
+        title = title.replace(f"bilm={digest}", name)
     tested = [run for run in zip(setting.folders, setting.records, strict=True) if _is_tested(*run)]
     if not tested:
-        return Classifier(setting.name, setting, None)
-    kept = Setting(setting.name, *map(list, zip(*tested, strict=True)))
-    return Classifier(setting.name, kept, summarise(kept.outcomes()))
+        return Classifier(title, setting, None)
+    kept = Setting(title, *map(list, zip(*tested, strict=True)))
+    return Classifier(title, kept, summarise(kept.outcomes()))
 
 
 def _is_tested(folder: Path, record: dict[str, Any]) -> bool:

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from textwrap import fill
 from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-WIDTH = 6.3  # inches, the width of the text
+WIDTH = 6.3  # inches, the width of the text: a figure is shown as large as it is drawn
 COLOURS = ("#1b4f8a", "#d1731e", "#3b8f5a", "#8a3b6e", "#6b6b6b", "#b59a1c", "#4aa3b8", "#a33b3b")
 MARKERS = "osD^vPX<"
+LINES = ("-", "--", "-.", ":")
 STYLE: dict[Any, Any] = {
     "font.family": "STIXGeneral",
     "mathtext.fontset": "stix",
     "font.size": 9.5,
     "axes.titlesize": 9.5,
+    "legend.fontsize": 9,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
+    "axes.axisbelow": True,
     "grid.alpha": 0.25,
     "grid.linewidth": 0.5,
     "axes.linewidth": 0.6,
@@ -51,25 +58,64 @@ def _figure(height: float, columns: int = 1, **options: Any) -> tuple[Figure, li
     return figure, list(axes[0])
 
 
+def _grid(
+    height: float, count: int, columns: int, **options: Any
+) -> tuple[Figure, list[Axes], list[Axes]]:
+    """Return a figure of some panels in rows, the panels, and those that begin a row.
+
+    Args:
+        height: of one row, in inches.
+        columns: panels in a row, where there are as many.
+    """
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(WIDTH, height * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False, **options)
+    for empty in panels.flat[count:]:
+        empty.set_visible(False)
+    return figure, list(panels.flat[:count]), list(panels[:, 0])
+
+
+def _bars(axes: Axes, groups: Sequence[str], series: Mapping[str, Sequence[float]]) -> None:
+    """Draw groups of bars side by side, one bar of each group for each series."""
+    width = 0.8 / len(series)
+    for index, (name, values) in enumerate(series.items()):
+        places = np.arange(len(groups)) + (index - (len(series) - 1) / 2) * width
+        axes.bar(places, values, 0.9 * width, color=COLOURS[index % 8], label=name)
+    axes.set_xticks(range(len(groups)), groups)
+    axes.tick_params(axis="x", length=0)
+    axes.grid(axis="x", visible=False)
+
+
 def pretraining(curves: Mapping[str, Mapping[str, Points]]) -> bytes:
-    """Draw the perplexity of each biLM by epoch.
+    """Draw the perplexity of each biLM by epoch, in a panel of its own.
 
     Args:
         curves: the steps and values of each biLM, by split.
     """
     with rc_context(STYLE):
-        figure, (axes,) = _figure(2.5)
-        for colour, (name, splits) in zip(COLOURS, curves.items(), strict=False):
-            for split, line in (("train", "--"), ("validation", "-")):
-                points = splits[split]
-                epochs = np.arange(1, len(points) + 1)
-                label = f"{name}, {split}" if len(curves) > 1 else split
-                axes.plot(epochs, points[:, 1], line, color=colour, marker="o", label=label)
-        axes.set(xlabel="epoch", ylabel="perplexity", yscale="log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
-        axes.yaxis.set_major_formatter("{x:,g}")
-        axes.yaxis.set_minor_formatter(NullFormatter())
-        axes.legend()
+        figure, panels, first = _grid(2.3, len(curves), 3, sharey=True)
+        for axes, (name, splits) in zip(panels, curves.items(), strict=True):
+            for index, (split, line) in enumerate((("train", "--"), ("validation", "-"))):
+                values = splits[split][:, 1]
+                epochs = np.arange(1, len(values) + 1)
+                axes.plot(epochs, values, label=split, **_style(index, line))
+            axes.annotate(  # of validation, the last that was drawn
+                f"{values[-1]:.1f}",
+                (epochs[-1], values[-1]),
+                (0, 5),
+                textcoords="offset points",
+                ha="right",
+                color=COLOURS[1],
+            )
+            axes.set(xlabel="epoch", yscale="log", title=name if len(curves) > 1 else "")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+            axes.yaxis.set_major_formatter("{x:,g}")
+            axes.yaxis.set_minor_formatter(NullFormatter())
+        for axes in first:
+            axes.set_ylabel("perplexity")
+        panels[0].legend()
         return _svg(figure)
 
 
@@ -80,12 +126,14 @@ def frequencies(groups: Mapping[str, Mapping[str, float]]) -> bytes:
         groups: by split, the perplexity of each group in which the split has targets.
     """
     with rc_context(STYLE):
-        figure, (axes,) = _figure(2.4)
+        figure, (axes,) = _figure(2.2)
         names = max((list(values) for values in groups.values()), key=len)
-        for index, (split, values) in enumerate(groups.items()):
-            axes.plot([values.get(name, np.nan) for name in names], label=split, **_style(index))
-        axes.set_xticks(range(len(names)), names, fontsize=7.5)
+        series = {
+            split: [values.get(name, np.nan) for name in names] for split, values in groups.items()
+        }
+        _bars(axes, [fill(name, 9) for name in names], series)
         axes.set(xlabel="frequency rank of the word", ylabel="perplexity", yscale="log")
+        axes.set_ylim(bottom=1)
         axes.yaxis.set_major_formatter("{x:,g}")
         axes.yaxis.set_minor_formatter(NullFormatter())
         axes.legend()
@@ -99,7 +147,7 @@ def intervals(rows: Sequence[tuple[str, float, float, float, Sequence[float]]]) 
         rows: title, mean, low and high end of the interval, accuracy of each seed; the best first.
     """
     with rc_context(STYLE):
-        figure, (axes,) = _figure(0.7 + 0.235 * len(rows))
+        figure, (axes,) = _figure(0.7 + 0.19 * len(rows))
         for place, (_, mean, low, high, seeds) in enumerate(rows):
             axes.plot([low, high], [place, place], color=COLOURS[0], linewidth=1.4)
             places = [place] * len(seeds)
@@ -116,20 +164,43 @@ def lambda_curves(runs: Mapping[str, Sequence[Mapping[str, Points]]]) -> bytes:
     """Draw the lambdas in the course of training: one panel per mode, one line per seed and layer.
 
     Args:
-        runs: by mode, the curves of each seed, by layer.
+        runs: by setting, the curves of each seed, by layer.
     """
     with rc_context(STYLE):
-        figure, panels = _figure(2.3, len(runs), sharey=True)
-        for axes, (mode, seeds) in zip(panels, runs.items(), strict=True):
-            for number, layers in enumerate(seeds):
-                for index, (layer, points) in enumerate(sorted(layers.items())):
-                    label = f"layer {layer}" if not number else None
-                    axes.plot(points[:, 0], points[:, 1], color=COLOURS[index], alpha=0.6)
-                    axes.plot([], [], color=COLOURS[index], label=label)
-            axes.set(title=mode, xlabel="step", ylim=(0, 1))
+        figure, panels = _figure(2.3, len(runs))  # not one scale: some lambdas hardly move
+        for axes, (title, seeds) in zip(panels, runs.items(), strict=True):
+            axes.axhline(1 / len(seeds[0]), 0, 0.69, color="grey", linestyle=":", linewidth=0.8)
+            ends = {}
+            for index, layer in enumerate(sorted(seeds[0])):
+                line: dict[str, Any] = {"color": COLOURS[index % 8], "linestyle": LINES[index % 4]}
+                for curves in seeds:
+                    axes.plot(curves[layer][:, 0], curves[layer][:, 1], alpha=0.6, **line)
+                ends[layer] = float(np.mean([curves[layer][-1, 1] for curves in seeds]))
+            low, high = axes.get_ylim()
+            distance = (high - low) / 9
+            places = _apart(list(ends.values()), distance)
+            axes.set_ylim(min(low, min(places) - distance / 2), max(high, max(places)))
+            last = max(curves[layer][-1, 0] for curves in seeds for layer in curves)
+            for index, (place, (layer, end)) in enumerate(zip(places, ends.items(), strict=True)):
+                axes.annotate(
+                    f"layer {layer}: {end:.2f}",
+                    (1.03 * last, place),
+                    color=COLOURS[index % 8],
+                    va="center",
+                )
+            axes.set(title=title, xlabel="step", xlim=(0, 1.45 * last))
+            axes.set_xticks([tick for tick in axes.get_xticks() if tick <= last])
         panels[0].set_ylabel("lambda")
-        panels[0].legend(fontsize=8)
         return _svg(figure)
+
+
+def _apart(values: Sequence[float], distance: float) -> list[float]:
+    """Return places near some values that are at least a distance apart, around their middle."""
+    order = np.argsort(values, kind="stable")
+    places = np.array(values, dtype=float)
+    for lower, upper in pairwise(order):
+        places[upper] = max(places[upper], places[lower] + distance)
+    return (places - (places.mean() - np.mean(values))).tolist()
 
 
 def draws(lambdas: np.ndarray, accuracies: np.ndarray) -> bytes:
@@ -149,44 +220,45 @@ def draws(lambdas: np.ndarray, accuracies: np.ndarray) -> bytes:
 
 
 def learning_curves(curves: Mapping[str, Sequence[tuple[float, float, float]]]) -> bytes:
-    """Draw the accuracy by the number of labels.
+    """Draw the accuracy by the number of labels; the settings stand beside each other.
 
     Args:
         curves: by setting, the labelled rows and the mean and standard deviation of the accuracy.
     """
     with rc_context(STYLE):
-        figure, (axes,) = _figure(3.0)
+        figure, (axes,) = _figure(2.9)
         for index, (name, points) in enumerate(curves.items()):
             rows, means, deviations = np.array(points).T
-            axes.errorbar(
-                rows, means, np.nan_to_num(deviations), label=name, capsize=2, **_style(index)
-            )
+            beside = rows * 1.05 ** (index - (len(curves) - 1) / 2)  # the axis is logarithmic
+            line = _style(index, LINES[index % 4])
+            errors = np.nan_to_num(deviations)
+            axes.errorbar(beside, means, errors, label=name, capsize=2, alpha=0.85, **line)
         axes.set(xlabel="labelled train rows", ylabel="test accuracy", xscale="log")
         axes.xaxis.set_major_formatter("{x:,g}")
         ticks = sorted({point[0] for points in curves.values() for point in points})
         axes.set_xticks(ticks)
         axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.legend(fontsize=8)
+        axes.legend()
         return _svg(figure)
 
 
 def by_group(panels: Mapping[str, tuple[Sequence[str], Mapping[str, Sequence[float]]]]) -> bytes:
-    """Draw the accuracy of some settings over groups of rows.
+    """Draw the share of errors of some settings in groups of rows, as bars that begin at 0.
 
     Args:
         panels: by axis, the names of its groups and, by setting, the accuracy in each group.
     """
     with rc_context(STYLE):
-        figure, axes_list = _figure(2.6, len(panels), sharey=True)
-        for axes, (axis, (groups, lines)) in zip(axes_list, panels.items(), strict=True):
-            for index, (name, values) in enumerate(lines.items()):
-                axes.plot(values, label=name, **_style(index))
-            axes.set_xticks(range(len(groups)), groups, fontsize=7.5)
-            axes.set(xlabel=axis)
-        axes_list[0].set_ylabel("test accuracy")
-        figure.legend(
-            *axes_list[0].get_legend_handles_labels(), loc="outside upper center", ncols=2
-        )
+        figure, axes_list, _ = _grid(1.9, len(panels), 1, sharey=True)
+        for axes, (axis, (groups, accuracies)) in zip(axes_list, panels.items(), strict=True):
+            wrong = {
+                name: [100 * (1 - accuracy) for accuracy in values]
+                for name, values in accuracies.items()
+            }
+            _bars(axes, groups, wrong)
+            axes.set(xlabel=axis, ylabel="errors in %")
+        handles = axes_list[0].get_legend_handles_labels()
+        figure.legend(*handles, loc="outside upper center", ncols=2)
         return _svg(figure)
 
 
@@ -198,36 +270,50 @@ def reliability(bins: Mapping[str, tuple[np.ndarray, np.ndarray]], chance: float
         chance: 1/C, the lowest probability that a predicted class can have.
     """
     with rc_context(STYLE):
-        figure, (axes,) = _figure(2.9)
-        axes.plot([chance, 1], [chance, 1], color="grey", linestyle=":", label="calibrated")
-        for index, (name, (confidence, accuracy)) in enumerate(bins.items()):
-            axes.plot(confidence, accuracy, label=name, **_style(index))
-        axes.set(
-            xlabel="probability of the predicted class", ylabel="accuracy", xlim=(chance, 1.01)
-        )
-        axes.legend(fontsize=8)
+        figure, panels, first = _grid(2.1, len(bins), 4, sharex=True, sharey=True)
+        for index, (axes, (name, (confidence, accuracy))) in enumerate(
+            zip(panels, bins.items(), strict=True)
+        ):
+            axes.plot([chance, 1], [chance, 1], color="grey", linestyle=":")
+            axes.plot(confidence, accuracy, **_style(index))
+            axes.set(title=fill(name, 22), xlim=(chance, 1.02))
+        figure.supxlabel("probability of the predicted class", fontsize=STYLE["font.size"])
+        for axes in first:
+            axes.set_ylabel("accuracy")
         return _svg(figure)
 
 
-def confusions(matrices: Mapping[str, np.ndarray], names: Sequence[str]) -> bytes:
-    """Draw confusion matrices of one setting side by side, coloured by share of the true class.
+def class_shares(counts: np.ndarray) -> np.ndarray:
+    """Return a confusion matrix as shares of the true class (C true, C predicted)."""
+    return counts / np.maximum(1, counts.sum(1, keepdims=True))
+
+
+def confusions(settings: Mapping[str, Mapping[str, np.ndarray]], names: Sequence[str]) -> bytes:
+    """Draw confusion matrices, one row per setting, coloured by share of the true class.
 
     Args:
-        matrices: counts (C true, C predicted) by split.
+        settings: by setting, counts (C true, C predicted) by split.
     """
     with rc_context({**STYLE, "axes.grid": False}):
-        figure, panels = _figure(1.05 + 0.36 * len(names), len(matrices))
-        for axes, (split, counts) in zip(panels, matrices.items(), strict=True):
-            shares = counts / np.maximum(1, counts.sum(1, keepdims=True))
+        columns = len(next(iter(settings.values())))
+        height = 0.36 + 0.235 * len(names)
+        figure, panels, _ = _grid(height, columns * len(settings), columns, sharex=True)
+        parts = [(title, *part) for title, splits in settings.items() for part in splits.items()]
+        for axes, (title, split, counts) in zip(panels, parts, strict=True):
+            shares = class_shares(counts)
             axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
             axes.set_xticks(range(len(names)), names)
             axes.set_yticks(range(len(names)), names)
-            axes.set(xlabel="predicted", title=split)
+            axes.tick_params(length=0)
+            axes.set_title(f"{title}: {split}")
             for (true, predicted), share in np.ndenumerate(shares):
                 colour = "white" if share > 0.5 else "black"
-                place = (predicted, true)
                 axes.annotate(
-                    f"{share:.1%}", place, color=colour, fontsize=8, ha="center", va="center"
+                    f"{100 * share:.1f}",
+                    (predicted, true),
+                    color=colour,
+                    fontsize=9,
+                    ha="center",
+                    va="center",
                 )
-        panels[0].set_ylabel("true")
         return _svg(figure)

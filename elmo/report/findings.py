@@ -7,9 +7,18 @@ from collections.abc import Sequence
 import numpy as np
 
 from elmo.evaluation.significance import Comparison
-from elmo.report.material import Classifier
+from elmo.report.material import Classifier, Material
 
 LEVEL = 0.05  # a corrected p below it is called significant
+# What the compared settings are; `Material.comparable` has the rule.
+REPRESENTATIONS = (
+    "the representations (each by the setting that is best on validation of those that share head "
+    "and training; ELMo by a lambda mode on a frozen biLM)"
+)
+LAMBDA_MODES = (
+    "the lambda modes (each by the setting that is best on validation of those that share head and "
+    "training; frozen biLM)"
+)
 
 
 def points(difference: float) -> str:
@@ -62,11 +71,15 @@ def verdict(classifiers: Sequence[Classifier], pair: Comparison) -> str:
     return f"{one} is {points(pair.difference)} ahead of {other} ({p}, {significance})"
 
 
-def ranking(classifiers: Sequence[Classifier]) -> str:
-    """Say which classifier has the highest mean test accuracy, and how far others are behind."""
+def ranking(classifiers: Sequence[Classifier], among: str) -> str:
+    """Say which classifier has the highest mean test accuracy, and how far others are behind.
+
+    Args:
+        among: what the classifiers are, such as "the three lambda modes".
+    """
     ordered = sorted(classifiers, key=lambda c: -c.mean("test/accuracy"))
     first, *others = ordered
-    text = f"**{first.title}** has the highest mean test accuracy, {accuracy(first)}"
+    text = f"Among {among}, **{first.title}** has the highest mean test accuracy, {accuracy(first)}"
     if others:
         behind = ", ".join(
             f"{c.title} by {points(first.mean('test/accuracy') - c.mean('test/accuracy'))}"
@@ -74,6 +87,25 @@ def ranking(classifiers: Sequence[Classifier]) -> str:
         )
         text += f"; behind it are {behind}"
     return f"{text}."
+
+
+def set_apart(material: Material, compared: Sequence[Classifier]) -> list[str]:
+    """Say what the best of the settings reach that a comparison leaves out."""
+    sentences = []
+    best = material.best(material.tested)
+    tuned = material.best(material.fine_tuned)
+    if tuned is not None:
+        also = "; it is the best of all settings on validation" if tuned is best else ""
+        sentences.append(
+            f"Apart from these, because its biLM is fine-tuned: **{tuned.title}** reaches a mean "
+            f"test accuracy of {accuracy(tuned)}{also}."
+        )
+    if best is not None and best is not tuned and best not in compared:
+        sentences.append(
+            "Apart from these, the best of all settings on validation, other mixers and heads "
+            f"included: **{best.title}** reaches a mean test accuracy of {accuracy(best)}."
+        )
+    return sentences
 
 
 def tests_against(

@@ -28,7 +28,7 @@ SMALLEST_BIN = 10  # rows that a calibration bin needs to be drawn
 def neighbours(material: Material, paper: Manuscript) -> None:
     """Write the section on the nearest neighbours of ambiguous words."""
     if not material.neighbours:
-        paper.leave_out("Neighbours in context", "`elmo senses` was not run")
+        paper.leave_out("Neighbours in context", "`python -m elmo senses` was not run")
         return
     paper.heading("Neighbours in context")
     study = material.neighbours[0]
@@ -111,13 +111,6 @@ def errors(material: Material, paper: Manuscript) -> None:
         ],
     )
     _accuracy_by_group(material, outcomes, paper)
-    best = chosen[0]
-    paper.figure(
-        "confusion",
-        f"Confusion of {best.title} on train and test, share of the true class, all seeds "
-        "together; the appendix has the matrices of all settings.",
-        figures.confusions({split: best.confusion(split) for split in ("train", "test")}, names),
-    )
     bins = {
         c.title: _calibration_bins(outcomes[c.title])
         for c in chosen
@@ -161,8 +154,9 @@ def _accuracy_by_group(
     shares = np.digitize(counts.unknown / np.maximum(1, counts.words), UNKNOWN) - 1
     paper.figure(
         "groups",
-        "Test accuracy by length and by the share of words that are not in the vocabulary (that of "
-        "the biLM, if there is one); below, the rows of each group.",
+        "Test rows that are classified wrongly, in per cent (100 less the accuracy), by length and "
+        "by the share of words that are not in the vocabulary (that of the biLM, if there is one); "
+        "below, the rows of each group.",
         figures.by_group(
             {
                 "words of the description": _panel(outcomes, lengths, _length_names()),

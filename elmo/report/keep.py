@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from elmo.report.collect import NEIGHBOURS, read_curves
+from elmo.report.collect import BILM_HASH, NEIGHBOURS, read_curves
 from elmo.report.material import Classifier, Material
 from elmo.runs.keys import is_neutral_override, without_paths
 from elmo.runs.record import METRICS_FILE, RUN_FILE, read_start
@@ -24,8 +24,9 @@ def keep_material(material: Material, folder: Path) -> None:
 
     Runs with few labels are kept without predictions: the report does not need theirs.
     """
-    for index, run in enumerate(material.bilms):
-        _keep_run(run.folder, run.record, folder / f"bilm-{index}", predictions=False)
+    for index, bilm in enumerate(material.bilms):
+        record = {**bilm.record, BILM_HASH: bilm.digest} if bilm.digest else bilm.record
+        _keep_run(bilm.run.folder, record, folder / f"bilm-{index}", predictions=False)
     names: list[str] = []
     for classifier in [*material.classifiers, *material.few_labels]:
         name = _name(classifier)

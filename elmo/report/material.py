@@ -17,6 +17,24 @@ MODES = ("trainable", "frozen", "learned")
 SHARE_SETTINGS = ("label_share", "datamodule.token_budget", "trainer.max_epochs")
 
 
+class Bilm(NamedTuple):
+    """A biLM with the record of its run."""
+
+    name: str  # "biLM A"; "biLM" where there is no other
+    digest: str | None  # the beginning of the hash of its file; None where it is not known
+    run: FinishedRun
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The record of its run."""
+        return self.run.record
+
+    @property
+    def is_tested(self) -> bool:
+        """Whether it was evaluated on the test split."""
+        return "test/perplexity" in self.record["metrics"]
+
+
 class Classifier(NamedTuple):
     """One setting of a classifier with the results of its runs."""
 
@@ -112,12 +130,18 @@ class Material(NamedTuple):
     """Everything that a report describes."""
 
     data: dict[str, Any]  # facts of the corpus
-    bilms: list[FinishedRun]
+    bilms: list[Bilm]  # the best on validation first
+    bilm_names: dict[str, str]  # by digest: also of those whose run is not among the folders
     classifiers: list[Classifier]  # trained on all labels, the best on validation first
     learning_curves: dict[str, list[Classifier]]  # one setting at several shares of the labels
     neighbours: list[dict[str, Any]]
     single_shares: list[Classifier]  # trained on few labels, and at no other share
     versions: dict[str, str]
+
+    @property
+    def has_several_bilms(self) -> bool:
+        """Whether biLMs have names of their own."""
+        return len({*(bilm.name for bilm in self.bilms), *self.bilm_names.values()}) > 1
 
     @property
     def tested(self) -> list[Classifier]:
@@ -147,6 +171,11 @@ class Material(NamedTuple):
         return [
             c for c in self.tested if c.kind == "tfidf" or (c.frame == frame and not c.is_finetuned)
         ]
+
+    @property
+    def fine_tuned(self) -> list[Classifier]:
+        """The tested settings whose biLM was fine-tuned, the best on validation first."""
+        return [c for c in self.tested if c.is_elmo and c.is_finetuned]
 
     @property
     def few_labels(self) -> list[Classifier]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 import typst
@@ -15,7 +16,7 @@ from elmo.errors import DataError
 
 PREAMBLE = """
 #set document(title: TITLE)
-#set page(paper: "a4", margin: (x: 2.5cm, top: 2.4cm, bottom: 2.4cm), numbering: "1")
+#set page(paper: "a4", margin: (x: 2.5cm, top: 2.2cm, bottom: 2.2cm), numbering: "1")
 #set text(font: "Libertinus Serif", size: 10pt, lang: "en")
 #set par(justify: true, leading: 0.58em, spacing: 0.85em)
 #set heading(numbering: none)
@@ -24,20 +25,31 @@ PREAMBLE = """
   above: 1.7em, below: 0.8em, sticky: true, text(12.5pt, it.body))
 #show heading.where(level: 3): it => block(
   above: 1.3em, below: 0.7em, sticky: true, text(10.5pt, it.body))
-#show raw: set text(font: "DejaVu Sans Mono", size: 0.84em)
-#show table: set text(size: 8.2pt)
+#show raw: set text(font: "DejaVu Sans Mono", size: 9pt)
+#show table: set text(size: 9pt)
 #show table: set par(justify: false)
-#set table(stroke: none, inset: (x: 0.45em, y: 0.28em))
-#let caption(body) = block(below: 0.7em, sticky: true, text(size: 8.8pt, body))
-#let ruled(breakable, body, ..arguments) = block(
-  width: 100%, breakable: breakable, above: 1.2em, below: 1.6em,
-  { caption(body); align(center, table(..arguments)) })
-#let shown(picture, body) = block(
-  width: 100%, breakable: false, above: 1.4em, below: 1.6em,
-  { picture; v(0.6em, weak: true); text(size: 8.8pt, body) })
+#show outline.entry: set block(spacing: 0.55em)
+#set table(stroke: none, inset: (x: 0.4em, y: 0.3em))
+#let caption(body) = block(below: 0.7em, sticky: true, text(size: 9pt, body))
+// A table that breaks has some rows on its first page: where no room is left, the space moves on.
+#let ruled(breakable, body, ..arguments) = {
+  let room = if breakable { 3.2cm } else { 0cm }
+  block(height: room, above: 1.2em, below: 0pt, sticky: true)
+  v(-room)
+  block(
+    width: 100%, breakable: breakable, above: 0pt, below: 1.6em,
+    { caption(body); align(center, table(..arguments)) })
+}
+#let shown(picture, body) = place(auto, float: true, clearance: 1.5em, block(
+  width: 100%, breakable: false,
+  { picture; v(0.6em, weak: true); align(left, text(size: 9pt, body)) }))
+"""
+CONTENTS = """#block(above: 1.7em, below: 0.8em, sticky: true, strong(text(12.5pt)[Contents]))
+#outline(title: none, target: heading.where(level: 2), indent: 0pt)
+
 """
 
-LONG = 25  # a table of more rows may be broken across pages
+LONG = 6  # a table of more rows may be broken across pages
 
 
 def to_pdf(markdown: str, figures: Mapping[str, bytes], folder: str) -> bytes:
@@ -94,9 +106,11 @@ def _inline(tokens: list[Token]) -> str:
 def _blocks(tokens: list[Token], folder: str) -> Iterator[str]:
     """Yield the blocks of a document as Typst; only what `elmo.report.writing` writes is known.
 
-    A table and the caption above it stay on one page, as do a figure and the caption below it.
+    The caption of a table is above it, and that of a figure below. Figures move to the top or the
+    bottom of a page, so that they leave no gap. The table of contents is before the first section.
     """
     position = 0
+    contents = CONTENTS
     caption = image = ""
     while position < len(tokens):
         token = tokens[position]
@@ -104,6 +118,9 @@ def _blocks(tokens: list[Token], folder: str) -> Iterator[str]:
         inside = tokens[position + 1 : end]
         match token.type:
             case "heading_open":
+                if token.tag == "h2" and contents:
+                    yield contents
+                    contents = ""
                 yield f"{'=' * int(token.tag[1:])} {_inline(_children(inside[0]))}\n\n"
             case "paragraph_open":
                 children = _children(inside[0])
@@ -167,25 +184,32 @@ def _image(token: Token, folder: str) -> str:
 
 
 def _table(tokens: list[Token], caption: str) -> str:
-    header: list[str] = []
-    cells: list[str] = []
+    """Return a table; an empty cell in the first column continues the one above it."""
+    rows: list[list[str]] = []
     aligns: list[str] = []
-    into = header
     for index, token in enumerate(tokens):
-        if token.type == "tbody_open":
-            into = cells
+        if token.type == "tr_open":
+            rows.append([])
         if token.type in ("th_open", "td_open"):
-            into.append(f"[{_inline(_children(tokens[index + 1]))}]")
+            rows[-1].append(_inline(_children(tokens[index + 1])))
             if token.type == "th_open":
                 style = str(token.attrGet("style") or "")
                 aligns.append("right" if style.endswith("right") else "left")
+    header, *body = rows
+    starts = [place for place, row in enumerate(body) if row[0] or not place]
+    groups = [body[start:end] for start, end in pairwise([*starts, len(body)])]
+    cells = []
+    for group in groups:
+        # Rows that the cell spans stay on one page.
+        cells.append(f"table.cell(rowspan: {len(group)}, breakable: false)[{group[0][0]}]")
+        cells += [f"[{cell}]" for row in group for cell in row[1:]]
     parts = [
-        str(len(cells) > LONG * len(header)).lower(),
+        str(len(body) > LONG).lower(),
         f"[{caption}]",
         f"columns: {len(header)}",
         f"align: ({', '.join(aligns)},)",
         "table.hline(stroke: 0.8pt)",
-        f"table.header({', '.join(f'strong({cell})' for cell in header)})",
+        f"table.header({', '.join(f'strong[{cell}]' for cell in header)})",
         "table.hline(stroke: 0.4pt)",
         *cells,
         "table.hline(stroke: 0.8pt)",

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from elmo.errors import DataError
-from elmo.report import appendix, bilms, inside, sections, studies
+from elmo.report import appendix, bilms, effects, inside, sections, studies
 from elmo.report.findings import (
+    REPRESENTATIONS,
     gain_by_share,
     heaviest_layer,
     ranking,
+    set_apart,
     single_layers,
     tests_against,
 )
@@ -21,9 +23,11 @@ PARTS = (
     sections.hyperparameters,
     sections.pretraining,
     sections.classification,
+    sections.matrices,
     sections.comparison,
     studies.lambdas,
     studies.layers,
+    effects.hyperparameters,
     bilms.several_bilms,
     bilms.fine_tuning,
     studies.learning_curve,
@@ -31,7 +35,6 @@ PARTS = (
     inside.errors,
     appendix.cost,
 )
-APPENDIX = (appendix.commands, appendix.matrices)
 MARK = "<!-- fingerprint: "
 
 
@@ -57,8 +60,7 @@ def write_report(
         part(material, paper)
     if discussion is not None:
         _include_discussion(material, paper, discussion, is_default)
-    for part in APPENDIX:
-        part(material, paper)
+    appendix.commands(material, paper)
     if paper.left_out:
         paper.heading("What is not in this report")
         paper.items([f"{section}: {reason}." for section, reason in paper.left_out])
@@ -71,19 +73,25 @@ def _summary(material: Material, paper: Manuscript) -> None:
         f"Corpus `{facts['name']}`: {facts['train_rows']:,} train, {facts['validation_rows']:,} "
         f"validation and {facts['test_rows']:,} test rows. This report is made from the files of "
         "finished runs; every sentence that states a finding is computed from them. Only the "
-        "discussion, where there is one, is written by hand."
+        "discussion, where there is one, is written by hand.",
+        "The biLMs have letters: the section on pretraining says which is which."
+        if material.bilms and material.has_several_bilms
+        else "",
     )
     findings = []
     chosen = material.representations()
     if chosen:
-        findings += [ranking(chosen), tests_against(chosen, paired_tests(chosen), chosen[0])]
-    for run in material.bilms[:1]:
-        metrics = run.record["metrics"]
-        if "test/perplexity" in metrics:
+        findings.append(ranking(chosen, REPRESENTATIONS))
+        findings += set_apart(material, chosen)
+        findings.append(tests_against(chosen, paired_tests(chosen), chosen[0]))
+    for bilm in material.bilms[:1]:
+        name = f"{bilm.name}, the best on validation," if len(material.bilms) > 1 else "The biLM"
+        if bilm.is_tested:
             findings.append(
-                f"The biLM reaches a test perplexity of {metrics['test/perplexity']:.2f} at V = "
-                f"{run.record['data']['vocabulary_size']:,} and "
-                f"{run.record['data']['unknown_rate']['test']:.1%} unknown words."
+                f"{name} reaches a test perplexity of "
+                f"{bilm.record['metrics']['test/perplexity']:.2f} at V = "
+                f"{bilm.record['data']['vocabulary_size']:,} and "
+                f"{bilm.record['data']['unknown_rate']['test']:.1%} unknown words."
             )
     if trainable := material.best_of_mode("trainable"):
         findings.append(heaviest_layer(trainable))

@@ -9,11 +9,13 @@ from elmo.evaluation.language_model_scores import DIRECTIONS
 from elmo.evaluation.significance import Comparison
 from elmo.report import figures
 from elmo.report.collect import read_curves
-from elmo.report.findings import p_value, ranking, tests_against
+from elmo.report.figures import class_shares
+from elmo.report.findings import REPRESENTATIONS, p_value, ranking, set_apart, tests_against
 from elmo.report.material import MODES, Classifier, Material, metric_value, paired_tests
 from elmo.report.writing import Manuscript, number, with_deviation
-from elmo.runs.keys import relevant
+from elmo.runs.keys import is_seed, relevant
 
+MOST_CURVES = 6  # biLMs whose curves are drawn
 SPLITS = {"train": "train", "val": "validation", "test": "test"}
 
 
@@ -21,7 +23,7 @@ def data(material: Material, paper: Manuscript) -> None:
     """Write the section on the corpus."""
     facts = material.data
     paper.heading("Data")
-    tokenized = [run.record["data"] for run in material.bilms] or [
+    tokenized = [bilm.record["data"] for bilm in material.bilms] or [
         record["data"]
         for classifier in material.classifiers
         for record in classifier.setting.records
@@ -62,10 +64,10 @@ def _counts(facts: dict[str, Any], *names: str) -> str:
 
 def hyperparameters(material: Material, paper: Manuscript) -> None:
     """Write the section on the settings of all runs."""
-    paper.heading("Hyperparameters")
+    paper.heading("Hyperparameters of both tasks")
     every = [(c.kind == "tfidf", r) for c in material.classifiers for r in c.setting.records]
     jobs = [
-        ("the biLM", [run.record for run in material.bilms]),
+        ("the biLM", [bilm.record for bilm in material.bilms]),
         ("the classifiers on layers", [record for linear, record in every if not linear]),
         ("TF-IDF", [record for linear, record in every if linear]),
     ]
@@ -95,31 +97,7 @@ def pretraining(material: Material, paper: Manuscript) -> None:
     if not material.bilms:
         paper.leave_out("Pretraining", "the folders contain no finished run of `train_lm.py`")
         return
-    paper.heading("Pretraining")
-    several = len(material.bilms) > 1
-    names = [f"biLM {index + 1}" if several else "biLM" for index in range(len(material.bilms))]
-    curves = {}
-    for name, run in zip(names, material.bilms, strict=True):
-        scalars = read_curves(run.folder)
-        if {"train/perplexity", "val/perplexity"} <= scalars.keys():
-            curves[name] = {
-                "train": scalars["train/perplexity"],
-                "validation": scalars["val/perplexity"],
-            }
-    header = ["", "split", "V", "unknown", *DIRECTIONS]
-    header += ["top-1", "top-5", "precision", "recall", "F1"]
-    perplexities = ("perplexity_forward", "perplexity_backward", "perplexity")
-    scores = ("accuracy", "top5_accuracy", "precision", "recall", "f1")
-    rows = []
-    for name, run in zip(names, material.bilms, strict=True):
-        facts = run.record["data"]
-        for prefix, split in SPLITS.items():
-            if f"{prefix}/perplexity" not in run.record["metrics"]:
-                continue
-            line = [f"{facts['vocabulary_size']:,}", f"{facts['unknown_rate'][split]:.2%}"]
-            line += [number(metric_value(run.record, f"{prefix}/{n}"), 2) for n in perplexities]
-            line += [number(metric_value(run.record, f"{prefix}/{n}"), 3) for n in scores]
-            rows.append([name, split, *line])
+    paper.heading("Pretraining: the language model on train and test")
     paper.paragraph(
         "The forward model predicts the next word and the sentence end, the backward model the "
         "previous word and the sentence start. Perplexity is exp(sum of negative "
@@ -128,22 +106,45 @@ def pretraining(material: Material, paper: Manuscript) -> None:
         "off. Precision, recall and F1 are means over the words that occur as targets, most of "
         "which are rare."
     )
+    which_is_which(material, paper)
+    header = ["", "split", "V", "unknown", *DIRECTIONS]
+    header += ["top-1", "top-5", "precision", "recall", "F1"]
+    perplexities = ("perplexity_forward", "perplexity_backward", "perplexity")
+    scores = ("accuracy", "top5_accuracy", "precision", "recall", "f1")
+    rows = []
+    for bilm in material.bilms:
+        facts = bilm.record["data"]
+        splits = [s for s in SPLITS.items() if f"{s[0]}/perplexity" in bilm.record["metrics"]]
+        for index, (prefix, split) in enumerate(splits):
+            line = [f"{facts['vocabulary_size']:,}", f"{facts['unknown_rate'][split]:.2%}"]
+            line += [number(metric_value(bilm.record, f"{prefix}/{n}"), 2) for n in perplexities]
+            line += [number(metric_value(bilm.record, f"{prefix}/{n}"), 3) for n in scores]
+            rows.append(["" if index else bilm.name, split, *line])
     paper.table(
         "The language model at its best epoch on validation: perplexity forward, backward and of "
         "both together; top-1 and top-5 accuracy and the macro scores of both.",
         header,
         rows,
     )
+    curves = {}
+    for bilm in material.bilms[:MOST_CURVES]:
+        scalars = read_curves(bilm.run.folder)
+        if {"train/perplexity", "val/perplexity"} <= scalars.keys():
+            curves[bilm.name] = {
+                "train": scalars["train/perplexity"],
+                "validation": scalars["val/perplexity"],
+            }
     if curves:
         paper.figure(
             "pretraining",
             "Perplexity of both directions after each epoch; that of train is measured during the "
-            "epoch, with dropout on.",
+            "epoch, with dropout on. The number is that of validation at the end.",
             figures.pretraining(curves),
         )
     else:
         paper.leave_out("Curves of pretraining", "the runs have no `tables/curves.csv`")
-    splits = material.bilms[0].record.get("splits", {})
+    best = material.bilms[0]
+    splits = best.record.get("splits", {})
     groups = {
         split: {
             group["group"]: float("nan") if (p := group["perplexity"]["together"]) is None else p
@@ -156,9 +157,54 @@ def pretraining(material: Material, paper: Manuscript) -> None:
         paper.figure(
             "frequencies",
             "Perplexity by the rank of the target among the words of the train split"
-            + (f", {names[0]}." if several else "."),
+            + (f", {best.name}." if len(material.bilms) > 1 else "."),
             figures.frequencies(groups),
         )
+
+
+def which_is_which(material: Material, paper: Manuscript) -> None:
+    """Write the table of the biLMs where there are several; it says what their names stand for."""
+    if not material.has_several_bilms:
+        return
+    known = {bilm.name: bilm for bilm in material.bilms}
+    digests = {name: digest for digest, name in material.bilm_names.items()}
+    settings = [relevant(bilm.record["settings"]) for bilm in material.bilms]
+    differing = [
+        key
+        for key in (settings[0] if settings else {})
+        if not is_seed(key)
+        and all(key in values for values in settings)
+        and len({str(values[key]) for values in settings}) > 1
+    ]
+    rows = []
+    for name in sorted({*known, *digests}):
+        row = [name, digests.get(name, "")]
+        if bilm := known.get(name):
+            values = relevant(bilm.record["settings"])
+            row += [
+                str(bilm.record["settings"].get("seed", "")),
+                " ".join(f"`{key}={values[key]}`" for key in differing),
+                commit(bilm.record),
+                *(number(metric_value(bilm.record, f"{s}/perplexity"), 2) for s in ("val", "test")),
+            ]
+        rows.append([*row, *[""] * 7][:7])
+    unnamed = {
+        material.bilm_names[c.plain["bilm"]]
+        for c in material.classifiers
+        if c.is_elmo and "bilm" in c.plain and "biLM" not in c.title
+    }
+    paper.table(
+        "Which biLM is which: the beginning of the hash of its file, its run (seed, settings that "
+        "differ, commit) and its perplexity."
+        + (f" Settings that name no biLM are on {unnamed.pop()}." if len(unnamed) == 1 else ""),
+        ["name", "hash", "seed", "settings", "commit", "validation", "test"],
+        rows,
+    )
+
+
+def commit(record: dict[str, Any]) -> str:
+    """Return the beginning of the commit of a run; empty where it is not known."""
+    return f"`{record['git']['commit'][:7]}`" if record.get("git") else ""
 
 
 def classification(material: Material, paper: Manuscript) -> None:
@@ -166,7 +212,7 @@ def classification(material: Material, paper: Manuscript) -> None:
     if not material.classifiers:
         paper.leave_out("Classification", "the folders contain no finished classifier")
         return
-    paper.heading("Classification")
+    paper.heading("Classification: metrics on train and test")
     paper.paragraph(
         "Every setting on all labels, in the order of its validation accuracy. Deviations are "
         "sample deviations over seeds. Precision, recall and F1 are means over the classes; ECE is "
@@ -207,8 +253,8 @@ def classification(material: Material, paper: Manuscript) -> None:
         shown = sorted(material.tested, key=lambda c: -c.mean("test/accuracy"))
         paper.figure(
             "accuracies",
-            "Test accuracy: the mean over seeds with its 95 % bootstrap interval over the test "
-            "rows (10,000 resamples); small bars are the seeds.",
+            "Test accuracy: the mean over seeds (dot) with its 95 % bootstrap interval over the "
+            "test rows (10,000 resamples); small bars are the seeds.",
             figures.intervals(
                 [
                     (
@@ -240,16 +286,53 @@ def _difference(classifier: Classifier, material: Material) -> str:
     return f"it differs from {reference.title} in {', '.join(f'`{key}`' for key in keys)}"
 
 
+def matrices(material: Material, paper: Manuscript) -> None:
+    """Write the section with all confusion matrices."""
+    if not material.classifiers:
+        return
+    paper.heading("Confusion matrices on train and test")
+    names = list(material.classifiers[0].setting.records[0]["splits"]["train"]["per_class"])
+    modes = material.best_of_modes() or material.representations()[:1]
+    shown = [*modes, *filter(None, [material.best(material.fine_tuned)])]
+    if shown:
+        paper.figure(
+            "confusion",
+            "Confusion on train and test of "
+            + ("each lambda mode" if material.best_of_modes() else shown[0].title)
+            + (", and of the best fine-tuned biLM" if len(shown) > len(modes) else "")
+            + ": per cent of the true class (row) by predicted class (column), all seeds together.",
+            figures.confusions(
+                {c.title: {s: c.confusion(s) for s in ("train", "test")} for c in shown}, names
+            ),
+        )
+    rows = []
+    for classifier in material.classifiers:
+        splits = classifier.setting.records[0]["splits"]
+        shares = [class_shares(classifier.confusion(s)) for s in ("train", "test") if s in splits]
+        for index, name in enumerate(names):
+            cells = [
+                " / ".join(f"{100 * share[index, column]:.1f}" for share in shares)
+                for column in range(len(names))
+            ]
+            rows.append([classifier.title if not index else "", name, *cells])
+    paper.table(
+        "Confusion matrices of every setting: per cent of the true class on train / on test, all "
+        "seeds together.",
+        ["setting", "true", *names],
+        rows,
+    )
+
+
 def comparison(material: Material, paper: Manuscript) -> None:
     """Write the section that compares the representations."""
     chosen = material.representations()
     if len(chosen) < 2:
         paper.leave_out(
-            "ELMo beside Word2Vec, SVD and TF-IDF",
+            "ELMo against Word2Vec, SVD and TF-IDF",
             "it needs tested classifiers of two representations or more",
         )
         return
-    paper.heading("ELMo beside Word2Vec, SVD and TF-IDF")
+    paper.heading("ELMo against Word2Vec, SVD and TF-IDF")
     pairs = paired_tests(chosen)
     paper.paragraph(
         "Each representation is shown by the setting that is best on validation.",
@@ -260,8 +343,14 @@ def comparison(material: Material, paper: Manuscript) -> None:
         "test rows could change, not what another training could change: the deviations over "
         "seeds show that.",
     )
-    paper.paragraph(ranking(chosen), tests_against(chosen, pairs, chosen[0]))
-    paper.table("Paired tests on the test rows.", PAIR_HEADER, pair_rows(chosen, pairs))
+    paper.paragraph(ranking(chosen, REPRESENTATIONS), tests_against(chosen, pairs, chosen[0]))
+    paper.paragraph(*set_apart(material, chosen))
+    paper.table(
+        "Paired tests on the test rows: the difference in points, and the rows that only one has "
+        "right.",
+        PAIR_HEADER,
+        pair_rows(chosen, pairs),
+    )
 
 
 def _rule(reference: Classifier | None) -> str:
@@ -277,7 +366,7 @@ def _rule(reference: Classifier | None) -> str:
     )
 
 
-PAIR_HEADER = ("one", "other", "difference", "common seeds", "rows only one / other has right", "p")
+PAIR_HEADER = ("one", "other", "difference", "common seeds", "right: only one / other", "p")
 
 
 def pair_rows(classifiers: Sequence[Classifier], pairs: Sequence[Comparison]) -> list[list[str]]:

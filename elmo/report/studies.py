@@ -9,6 +9,7 @@ import numpy as np
 from elmo.report import figures
 from elmo.report.collect import read_curves
 from elmo.report.findings import (
+    LAMBDA_MODES,
     effect_of_the_draw,
     gain_by_share,
     heaviest_layer,
@@ -29,14 +30,15 @@ def lambdas(material: Material, paper: Manuscript) -> None:
     best = material.best_of_modes()
     if not best:
         paper.leave_out(
-            "The lambdas", "there is no tested run of `train_cls.py mixer=trainable,frozen,learned`"
+            "The role of the lambdas",
+            "there is no tested run of `train_cls.py mixer=trainable,frozen,learned`",
         )
         return
-    paper.heading("The lambdas")
+    paper.heading("The role of the lambdas")
     if len(best) > 1:
         pairs = paired_tests(best)
         first = max(best, key=lambda c: c.mean("val/accuracy"))
-        paper.paragraph(ranking(best), tests_against(best, pairs, first))
+        paper.paragraph(ranking(best, LAMBDA_MODES), tests_against(best, pairs, first))
         paper.table("Paired tests of the lambda modes.", PAIR_HEADER, pair_rows(best, pairs))
     trained = [c for c in best if c.choices["mixer"] != "frozen"]
     paper.paragraph(*map(heaviest_layer, trained))
@@ -65,8 +67,8 @@ def lambdas(material: Material, paper: Manuscript) -> None:
         )
     header = ["setting", "seeds", *(f"layer {layer}" for layer in range(count))]
     paper.table(
-        "Weights of the layers, mean and deviation over seeds; for `learned`, the mean gates over "
-        "the validation rows. Every seed draws other frozen lambdas.",
+        "Weights of the layers, mean and deviation over seeds; where they are learned, the mean "
+        "gates over the validation rows. Every seed draws other frozen lambdas.",
         [*header, "gamma", "test acc."],
         rows,
     )
@@ -92,12 +94,13 @@ def _trajectories(trained: Sequence[Classifier], paper: Manuscript) -> None:
             for folder in classifier.setting.folders
         ]
         if kept := [layers for layers in curves if layers]:
-            runs[classifier.choices["mixer"]] = kept
+            runs[classifier.title] = kept
     if runs:
         paper.figure(
             "lambdas",
-            "Lambdas in the course of the training, one line per seed; for `learned`, the mean "
-            "gates of the epoch so far.",
+            "Lambdas in the course of the training, one line per seed, each panel on its own "
+            "scale; the dotted line is 1/L. Where they are learned: the mean gates of the epoch so "
+            "far. The numbers are the means at the end.",
             figures.lambda_curves(runs),
         )
     else:
@@ -139,14 +142,14 @@ def _gamma(every: Sequence[Classifier], paper: Manuscript) -> None:
             gains = np.array([on[seed] - off[seed] for seed in shared])
             word = "more" if gains.mean() >= 0 else "less"
             spread = f", deviation {points(gains.std(ddof=1))}" if len(gains) > 1 else ""
-            mode = pair[True].choices["mixer"]
+            label = min((c.title for c in pair.values()), key=len)
             effects.append(
-                f"{points(gains.mean())} {word} with `{mode}` ({seed_count(len(shared))}{spread})"
+                f"{points(gains.mean())} {word} with {label} ({seed_count(len(shared))}{spread})"
             )
     if effects:
         paper.paragraph(
-            f"A learned gamma gives {', '.join(effects)} than gamma = 1: mean test accuracy over "
-            "the seeds that both have."
+            f"A learned gamma gives, against gamma = 1, {'; '.join(effects)}: mean test accuracy "
+            "over the seeds that both have."
         )
     else:
         paper.leave_out("Gamma on and off", "it needs runs with `mixer.learn_gamma` true and false")

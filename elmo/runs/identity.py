@@ -14,50 +14,77 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 
 from elmo.errors import MissingModelError
-from elmo.runs.keys import NEUTRAL, OWN
-from elmo.runs.latest import KINDS, latest_run
+from elmo.runs.keys import NEUTRAL, OWN, SHOWING
+from elmo.runs.latest import KINDS, NAMES, bilm_for
 from elmo.runs.preflight import check_folders
 from elmo.runs.record import METRICS_FILE, RUN_FILE
 from elmo.utils.files import sha256_of
-from elmo.utils.shipped import CONF
+from elmo.utils.shipped import CONF, command_of
 
 FINISHED = ".finished"  # where jobs run that an earlier start of the sweep finished
-LONGEST = 120  # characters of a name made of settings; file systems take 255 bytes
+LONGEST = 60  # characters of a name made of settings
+# Config groups by what they tell of a run; they come first in its name.
+TELLING = ("mixer", "encoder", "head", "bilm", "embedding", "softmax", "optimizer", "data")
 
 
 def run_name(start: str, overrides: str) -> str:
     """Return the name of a run's folder, and so of the run in TensorBoard.
 
     It is made of characters that need no quotes where the folder is typed, as in
-    `bilm_path=FOLDER`. A long list of settings is cut and ends with a hash of all of it.
+    `bilm_path=FOLDER`. What tells most comes first; a long list of settings is cut and ends with a
+    hash of all of it. `run.json` has them all.
+
+    Args:
+        start: the time, or the number of the job.
+        overrides: what was typed, as `key-value+key-value`.
     """
-    settings = re.sub(r"[^a-zA-Z0-9_.+-]+", "_", overrides)
+    items = sorted(filter(None, overrides.split("+")), key=_place)
+    plain = [re.sub(r"[^a-zA-Z0-9_.-]+", "_", item) for item in items]
+    settings = "+".join(plain)
     if len(settings) > LONGEST:
-        digest = hashlib.sha256(overrides.encode()).hexdigest()[:8]
-        settings = f"{settings[:LONGEST]}-{digest}"
+        digest = f"-{hashlib.sha256(overrides.encode()).hexdigest()[:8]}"
+        room = LONGEST - len(digest)
+        while len(plain) > 1 and len("+".join(plain)) > room:
+            plain.pop()
+        settings = "+".join(plain)[:room] + digest
     return f"{start}_{settings}".rstrip("_")
+
+
+def _place(item: str) -> tuple[bool, int, str]:
+    """Return the place of `key-value` in a name: groups, then keys at the top, then the rest."""
+    key = item.partition("-")[0]
+    group = key.partition(".")[0]
+    place = TELLING.index(group) if group in TELLING else len(TELLING)
+    return "." in key, place, item
 
 
 def identity(cfg: DictConfig, choices: Mapping[str, str]) -> dict[str, Any]:
     """Return the settings that make a run what it is: resolved, with dotted keys.
 
-    The biLM of a classifier is one of them even where none is named, because a later pretraining
-    may become the latest; and so is the hash of its file, because a resumed pretraining writes the
-    same file again.
+    The path of a classifier's biLM is one of them even where it was not typed, because a later
+    pretraining may become the latest; and so is the hash of its file, because a resumed pretraining
+    writes the same file again.
 
     Args:
         choices: the config groups, with the file that each took, such as `mixer: trainable`.
     """
     raw = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=False))
     raw = {key: None if key in OWN else value for key, value in raw.items() if key != "hydra"}
-    if choices.get("encoder") == "elmo" and raw["bilm_path"] is None:
+    if choices.get("encoder") == "elmo" and raw["bilm_path"] in (None, *NAMES):
+        # With titles the corpus has another name.
+        titles = choices["data"] == "ag_news" and cfg.data.get("title")
+        corpus = "ag_news_titles" if titles else choices["data"]
         with contextlib.suppress(MissingModelError):  # reported where the model is read
-            raw["bilm_path"] = str(latest_run(Path(cfg.output_dir), choices["data"]))
+            raw["bilm_path"] = str(bilm_for(raw["bilm_path"], Path(cfg.output_dir), corpus))
     plain = OmegaConf.create(_without_run_dir(raw))
     settings = dict(_leaves(OmegaConf.to_container(plain, resolve=True), ""))
     if choices.get("encoder") == "elmo" and settings["bilm_path"]:
         settings["bilm_sha256"] = _hash_of_bilm(Path(settings["bilm_path"]))
-    return {key: value for key, value in settings.items() if key not in OWN}
+    return {
+        key: value
+        for key, value in settings.items()
+        if key not in OWN and not key.startswith(SHOWING)
+    }
 
 
 def same_setting(key: str, one: Any, other: Any) -> bool:
@@ -143,3 +170,4 @@ OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
 # Keys that are left out of folder names, and the folder of the configs.
 OmegaConf.register_new_resolver("neutral_keys", lambda: sorted(NEUTRAL), replace=True)
 OmegaConf.register_new_resolver("conf", lambda: str(CONF), replace=True)
+OmegaConf.register_new_resolver("script", command_of, replace=True)  # in the help of each

@@ -26,6 +26,7 @@ from elmo.runs.folder import Run
 from elmo.runs.identity import FINISHED, identity
 from elmo.runs.interrupts import Interrupted, interrupts
 from elmo.runs.keys import CHANGEABLE
+from elmo.runs.latest import NAMES
 from elmo.runs.record import FAILURE_FILE, read_start
 from elmo.runs.resume import quoted
 from elmo.utils.cores import hold_cores, usable_cores
@@ -67,7 +68,7 @@ def run_job(job: Callable[[DictConfig, Run], float], cfg: DictConfig, artifact: 
     redirect_library_caches(Path(cfg.cache_dir))
     processes = _processes(cfg)
     if rank():
-        logging.getLogger().setLevel(logging.ERROR)  # the first process reports for all
+        logging.disable(logging.WARNING)  # the first process reports for all
     else:
         (run_dir / FAILURE_FILE).unlink(missing_ok=True)
     try:
@@ -75,6 +76,7 @@ def run_job(job: Callable[[DictConfig, Run], float], cfg: DictConfig, artifact: 
         check_settings(settings)
         may_continue = in_multirun() or cfg.resume is not None
         _check_processes(cfg)
+        _check_accelerator(cfg)
         threads = threads_of_a_job(hydra.launcher) if in_multirun() else None
         start = _start(cfg)
         run = Run(run_dir, artifact, start, settings, may_continue, processes, threads)
@@ -143,6 +145,29 @@ def _check_processes(cfg: DictConfig) -> None:
         )
 
 
+def _check_accelerator(cfg: DictConfig) -> None:
+    """Check that this machine has the GPU that the trainer asks for.
+
+    Raises:
+        ConfigError: it has none.
+    """
+    named = cfg.trainer.accelerator if "trainer" in cfg else "cpu"
+    if named not in ("gpu", "cuda", "mps"):
+        return
+    import torch
+
+    there = {
+        "gpu": torch.accelerator.is_available(),
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not there[named]:
+        raise ConfigError(
+            f"trainer.accelerator is {named}, but this machine has no such GPU that PyTorch can "
+            "use; set trainer.accelerator=cpu to train on the processor"
+        )
+
+
 def _processes(cfg: DictConfig) -> int:
     """Return how many processes train on this machine."""
     devices = cfg.trainer.devices if "trainer" in cfg else 1
@@ -186,7 +211,8 @@ def _start(cfg: DictConfig) -> dict[str, Any]:
     overrides = [item for item in hydra.overrides.task if not item.startswith("resume=")]
     settings = identity(cfg, choices)
     check_range({"threads": cfg.threads}, at_least=1, otherwise="null")
-    if "bilm_path" in cfg and cfg.bilm_path is None and settings["bilm_path"]:
+    if "bilm_path" in cfg and cfg.bilm_path in (None, *NAMES) and settings["bilm_path"]:
+        overrides = [item for item in overrides if not item.startswith("bilm_path=")]
         overrides.append(f"bilm_path={quoted(settings['bilm_path'])}")
     return {
         "script": hydra.job.name,

@@ -28,6 +28,9 @@ EXECUTION = {
 COPIES = {"datamodule.label_share", "features.label_share"}
 
 NEUTRAL = OWN | INPUTS | EXECUTION | COPIES  # no figure depends on these
+# Callbacks that only show something. They are no part of what a run is, so that runs and sweeps
+# which were started before there were any still resume.
+SHOWING = ("callbacks.epoch_lines",)
 # What may differ when a run is resumed: how long, where, what is shown.
 CHANGEABLE = (
     "trainer.max_epochs",

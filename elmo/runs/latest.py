@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
+from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from elmo.errors import MissingModelError
-from elmo.runs.record import read_record
+from elmo.runs.record import METRICS_FILE, read_record
 from elmo.utils.files import write_text
 from elmo.utils.shipped import SHIPPED
 
@@ -24,7 +27,7 @@ class Kind(NamedTuple):
     metric: str  # that selects it
     higher_is_better: bool
     pointer: str  # what follows the name of the corpus in the name of the pointer file
-    naming: str  # how to name a model instead
+    naming: str  # how to name a model instead; {} stands for the model
 
 
 KINDS = {
@@ -35,7 +38,7 @@ KINDS = {
         metric="val/perplexity",
         higher_is_better=False,
         pointer="",
-        naming="bilm_path=PATH/bilstm.pt (scripts) or --model PATH/bilstm.pt (commands)",
+        naming="bilm_path={0} (scripts) or --model {0} (commands)",
     ),
     "classifier": Kind(
         title="classifier",
@@ -44,18 +47,27 @@ KINDS = {
         metric="val/accuracy",
         higher_is_better=True,
         pointer="-classifier",
-        naming="--model PATH/classifier.pt",
+        naming="--model {0}",
     ),
 }
 
 # The released run is shipped with the project: it serves where nothing was trained yet.
 RELEASED = SHIPPED / "outputs" / "reference"
 OUTPUT_DIR = Path("outputs")  # the default; with another output_dir the released run stays out
+NAMES = ("released", "latest")  # of models, in the place of a path
+TOY = "toy"  # the corpus whose models never hide a model of real text
+# Corpora on which a classifier may take the released biLM unasked: texts of the same source.
+RELATED = ("ag_news", "ag_news_57k", "ag_news_titles")
 
 
 def released_run(kind: str) -> Path:
     """Return the folder of the released model of `kind`, "bilm" or "classifier"."""
     return RELEASED / KINDS[kind].script.removesuffix(".py")
+
+
+def is_released(path: Path) -> bool:
+    """Tell whether a model or its folder is the released one."""
+    return path.resolve().is_relative_to(RELEASED.resolve())
 
 
 def _has_released(output_dir: Path, kind: str) -> bool:
@@ -75,7 +87,7 @@ def latest_run(output_dir: Path, data_name: str, kind: str = "bilm") -> Path:
     Raises:
         MissingModelError: there is neither, or the latest run was deleted.
     """
-    title, file, script, *_, naming = KINDS[kind]
+    title, file, script, *_ = KINDS[kind]
     pointer = latest_pointer(output_dir, data_name, kind)
     command = f"python {script} data={data_name}"
     if not pointer.is_file():
@@ -85,84 +97,218 @@ def latest_run(output_dir: Path, data_name: str, kind: str = "bilm") -> Path:
                 return released
         raise MissingModelError(
             f"{pointer}: no {title} was trained on data={data_name} yet; run `{command}` first, "
-            f"or name a model: {naming}"
+            f"or name a model: {_ways_to_name(kind)}"
         )
     run = output_dir / pointer.read_text(errors="replace").strip()
     if not (run / file).is_file():
         raise MissingModelError(
             f"{pointer} names {run}, which no longer holds {file}; run `{command}` again, "
-            f"or name a model: {naming}"
+            f"or name a model: {_ways_to_name(kind)}"
         )
     return run
 
 
 def latest_of_all(output_dir: Path, kind: str) -> Path:
-    """Return the folder of the latest run that left a model of `kind`, on any corpus.
+    """Return the folder of the model of `kind` that serves where none is named.
 
-    Where there is none, it is the released run.
+    It is the latest on any corpus but the toy one; otherwise the released one; and only where that
+    stays out, because of another `output_dir`, the latest on the toy corpus.
 
     Raises:
-        MissingModelError: there is neither, or the latest run was deleted.
+        MissingModelError: there is none, or the latest run was deleted.
     """
-    suffix = KINDS["classifier"].pointer
-    pointers = [
-        pointer
-        for pointer in output_dir.glob("latest/[!.]*")
-        if pointer.name.endswith(suffix) == (kind == "classifier")
-    ]
-    if not pointers and _has_released(output_dir, kind):
+    corpora = _corpora(output_dir, kind)
+    real = [name for name in corpora if name != TOY]
+    if not real and _has_released(output_dir, kind):
         return released_run(kind)
-    if not pointers:
-        title, _, script, *_, naming = KINDS[kind]
-        raise MissingModelError(
-            f"{output_dir / 'latest'}: no {title} was trained yet; run `python {script}` first, "
-            f"or name a model: {naming}"
-        )
-    newest = max(pointers, key=lambda pointer: pointer.stat().st_mtime_ns)
-    return latest_run(output_dir, newest.name.removesuffix(suffix), kind)
+    return _newest(output_dir, kind, real or corpora)
 
 
-def latest_or_released(kind: str) -> Path:
-    """Return the latest model of `kind` in `outputs`, or else the released one, and log which.
+def named_run(name: str, output_dir: Path, kind: str) -> Path:
+    """Return what a user names as a model: `released`, `latest`, or a path.
+
+    `latest` is the one that was trained last, the toy corpus included, and never the released one.
 
     Raises:
-        MissingModelError: there is neither.
+        MissingModelError: there is no such model.
     """
-    path = latest_of_all(OUTPUT_DIR, kind)
-    log.warning("model: %s", title_of(path))
+    if name == "latest":
+        return _newest(output_dir, kind, _corpora(output_dir, kind))
+    if name != "released":
+        return Path(name)
+    file = released_run(kind) / KINDS[kind].file
+    if not file.is_file():
+        raise MissingModelError(
+            f"{file}: no such file; it comes with the project: restore it, or name another model: "
+            f"{KINDS[kind].naming.format('RUN')}"
+        )
+    return released_run(kind)
+
+
+def bilm_for(named: str | None, output_dir: Path, data_name: str) -> Path:
+    """Return the biLM of a classifier: the named one, or the latest on its corpus.
+
+    Where none was trained on a corpus of AG News, it is the released one.
+
+    Raises:
+        MissingModelError: there is none.
+    """
+    if named:
+        return named_run(named, output_dir, "bilm")
+    try:
+        return latest_run(output_dir, data_name)
+    except MissingModelError:
+        deleted = latest_pointer(output_dir, data_name).is_file()
+        if deleted or data_name not in RELATED or not _has_released(output_dir, "bilm"):
+            raise
+        return released_run("bilm")
+
+
+def choose_model(
+    named: str | Path | None, output_dir: Path, kind: str, any_model: str, latest: str
+) -> tuple[Path, list[str]]:
+    """Return the path of the model to use, and the lines that tell the user which it is.
+
+    Args:
+        named: `released`, `latest` or a path; None takes `latest_of_all`.
+        any_model, latest: how to name any model, and the one that was trained last.
+
+    Raises:
+        MissingModelError: there is none.
+    """
+    if named is not None:
+        path = named_run(str(named), output_dir, kind)
+        return path, [f"model: {describe(path)}"]
+    path = latest_of_all(output_dir, kind)
+    lines = [f"model: {describe(path)}; {any_model} chooses another"]
+    if is_released(path):
+        with contextlib.suppress(MissingModelError):  # there is no other, or it was deleted
+            toy = _newest(output_dir, kind, _corpora(output_dir, kind))
+            lines.append(f"note: {toy} was trained on the toy corpus; {latest} takes it")
+    return path, lines
+
+
+def model_path(named: str | Path | None, kind: str) -> Path:
+    """Return the path of the model that a function of the package takes, and log which it is.
+
+    Args:
+        named: a path, which is not logged; `released` or `latest`; None takes `latest_of_all`.
+
+    Raises:
+        MissingModelError: there is none.
+    """
+    any_model = 'path="released", "latest" or a folder'
+    path, lines = choose_model(named, OUTPUT_DIR, kind, any_model, 'path="latest"')
+    if named is None or str(named) in NAMES:
+        for line in lines:
+            log.warning("%s", line)
     return path
 
 
 def title_of(path: Path) -> str:
     """Return the path of a model, followed by "the released one" where it is."""
-    return f"{path}{', the released one' if path.is_relative_to(RELEASED) else ''}"
+    return f"{path}{', the released one' if is_released(path) else ''}"
 
 
-def update_latest(
-    output_dir: Path, data_name: str, run_dir: Path, only_if_better: bool, kind: str = "bilm"
-) -> None:
-    """Let the pointer to the latest model name `run_dir`, unless its training diverged.
+def describe(path: Path) -> str:
+    """Return the title of a model with its corpus, its score and its date, where they are known."""
+    folder = path if path.is_dir() else path.parent
+    facts: list[str] = []
+    # A model may lie alone, or beside a damaged record: loading it says what is wrong.
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, IndexError):
+        if path.exists():
+            record = read_record(folder)
+            facts.append(str(record["data"]["name"]))
+            figures = record["metrics"]
+            figure = "perplexity" if "val/perplexity" in figures else "accuracy"
+            facts.append(f"validation {figure} {figures[f'val/{figure}']:.4g}")
+            facts.append(_day_of(folder).isoformat())
+    return f"{title_of(path)} ({', '.join(facts)})" if facts else title_of(path)
 
-    Args:
-        only_if_better: keep the pointer where it names a run on the same data that is at least as
-            good on validation; this is how the best job of a sweep becomes the latest.
+
+def update_latest(output_dir: Path, data_name: str, run_dir: Path, kind: str = "bilm") -> None:
+    """Let the pointer to the latest model name `run_dir`, or log why it does not.
+
+    It does not where training diverged, where `trainer.limit_*_batches` cut the run, and where the
+    model in place, on the same data, is better on validation. The model in place may be the
+    released one. This is also how the best job of a sweep becomes the latest.
     """
-    metric = KINDS[kind].metric
-    pointer = latest_pointer(output_dir, data_name, kind)
     new = read_record(run_dir)
-    found = new["metrics"][metric]
-    if found is None:
-        log.warning("%s is not finite: %s stays as it is", metric, pointer)
+    if reason := _why_not_latest(output_dir, data_name, new, kind):
+        usage = KINDS[kind].naming.format(os.path.relpath(run_dir))
+        log.info(
+            "not the latest %s of data=%s, because %s; to use it anyway: %s",
+            *(KINDS[kind].title, data_name, reason, usage),
+        )
         return
-    if only_if_better and pointer.is_file():
-        # A run that is gone or not readable is no rival.
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, MissingModelError):
-            current = read_record(latest_run(output_dir, data_name, kind))
-            same_data = current["data"]["fingerprint"] == new["data"]["fingerprint"]
-            rival = current["metrics"][metric]
-            if same_data and (rival >= found if KINDS[kind].higher_is_better else rival <= found):
-                return
     run_dir = run_dir.resolve()
     with contextlib.suppress(ValueError):  # outside of output_dir the pointer holds the full path
         run_dir = run_dir.relative_to(output_dir.resolve())
-    write_text(pointer, f"{run_dir}\n")
+    write_text(latest_pointer(output_dir, data_name, kind), f"{run_dir}\n")
+
+
+def _why_not_latest(
+    output_dir: Path, data_name: str, new: Mapping[str, Any], kind: str
+) -> str | None:
+    metric = KINDS[kind].metric
+    found = new["metrics"][metric]
+    if found is None:
+        return f"{metric} is not finite"
+    if limits := _limits(new):
+        return f"{limits} cut it"
+    # A run that is gone or not readable is no rival, and neither is one that was cut.
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, MissingModelError):
+        path = latest_run(output_dir, data_name, kind)
+        current = read_record(path)
+        rival = current["metrics"][metric]
+        same_data = current["data"]["fingerprint"] == new["data"]["fingerprint"]
+        worse = found < rival if KINDS[kind].higher_is_better else found > rival
+        if same_data and worse and not _limits(current):
+            return f"its {metric} is {found:.4g}, that of {title_of(path)} {rival:.4g}"
+    return None
+
+
+def _limits(record: Mapping[str, Any]) -> str:
+    """Return the settings that cut a run; the whole number 1 is one batch, and 1.0 all of them."""
+    trainer = record.get("settings", {}).get("trainer", {})
+    found = {key: trainer.get(f"limit_{key}_batches") for key in ("train", "val", "test")}
+    return ", ".join(
+        f"trainer.limit_{key}_batches={value}"
+        for key, value in found.items()
+        if value is not None and not (isinstance(value, float) and value == 1)
+    )
+
+
+def _corpora(output_dir: Path, kind: str) -> list[str]:
+    """Return the names of the corpora of which there is a latest model."""
+    suffix = KINDS["classifier"].pointer
+    return [
+        pointer.name.removesuffix(suffix)
+        for pointer in output_dir.glob("latest/[!.]*")
+        if pointer.name.endswith(suffix) == (kind == "classifier")
+    ]
+
+
+def _newest(output_dir: Path, kind: str, corpora: list[str]) -> Path:
+    if not corpora:
+        raise MissingModelError(
+            f"{output_dir / 'latest'}: no {KINDS[kind].title} was trained yet; run "
+            f"`python {KINDS[kind].script}` first, or name a model: {_ways_to_name(kind)}"
+        )
+    pointers = {name: latest_pointer(output_dir, name, kind) for name in corpora}
+    newest = max(corpora, key=lambda name: pointers[name].stat().st_mtime_ns)
+    return latest_run(output_dir, newest, kind)
+
+
+def _ways_to_name(kind: str) -> str:
+    return KINDS[kind].naming.format("released|RUN")
+
+
+def _day_of(folder: Path) -> date:
+    """Return the day on which a run ended.
+
+    TensorBoard writes the time into the name of its files, which a copy keeps.
+    """
+    names = [file.name for file in folder.glob("events.out.tfevents.*")]
+    ends = [int(name.split(".")[3]) for name in names]
+    return date.fromtimestamp(max(ends) if ends else (folder / METRICS_FILE).stat().st_mtime)

@@ -58,7 +58,7 @@ def check_settings(settings: Mapping[str, Any]) -> None:
                 )
     for key, value, hint in [*_values(settings, TOP_LEVEL), *_arguments(settings, "")]:
         if not _fits(value, hint):
-            raise ConfigError(f"{key} is {value!r}; expected {_name(hint)}")
+            raise ConfigError(f"{key} is {value!r}; expected {type_name(hint)}")
         if key.rpartition(".")[2] == "seed":
             check_range({key: value}, at_least=0, below=SEEDS)
 
@@ -75,7 +75,9 @@ def _values(node: Mapping[str, Any], hints: Mapping[str, Any], prefix: str = "")
 def _arguments(node: Mapping[str, Any], prefix: str) -> Iterator[Value]:
     """Yield the settings of every node with a `_target_`, with their types."""
     if "_target_" in node:
-        yield from _values(node, _hints(_found(node["_target_"], f"{prefix}_target_")), prefix)
+        yield from _values(
+            node, argument_types(_found(node["_target_"], f"{prefix}_target_")), prefix
+        )
     for key, value in node.items():
         if isinstance(value, Mapping):
             yield from _arguments(value, f"{prefix}{key}.")
@@ -88,7 +90,7 @@ def _found(name: Any, key: str) -> Any:
         raise ConfigError(f"{key} is {name!r}, which does not exist: {error}") from error
 
 
-def _hints(target: Any) -> dict[str, Any]:
+def argument_types(target: Any) -> dict[str, Any]:
     """Return the type of each argument; `**arguments` of a class are those of its bases."""
     functions: list[Callable[..., Any]] = [target]
     if inspect.isclass(target):
@@ -119,9 +121,10 @@ def _fits(value: Any, hint: Any) -> bool:
     return hint is Any or not (value is None or isinstance(value, str | int | float))
 
 
-def _name(hint: Any) -> str:
+def type_name(hint: Any) -> str:
+    """Return how a message names a type; None is the `null` of YAML."""
     if get_origin(hint) in (Union, UnionType):
-        return " or ".join(_name(one) for one in get_args(hint))
+        return " or ".join(type_name(one) for one in get_args(hint))
     if get_origin(hint) is Literal:
         return ", ".join(map(repr, get_args(hint)))
     return "null" if hint is NoneType else getattr(hint, "__name__", str(hint))

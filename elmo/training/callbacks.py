@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 import time
 from collections.abc import Sequence
 from datetime import timedelta
@@ -11,6 +13,7 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, TQDMProgressBar, WeightAveraging
 from lightning.pytorch.trainer.states import TrainerFn
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from elmo.data.batches import Batch
 from elmo.errors import ArtifactError, check_range
@@ -18,7 +21,15 @@ from elmo.models.generation import Direction, generate, join_words
 from elmo.models.language_model import LanguageModel
 from elmo.utils.terminal import markdown_table
 
+log = logging.getLogger(__name__)
+
 DIRECTIONS: tuple[Direction, ...] = ("forward", "backward")
+SHOWN = {  # in the line of an epoch: what each figure is called, and its digits
+    "train/loss": ("train loss", ".4f"),
+    "val/loss": ("validation loss", ".4f"),
+    "val/perplexity": ("perplexity", ".2f"),
+    "val/accuracy": ("accuracy", ".4f"),
+}
 
 
 class Throughput(Callback):
@@ -41,15 +52,96 @@ class Throughput(Callback):
             self._mark, self._tokens = now, torch.tensor(0)
 
 
-class Progress(TQDMProgressBar):
-    """Lightning's progress bar, with tokens per second and the time left to the last epoch.
+class Clock:
+    """Estimates the time that a training takes; made where it starts or is resumed.
 
-    The time left includes validation as it has taken so far, and ignores early stopping.
+    Validation is included as it has taken so far; early stopping is ignored.
     """
+
+    def __init__(self, trainer: Any) -> None:
+        self._start, self._first_step = time.monotonic(), trainer.global_step
+
+    def left(self, trainer: Any) -> timedelta | None:
+        """Return the time left to the last epoch; None before the first step."""
+        done = trainer.global_step - self._first_step
+        if not done:
+            return None
+        to_do = trainer.estimated_stepping_batches - trainer.global_step
+        return timedelta(seconds=round((time.monotonic() - self._start) / done * to_do))
+
+
+class EpochLines(Callback):
+    """Logs one line for each epoch: losses, figures on validation, speed, time left, best so far.
+
+    The log goes to standard output, above the progress bar where there is one, and to the log file
+    of the run. Where several processes train, the first one speaks for all.
+
+    What a task logs at the end of an epoch reaches callbacks only after the hooks of that end, so
+    the line follows in the next hook; nothing lies between the two.
+    """
+
+    def __init__(self) -> None:
+        self._due: int | None = None  # the number of an epoch that has ended
+        self._tokens = torch.tensor(0)
+
+    def on_train_start(self, trainer: Any, task: Any) -> None:
+        self._clock = Clock(trainer)
+        self._begin()  # the hook below is not called where an epoch is resumed
+
+    def on_train_epoch_start(self, trainer: Any, task: Any) -> None:
+        self._log_line(trainer)
+        self._begin()
+
+    def on_train_batch_end(
+        self, trainer: Any, task: Any, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        self._tokens = batch.lengths.sum() + self._tokens  # on the device: nothing waits for it
+        if trainer.is_last_batch:  # validation follows
+            tokens = self._tokens.item() * trainer.world_size  # their batches are of similar size
+            self._speed = tokens / (time.monotonic() - self._began)
+
+    def on_validation_end(self, trainer: Any, task: Any) -> None:
+        self._validated = True
+
+    def on_train_epoch_end(self, trainer: Any, task: Any) -> None:
+        self._due = trainer.current_epoch + 1
+
+    def on_train_end(self, trainer: Any, task: Any) -> None:
+        self._log_line(trainer, ends=True)
+
+    def _begin(self) -> None:
+        self._began, self._tokens = time.monotonic(), torch.tensor(0)
+        self._validated = False
+
+    def _log_line(self, trainer: Any, ends: bool = False) -> None:
+        if self._due is None:  # nothing was trained since the start or resumption
+            return
+        number, self._due = self._due, None
+        figures = trainer.callback_metrics  # those of an earlier validation as well
+        parts = [
+            f"{name} {figures[tag]:{digits}}"
+            for tag, (name, digits) in SHOWN.items()
+            if tag in figures and (self._validated or not tag.startswith("val/"))
+        ]
+        parts.append(f"{self._speed:,.0f} tokens/s")
+        if ends and trainer.should_stop and number != trainer.max_epochs:
+            parts.append("stops early")
+        else:
+            parts.append(f"{self._clock.left(trainer)} left")
+        checkpoint = trainer.checkpoint_callback  # a resumed run knows its best figure
+        if (best := getattr(checkpoint, "best_model_score", None)) is not None:
+            name, digits = SHOWN.get(checkpoint.monitor, (checkpoint.monitor, ".4g"))
+            parts.append(f"best {name} so far {best:{digits}}")
+        with logging_redirect_tqdm():
+            log.info("epoch %d/%d: %s", number, trainer.max_epochs, ", ".join(parts))
+
+
+class Progress(TQDMProgressBar):
+    """Lightning's progress bar, with tokens per second and the time left to the last epoch."""
 
     def on_train_start(self, trainer: Any, task: Any) -> None:
         super().on_train_start(trainer, task)
-        self._start, self._first_step = time.monotonic(), trainer.global_step
+        self._clock = Clock(trainer)
 
     def get_metrics(self, trainer: Any, task: Any) -> dict[str, Any]:
         items = super().get_metrics(trainer, task)
@@ -57,17 +149,22 @@ class Progress(TQDMProgressBar):
         speed = trainer.callback_metrics.get("tokens_per_second")
         if speed is not None:
             items["tokens/s"] = f"{speed:,.0f}"
-        done = trainer.global_step - self._first_step
-        if done:
-            to_do = trainer.estimated_stepping_batches - trainer.global_step
-            seconds = (time.monotonic() - self._start) / done * to_do
-            items["left"] = str(timedelta(seconds=round(seconds)))
+        if (left := self._clock.left(trainer)) is not None:
+            items["left"] = str(left)
         return items
 
 
 def progress_bar(enabled: bool) -> Progress | None:
-    """Return the progress bar; Lightning refuses one where it is switched off."""
-    return Progress() if enabled else None
+    """Return the progress bar; Lightning refuses one where it is switched off.
+
+    Where standard output is no terminal the bar shows nothing: without one Lightning adds its own.
+    """
+    if not enabled:
+        return None
+    bar = Progress()
+    if not sys.stdout.isatty():
+        bar.disable()
+    return bar
 
 
 class AveragedWeights(WeightAveraging):

@@ -11,7 +11,6 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from elmo.evaluation.outputs import Outputs, Writer
 from elmo.evaluation.results import Evaluation
 from elmo.runs.folder import Run
-from elmo.runs.job import in_multirun
 from elmo.runs.keys import relevant, relevant_choices
 from elmo.runs.latest import KINDS, update_latest
 from elmo.training.tensorboard import read_curves, start_final_events, write_final_figures
@@ -24,7 +23,7 @@ def finish(
     logger: Logger | None,
     facts: Mapping[str, Any],
 ) -> None:
-    """Write everything that a run leaves besides its model, and let it become the latest.
+    """Write everything that a run leaves besides its model; it may become the latest of its corpus.
 
     Args:
         evaluation: the results; nothing is measured here.
@@ -42,4 +41,4 @@ def finish(
     for name, kind in KINDS.items():
         if run.artifact.name == kind.file:
             output_dir = Path(run.settings["output_dir"])
-            update_latest(output_dir, facts["data"]["name"], run.run_dir, in_multirun(), name)
+            update_latest(output_dir, facts["data"]["name"], run.run_dir, name)

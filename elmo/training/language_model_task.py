@@ -9,7 +9,7 @@ from torchmetrics import MetricCollection
 
 from elmo.data.batches import Batch
 from elmo.evaluation.language_model_scores import LanguageModelResult, LanguageModelScores
-from elmo.evaluation.metrics import language_model_metrics, update_directions
+from elmo.evaluation.metrics import TokenMean, language_model_metrics, update_directions
 from elmo.models.language_model import LanguageModel
 from elmo.training.task import Task
 
@@ -28,6 +28,7 @@ class LanguageModelTask(Task[LanguageModelResult]):
         self.train_metrics = language_model_metrics().clone(prefix="train/")
         self.train_metrics.persistent(True)  # a resumed epoch continues with the sums of its start
         self.val_metrics = language_model_metrics().clone(prefix="val/")
+        self.val_accuracy = TokenMean()  # of the most probable words, over both directions
         self.final_metrics = LanguageModelScores(model.softmax.vocab_size)
 
     def parts(self) -> dict[str, nn.Module]:
@@ -50,12 +51,18 @@ class LanguageModelTask(Task[LanguageModelResult]):
         self.train_metrics.reset()
 
     def validation_step(self, batch: Batch, index: int) -> None:
-        _update(self.val_metrics, self.model(batch.tokens, batch.lengths))
+        hidden, targets = self.model.hidden_and_targets(batch.tokens, batch.lengths)
+        flat = hidden.flatten(0, 1), targets.flatten()  # (2 N, D/2), (2 N,)
+        nll = self.model.softmax(*flat)
+        _update(self.val_metrics, nll.view_as(targets))
+        self.val_accuracy.update(self.model.softmax.hits(*flat, nll).float())
 
     def on_validation_epoch_end(self) -> None:
         for name, value in self.val_metrics.compute().items():
             self.log(name, value, prog_bar=name == "val/perplexity")
+        self.log("val/accuracy", self.val_accuracy.compute())
         self.val_metrics.reset()
+        self.val_accuracy.reset()
 
     def test_step(self, batch: Batch, index: int) -> None:
         self.final_metrics.add(self.model, batch)

@@ -37,6 +37,7 @@ for message in (
     ".*recommended to use .*sync_dist=True.*",  # the metrics are summed over ranks before
     ".*callbacks used to create the checkpoint need to be provided.*",  # final figures need none
     ".*`IterableDataset` has `__len__`.*",  # of a stream's loader, which respects it
+    "Checkpoint directory .* exists and is not empty.*",  # of a run that is resumed
 ):
     warnings.filterwarnings("ignore", message)
 

@@ -20,6 +20,7 @@ from elmo.training.checkpoints import read_checkpoint
 from elmo.utils.ranks import rank
 
 FINAL_EVENTS = ".final"  # ends the name of the events file that is written after the training
+VECTORS = "00000"  # where TensorBoard's writer puts word vectors; it warns of older ones
 COMPARED = {  # the figures to compare runs by, in the HPARAMS tab
     f"{split}/{figure}"
     for split in ("val", "test")
@@ -31,12 +32,13 @@ def tensorboard_logger(run: Run) -> TensorBoardLogger:
     """Return the logger of a run; in a resumed run it hides what followed the checkpoint.
 
     TensorBoard hides all points from a step on where it finds such a mark (`purge_step`), and the
-    resumed run logs them again. The final figures of an earlier end are removed. The seconds that
-    passed before the checkpoint are added to those of the run.
+    resumed run logs them again. The final figures and the word vectors of an earlier end are
+    removed. The seconds that passed before the checkpoint are added to those of the run.
     """
     if rank():  # only the first process writes
         return TensorBoardLogger(run.run_dir, name="", version="", default_hp_metric=False)
-    shutil.rmtree(run.run_dir / "final", ignore_errors=True)
+    for folder in ("final", VECTORS):
+        shutil.rmtree(run.run_dir / folder, ignore_errors=True)
     for file in run.run_dir.glob(f"events.*{FINAL_EVENTS}"):
         file.unlink()
     start = None

@@ -30,8 +30,8 @@ class TfidfClassifier:
         linear: an untrained classifier of scikit-learn.
         longest: words of an n-gram, at most.
         min_count: rows in which an n-gram has to occur.
-        label_share, seed: see `elmo.data.datamodule.ClassificationData`; n-grams are counted in
-            all rows.
+        label_share: see `elmo.data.datamodule.ClassificationData`; n-grams are counted in all rows.
+        seed: draws the rows of `label_share`.
     """
 
     def __init__(

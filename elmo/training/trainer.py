@@ -51,6 +51,8 @@ def make_trainer(
             "would be started with the command line of the whole sweep; start the jobs one by "
             "one, or let hydra/launcher=submitit_slurm start the processes of each"
         )
+    if trainer.max_steps < 0:  # otherwise these end the training
+        check_range({"trainer.max_epochs": trainer.max_epochs}, at_least=1)
     clip = {"trainer.gradient_clip_val": trainer.gradient_clip_val}
     check_range(clip, at_least=0, otherwise="null")
     return trainer

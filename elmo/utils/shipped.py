@@ -11,3 +11,8 @@ _PACKAGE = Path(__file__).parent.parent
 INSTALLED = (_PACKAGE / "shipped").is_dir()
 SHIPPED = _PACKAGE / "shipped" if INSTALLED else _PACKAGE.parent
 CONF = SHIPPED / "conf"
+
+
+def command_of(script: str) -> str:
+    """Return how to call a script, such as `train_lm`: as a file, or installed as a command."""
+    return f"elmo {script.replace('_', '-')}" if INSTALLED else f"python {script}.py"

@@ -29,7 +29,7 @@ def finished(command: list[str]) -> subprocess.CompletedProcess[str]:
 
 def test_the_commands_of_the_readme() -> None:
     readme = (ROOT / "README.md").read_text()
-    named = re.findall(r"^python -m elmo ([a-z]+)", readme, re.MULTILINE)
+    named = re.findall(r"^(?:\$ )?python -m elmo ([a-z]+)", readme, re.MULTILINE)
     assert set(COMMANDS) <= set(named)
 
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import io
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +87,7 @@ def test_layout(models: Path, source: Path, capsys: pytest.CaptureFixture[str]) 
     assert index[LINES[0]] == "4"
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert f"model: {latest_of_all(models, 'bilm')}\n" in printed.err
+    assert f"model: {latest_of_all(models, 'bilm')} (toy, validation perplexity " in printed.err
     assert f"wrote {out}: 7 documents" in printed.err
     assert sorted(file.name for file in source.parent.iterdir()) == ["news.txt", "out.h5"]
 
@@ -108,7 +110,7 @@ def test_layers_and_pools(
     options = {None: [], "mean": ["--pool"], "max": ["--pool", "max"]}[pool]
     found = content(run(models, source, "--layer", layer, *options))
     model = latest_of_all(models, "classifier" if layer == "mixed" else "bilm")
-    assert f"model: {model}\n" in capsys.readouterr().err
+    assert f"model: {model} (toy, " in capsys.readouterr().err
     for row, (tokens, layers) in enumerate(embedded(models)):
         if layer == "mean":
             vectors = (layers[0] + layers[1] + layers[2]) / 3
@@ -250,6 +252,41 @@ def test_mixed_needs_a_classifier(models: Path, source: Path) -> None:
         run(models, source, "--layer=mixed", f"--model={bilm}")
     with pytest.raises(MissingModelError, match="no classifier was trained yet"):
         run(source.parent, source, "--layer=mixed")
+
+
+@pytest.mark.parametrize("origin", ["arguments", "stdin", "file"])
+def test_documents_come_as_in_predict(
+    origin: str,
+    models: Path,
+    source: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    expected = content(run(models, source))
+    (source.parent / "out.h5").unlink()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(source.read_bytes())))
+    given = {"arguments": LINES, "stdin": ["-"], "file": ["--file", str(source)]}[origin]
+    out = source.parent / "out.h5"
+    embed.main([*given, "-o", str(out), f"--output-dir={models}", "--device=cpu"])
+    found = content(out)
+    assert found.keys() == expected.keys()
+    for name, values in expected.items():
+        assert np.array_equal(found[name], values), name
+
+
+def test_what_reads_like_a_file_and_is_none_is_no_text(
+    models: Path, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(DataError, match=r"nwes\.csv\.gz: no such file"):
+        run(models, source.parent / "nwes.csv.gz")
+    with pytest.raises(ConfigError, match="both are given"):
+        run(models, source, "--file", str(source))
+    out = ["-o", str(source.parent / "out.h5"), f"--output-dir={models}"]
+    with pytest.raises(ConfigError, match="none is given"):
+        embed.main(out)
+    embed.main(["the bank", str(source), *out])  # two texts
+    assert f"'{source}' is a file; --file {source} reads it\n" in capsys.readouterr().err
+    assert content(source.parent / "out.h5")["tokens"][0] == b"the bank"
 
 
 def test_a_pipe_cannot_be_read_twice(models: Path, tmp_path: Path) -> None:

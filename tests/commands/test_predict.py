@@ -15,7 +15,7 @@ from elmo.commands import base, predict
 from elmo.commands.predict import main
 from elmo.inference.explanation import explain
 from elmo.models.classifier import TextClassifier, load_classifier
-from elmo.runs.latest import latest_of_all
+from elmo.runs.latest import latest_of_all, released_run
 
 TEXTS = [
     "The bank raised its rates, and [shares] fell.",
@@ -57,7 +57,10 @@ def test_jsonl_is_what_predict_says(
         assert line["label"] == label == max(probabilities, key=probabilities.__getitem__)
         assert line["probabilities"] == pytest.approx(probabilities, abs=1e-5)
         assert sum(line["probabilities"].values()) == pytest.approx(1, abs=1e-5)
-    assert printed.err.splitlines() == [f"model: {classified}"]
+    (said,) = printed.err.splitlines()
+    assert re.fullmatch(
+        rf"model: {classified} \(toy, validation accuracy [\d.]+, \d{{4}}-\d\d-\d\d\)", said
+    )
 
 
 def test_csv(classified: Path, model: TextClassifier, capsys: pytest.CaptureFixture[str]) -> None:
@@ -173,7 +176,36 @@ def test_the_latest_classifier_is_taken(
 ) -> None:
     main(["the bank", "--output-dir", str(classified.parent)])
     latest = latest_of_all(classified.parent, "classifier")
-    assert capsys.readouterr().err.splitlines() == [f"model: {latest}"]
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith(f"model: {latest} (toy, validation accuracy ")
+    assert said.endswith("); --model released|latest|PATH chooses another")
+
+
+def test_models_by_name(classified: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, path in (
+        ("released", released_run("classifier")),
+        ("latest", latest_of_all(classified.parent, "classifier")),
+    ):
+        main(["the bank", "--output-dir", str(classified.parent), "--model", name])
+        (said,) = capsys.readouterr().err.splitlines()
+        assert said.startswith(f"model: {path}")
+        assert "chooses another" not in said
+
+
+def test_a_text_that_is_a_file_is_pointed_out(
+    classified: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my news.txt").write_text("the bank\n")
+    options = ["--model", str(classified), "--format", "jsonl"]
+    main(["my news.txt", "your news.txt", "x" * 5000, *options])
+    printed = capsys.readouterr()
+    said, _ = printed.err.splitlines()
+    assert said == "'my news.txt' is a file; --file 'my news.txt' reads it"
+    assert json.loads(printed.out.splitlines()[0])["text"] == "my news.txt"
 
 
 @pytest.mark.parametrize(
@@ -186,6 +218,7 @@ def test_the_latest_classifier_is_taken(
         (["--file", "nowhere.txt"], "nowhere.txt"),
         (["-"], "standard input, line 2: not UTF-8"),
         (["text", "--model", "nowhere.pt"], "nowhere.pt: no such file"),
+        (["text", "--output-dir", "nowhere", "--model", "latest"], "no classifier was trained yet"),
         (["text", "--output-dir", "nowhere"], "nowhere/latest: no classifier was trained yet"),
     ],
 )

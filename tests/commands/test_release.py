@@ -11,11 +11,14 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import elmo
-from conftest import Script, error_line
+from conftest import ROOT, Script, error_line, run_here
 from elmo.commands.release import main
 from elmo.data.corpora.toy import ToyNews
-from elmo.errors import MissingModelError
+from elmo.data.text import UNK
+from elmo.errors import ConfigError, MissingModelError
+from elmo.models import encoders
 from elmo.models.artifacts import load_artifact
+from elmo.models.encoders import pretrained_elmo
 from elmo.runs import latest
 from elmo.runs.finished import finished_runs
 from elmo.runs.latest import latest_of_all, latest_run
@@ -142,10 +145,11 @@ def test_it_is_used_where_nothing_was_trained(
 ) -> None:
     assert elmo.load_classifier().predict(["the bank"])
     assert elmo.load_bilm().embed(["the bank"])
-    said = [record.getMessage() for record in caplog.records]
-    assert said == [
-        f"model: {nothing_trained / name}, the released one" for name in ("train_cls", "train_lm")
-    ]
+    for said, name in zip(caplog.messages, ("train_cls", "train_lm"), strict=True):
+        assert said.startswith(
+            f"model: {nothing_trained / name}, the released one (toy, validation"
+        )
+        assert said.endswith('; path="released", "latest" or a folder chooses another')
     assert latest_run(Path("outputs"), "toy") == nothing_trained / "train_lm"
     for kind, folder, corpus in (("bilm", "outputs", "ag_news"), ("classifier", "mine", "toy")):
         with pytest.raises(MissingModelError, match=r"no .* was trained"):
@@ -158,12 +162,36 @@ def test_a_trained_model_comes_first(
     nothing_trained: Path, pretrained: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     own = latest_run(pretrained, "toy").resolve()
-    pointer = Path("outputs/latest/toy")
+    pointer = Path("outputs/latest/ag_news")
     pointer.parent.mkdir(parents=True)
     pointer.write_text(str(own))
     assert latest_of_all(Path("outputs"), "bilm") == own
     elmo.load_bilm()
-    assert caplog.messages == [f"model: {own}"]
+    (said,) = caplog.messages
+    assert said.startswith(f"model: {own} (toy, validation perplexity ")
+
+
+def test_a_model_is_named_from_python(
+    nothing_trained: Path, pretrained: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for load in (elmo.load_bilm, elmo.load_language_model, elmo.load_classifier):
+        load("released")
+        assert ", the released one (" in caplog.messages.pop()
+        with pytest.raises(MissingModelError, match="was trained yet"):
+            load("latest")
+    caplog.clear()
+    own = latest_run(pretrained, "toy").resolve()
+    pointer = Path("outputs/latest/toy")
+    pointer.parent.mkdir(parents=True)
+    pointer.write_text(str(own))
+    for load in (elmo.load_bilm, elmo.load_language_model):
+        load("latest")
+        assert caplog.messages[-1].startswith(f"model: {own} (toy, ")
+    caplog.clear()
+    elmo.load_bilm()  # a toy model does not take the place of the released one
+    said, note = caplog.messages
+    assert ", the released one (" in said
+    assert note == f'note: {own} was trained on the toy corpus; path="latest" takes it'
 
 
 def test_a_classifier_finds_the_released_bilm(nothing_trained: Path, script: Script) -> None:
@@ -176,6 +204,69 @@ def test_a_classifier_finds_the_released_bilm(nothing_trained: Path, script: Scr
     start = json.loads((run / "run.json").read_text())
     assert start["settings"]["bilm_path"] == str(nothing_trained / "train_lm")
     assert start["settings"]["bilm_sha256"]
+    assert f"bilm_path='{nothing_trained / 'train_lm'}'" in start["overrides"]
+
+
+class Related(ToyNews):
+    """Texts like those of the released biLM, as another corpus of AG News."""
+
+    name = "ag_news"
+
+
+def test_a_related_corpus_takes_the_released_bilm_if_it_knows_the_words(
+    nothing_trained: Path,
+    cache_dir: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    corpus = Related(
+        rows=1200,
+        test_rows=200,
+        seed=1,
+        split_seed=0,
+        validation_size=200,
+        min_count=2,
+        max_vocabulary=None,
+        cache_dir=str(cache_dir),
+    )
+    documents = elmo.load_bilm().tokenizer.encode(texts(corpus, "train"))
+    ids = [word for document in documents for word in document.ids[1:-1]]
+    rate = ids.count(UNK) / len(ids)
+    assert 0 < rate < 1
+    monkeypatch.setattr(encoders, "MAX_UNKNOWN", rate * 1.01)
+    caplog.clear()
+    loaded = pretrained_elmo(corpus, None, "outputs")
+    assert loaded.tokenizer.json == elmo.load_bilm().tokenizer.json
+    said = caplog.messages[0]
+    assert said.startswith(f"biLM: {nothing_trained / 'train_lm'}, the released one, pretrained on")
+    assert "because none was pretrained on data=ag_news" in said
+    assert f" {100 * rate:.1f}% of the train words" in said
+    monkeypatch.setattr(encoders, "MAX_UNKNOWN", rate * 0.99)
+    with pytest.raises(ConfigError, match=r"python train_lm\.py data=ag_news.*bilm_path=released"):
+        pretrained_elmo(corpus, None, "outputs")
+    pretrained_elmo(corpus, "released", "outputs")
+    assert "used because bilm_path names it" in caplog.text
+
+
+def test_a_bilm_named_by_a_word_is_recorded_and_resumed_by_its_path(
+    nothing_trained: Path, pretrained: Path, script: Script
+) -> None:
+    arguments = ("data=toy", "data.rows=1200", "data.test_rows=200", "data.validation_size=200")
+    small = ("trainer.max_epochs=1", "trainer.accelerator=cpu", "head.hidden_dim=16")
+    own = latest_run(pretrained, "toy").resolve()
+    pointer = Path("outputs/latest/toy")
+    pointer.parent.mkdir(parents=True)
+    pointer.write_text(str(own))
+    for name, path in (("latest", own), ("released", nothing_trained / "train_lm")):
+        typed = (*arguments, *small, "store=off", f"bilm_path={name}", f"hydra.run.dir={name}")
+        script("train_cls", *typed, output_dir=Path("outputs"))
+        start = json.loads(Path(name, "run.json").read_text())
+        assert start["settings"]["bilm_path"] == str(path)
+        assert start["settings"]["bilm_sha256"] == sha256_of(path / "bilstm.pt")
+        assert [o for o in start["overrides"] if "bilm" in o] == [f"bilm_path='{path}'"]
+    pointer.unlink()  # what `latest` meant then is what the run goes on with
+    finished = run_here([str(ROOT / "train_cls.py"), "resume=latest"])
+    assert finished.code == 0, finished.stderr
 
 
 def test_reports_and_comparisons_leave_it_out(nothing_trained: Path) -> None:

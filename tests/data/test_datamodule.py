@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from data.test_batches import flat
 from elmo.data.corpora.toy import ToyNews
-from elmo.data.corpus import RawRow
+from elmo.data.corpus import CLAUSES, RawRow, in_words
 from elmo.data.datamodule import Batch, ClassificationData, TokenData
 from elmo.data.text import BOS, EOS, PAD, UNK, WordTokenizer
 from elmo.data.tokens import TokenizedSplit
@@ -251,6 +251,25 @@ def test_vocabulary_and_unknown_rates_are_logged(
     assert f"V = {facts['vocabulary_size']:,} words" in caplog.text
     for split, rate in facts["unknown_rate"].items():
         assert f"{split} {rate:.2%}" in caplog.text
+
+
+def test_the_line_on_a_corpus_names_what_is_not_zero() -> None:
+    facts = dict.fromkeys(CLAUSES, 0) | {"train_rows_in_source": 120_000}
+    facts |= {"train_rows": 114_893, "validation_rows": 5000, "test_rows": 7600}
+    split = "split into 114,893 train, 5,000 validation, 7,600 test"
+    assert in_words(facts) == f"120,000 train rows; {split}"
+    for count, them in ((1, "it"), (107, "them")):
+        found = in_words(facts | {"train_rows_also_in_test": count})
+        dropped = f"{count} dropped because the test split contains {them}"
+        assert found == f"120,000 train rows, {dropped}; {split}"
+    everything = in_words({**dict.fromkeys(CLAUSES, 1234), **dict.fromkeys(facts, 1234)})
+    assert everything.count("1,234") == len(CLAUSES) + 3
+
+
+def test_the_line_on_a_corpus_knows_all_facts(toy: ToyNews) -> None:
+    """A fact that is added later must not be left out silently."""
+    told = {"repeated_descriptions", "test_rows_in_source"}  # by the rows, and the rows left
+    assert toy.facts.keys() == {*CLAUSES, *told, "train_rows", "validation_rows", "test_rows"}
 
 
 @pytest.mark.parametrize("budget", [0, -5])

@@ -44,6 +44,9 @@ def test_pretraining_leaves_a_whole_run(pretrained: Path) -> None:
     assert {"grad_norm/total", "grad_norm/forward_lstm", "tokens_per_second"} <= set(curves)
     assert final["test/perplexity"] == pytest.approx([record["metrics"]["test/perplexity"]])
     assert final["val_best/accuracy"] == pytest.approx([record["metrics"]["val/accuracy"]])
+    # The only epoch is the best one; the curve is no column of the HPARAMS tab.
+    assert curves["val/accuracy"] == pytest.approx(final["val_best/accuracy"])
+    assert "val/accuracy" not in final
     assert record["choices"]["softmax"] == "adaptive"
 
 
@@ -232,9 +235,12 @@ def test_the_job_runs_on_real_rows(script: Script, tmp_path: Path) -> None:
     few = [f"trainer.limit_{split}_batches=2" for split in ("train", "val", "test")]
     few += ["trainer.max_epochs=1", "trainer.accelerator=cpu", "trainer.enable_progress_bar=false"]
     script("train_lm", *few, "embedding.dim=16", "bilm.hidden_dim=16", output_dir=tmp_path)
-    data = read_record(latest_run(tmp_path, "ag_news"))["data"]
+    (run,) = (tmp_path / "train_lm").iterdir()
+    assert not (tmp_path / "latest").exists()  # a run that was cut
+    data = read_record(run)["data"]
     assert data["test_rows"] == 7600
     assert data["validation_rows"] == 5000
     assert all(0 < rate < 0.05 for rate in data["unknown_rate"].values())
-    result = script("train_cls", *few, f"mixer={','.join(MIXERS)}", "-m", output_dir=tmp_path)
+    mixers = f"mixer={','.join(MIXERS)}"
+    result = script("train_cls", *few, f"bilm_path={run}", mixers, "-m", output_dir=tmp_path)
     assert result.stdout.count(" ok ") == 3

@@ -21,7 +21,7 @@ from elmo.commands import compare, report
 from elmo.data.corpora.toy import ToyNews
 from elmo.models.encoders import load_encoder
 from elmo.models.training_corpus import training_corpus
-from elmo.runs.latest import latest_of_all
+from elmo.runs.latest import named_run
 from elmo.runs.record import read_record
 
 OLD = Path(__file__).parent.parent / "old_runs"
@@ -80,7 +80,7 @@ def test_models_load(outputs: Path) -> None:
     (prediction,) = classifier.predict(["The bank raised its rates."])
     assert prediction.label in classifier.class_names
     assert load_encoder(outputs / "train_cls" / "finished").num_layers == 3
-    assert latest_of_all(outputs, "bilm") == outputs / "train_lm" / "finished"
+    assert named_run("latest", outputs, "bilm") == outputs / "train_lm" / "finished"
 
 
 def test_the_corpus_of_a_run_is_built_again(outputs: Path) -> None:
@@ -94,6 +94,9 @@ def test_an_interrupted_pretraining_ends_as_the_undisturbed_one(outputs: Path) -
     folder, undisturbed = outputs / "train_lm" / "interrupted", outputs / "train_lm" / "finished"
     assert not (folder / "metrics.json").exists()
     run("train_lm", f"resume={folder}")
+    # It was started before there were these lines, so its settings lack them.
+    assert "callbacks.epoch_lines" not in (folder / "run.json").read_text()
+    assert "best perplexity so far" in (folder / "train_lm.log").read_text()
     found, expected = read_record(folder), read_record(undisturbed)
     assert_same_figures(found["metrics"], expected["metrics"])
     if same_machine():

@@ -59,6 +59,35 @@ def test_topk_misses_no_more_probable_word(
     torch.testing.assert_close(log_prob.gather(1, words), log_prob.topk(k).values)
 
 
+@pytest.mark.parametrize("chunk", [2**22, 7 * VOCAB])
+@pytest.mark.parametrize("scale", [0.01, 1.0, 20.0])
+def test_hits_are_the_targets_that_are_predicted(
+    softmax: Softmax,
+    hidden: torch.Tensor,
+    targets: torch.Tensor,
+    scale: float,
+    chunk: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Half of the targets are what is predicted, in the head and in every cluster."""
+    monkeypatch.setattr("elmo.modules.softmax.CHUNK", chunk)
+    if isinstance(softmax, AdaptiveSoftmax):  # its clusters are seldom predicted untrained
+        short = softmax.output.shortlist_size
+        with torch.no_grad():
+            softmax.output.head.bias[short:] += 2
+            for cluster in softmax.output.tail:
+                for weight in cluster.parameters():
+                    weight.mul_(3)
+    predicted = softmax.predict(hidden * scale)
+    targets[::2] = predicted[::2]
+    hits = softmax.hits(hidden * scale, targets, softmax(hidden * scale, targets))
+    assert torch.equal(hits, predicted == targets)
+    assert hits[::2].all()
+    assert not hits.all()
+    if isinstance(softmax, AdaptiveSoftmax) and scale > 0.01:
+        assert predicted.min() < short <= predicted.max()
+
+
 @pytest.mark.parametrize("k", [0, VOCAB + 1])
 def test_topk_of_no_or_too_many_words(softmax: Softmax, hidden: torch.Tensor, k: int) -> None:
     with pytest.raises(ConfigError, match=f"topk of {k} words; expected 1 to V = {VOCAB}"):

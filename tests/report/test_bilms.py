@@ -7,9 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
+from elmo.report import figures
+from elmo.report.collect import collect
+from elmo.report.keep import keep_material
+from elmo.report.paper import write_report
 from report.test_report import undrawn
-from report_runs import write_classifier
+from report_runs import write_bilm, write_classifier
 
 LEARNED = {"encoder": "elmo", "mixer": "learned"}
 
@@ -34,9 +39,62 @@ def test_several_bilms(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = section(undrawn(runs, monkeypatch), "Several biLMs")
     assert "ELMo, learned on 3 biLMs: 0.8400 on test" in found
     assert "their deviation is 4.00 points, that of the seeds" in found
-    rows = re.findall(r"^\| (\w{8}) \| 2 \| (0\.\d+)", found, re.MULTILINE)
-    assert rows == [("cccccccc", "0.8800"), ("bbbbbbbb", "0.8400"), ("aaaaaaaa", "0.8000")]
+    rows = re.findall(r"^\| (biLM \w) \| 2 \| (0\.\d+)", found, re.MULTILINE)
+    assert rows == [("biLM C", "0.8800"), ("biLM B", "0.8400"), ("biLM A", "0.8000")]
     assert np.isclose(np.std([0.80, 0.84, 0.88], ddof=1), 0.04)
+
+
+def test_letters_stand_for_bilms_and_a_table_says_for_which(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashes = [write_bilm(tmp_path / f"runs/lm-{n}", 30.0 - n, seed=n) for n in range(2)]
+    for name, digest in (("worse", hashes[0]), ("better", hashes[1]), ("other", "cd")):
+        write_classifier(tmp_path / f"runs/{name}", 0.8, 0, LEARNED, bilm=digest)
+    trainable = {"encoder": "elmo", "mixer": "trainable"}
+    write_classifier(tmp_path / "runs/trainable", 0.7, 0, trainable, bilm=hashes[1])
+    text = undrawn(tmp_path / "runs", monkeypatch)
+    found = section(text, "Pretraining: the language model on train and test")
+    # The best on validation first, and last the one whose run is not there.
+    assert f"| biLM A | {hashes[1][:8]} | 1 | `bilm.dropout=0.1` | `0123456` | 29.00 |" in found
+    assert f"| biLM B | {hashes[0][:8]} | 0 | `bilm.dropout=0` | `0123456` | 30.00 |" in found
+    assert "| biLM C | cdcdcdcd |  |  |  |  |  |" in found
+    assert "Settings that name no biLM are on biLM A." in found
+    assert "| ELMo, learned, biLM B | 1 |" in text
+    assert "bilm=" not in text
+    # What is kept has no files of models, and makes the same report.
+    material = collect([tmp_path / "runs"])
+    keep_material(material, tmp_path / "kept")
+    assert not list((tmp_path / "kept").rglob("*.pt"))
+    assert undrawn(tmp_path / "kept", monkeypatch) == text
+
+
+def test_page_1_mentions_the_fine_tuned_model_apart(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    summary = undrawn(runs, monkeypatch).partition("\n## ")[0]
+    assert "**ELMo, learned, biLM C** has the highest mean test accuracy, 0.8800" in summary
+    apart = r"- Apart from these, because its biLM is fine-tuned: \*\*ELMo, learned, fine-tuned\*\*"
+    assert re.search(apart + r" reaches a mean test accuracy of 0\.9500 \(95 % interval", summary)
+
+
+def test_gates_with_matrices_have_a_label_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_classifier(tmp_path / "plain", 0.8, 0, LEARNED)
+    write_classifier(tmp_path / "turned", 0.9, 0, LEARNED, projection_dim=8)
+    titles: list[str] = []
+
+    def draw(figure: Figure) -> bytes:
+        titles.extend(axes.get_title() for axes in figure.axes)
+        return b""
+
+    monkeypatch.setattr(figures, "_svg", draw)
+    text = write_report(collect([tmp_path]), "figures").text
+    assert "| ELMo, learned | 1 |" in text
+    assert "| ELMo, learned with matrices | 1 |" in text
+    assert "ELMo, learned with matrices" in titles  # the panel of the lambdas
+    assert not {"learned", "ELMo, learned"} & {*titles}
+    assert "`learned`" not in text
 
 
 def test_fine_tuned_settings_are_compared_in_their_own_section(
@@ -46,7 +104,11 @@ def test_fine_tuned_settings_are_compared_in_their_own_section(
     found = section(text, "Fine-tuning")
     assert "ELMo, learned, fine-tuned reaches 0.9500 on test (2 seeds)" in found
     assert re.search(r"\| -[78]\.\d\d \| 2 \| \d+ / \d+ \| < 0\.001 \|", found)
-    for other in ("ELMo beside Word2Vec, SVD and TF-IDF", "The lambdas", "Several biLMs"):
+    for other in (
+        "ELMo against Word2Vec, SVD and TF-IDF",
+        "The role of the lambdas",
+        "Several biLMs",
+    ):
         assert "fine-tuned" not in section(text, other)
 
 

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import typst
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from elmo.errors import DataError
-from elmo.report.pages import _string, to_pdf
+from elmo.report.pages import PREAMBLE, _blocks, _string, to_pdf
 from elmo.report.writing import Manuscript, _is_numeric, number, with_deviation
 
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="10" height="10"></svg>'
@@ -59,3 +61,28 @@ def test_numbers() -> None:
     assert with_deviation(0.9, float("nan")) == "0.9000"
     for cell, numeric in (("0.9 ± 0.1", True), ("< 0.001", True), ("12 / 3", True), ("a1", False)):
         assert _is_numeric(cell) == numeric
+
+
+def test_the_table_of_contents_is_before_the_first_section() -> None:
+    paper = Manuscript("figures")
+    paper.heading("Title", level=1)
+    paper.paragraph("A summary.")
+    paper.heading("First")
+    paper.heading("Second")
+    blocks = list(_blocks(MarkdownIt().parse(paper.text), "figures"))
+    kinds = ["contents" if "#outline" in block else block.split()[0] for block in blocks]
+    assert kinds == ["=", '#"A', "contents", "==", "=="]
+
+
+def test_rows_of_one_group_stay_together() -> None:
+    paper = Manuscript("figures")
+    paper.table("Of `x`.", ["name", "x"], [["a", "1"], ["", "2"], ["b", "3"]])
+    [table] = list(_blocks(MarkdownIt().enable("table").parse(paper.text), "figures"))
+    assert 'table.cell(rowspan: 2, breakable: false)[#"a";], [#"1";], [#"2";]' in table
+    assert 'table.cell(rowspan: 1, breakable: false)[#"b";], [#"3";]' in table
+
+
+def test_no_type_of_the_pages_is_small() -> None:
+    sizes = re.findall(r"(?:size: |text\()([\d.]+)(\w+)", PREAMBLE)
+    assert len(sizes) > 5
+    assert all(unit == "pt" and float(size) >= 9 for size, unit in sizes)

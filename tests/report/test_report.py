@@ -20,18 +20,19 @@ from report_runs import FACTS, write_classifier, write_everything
 
 SECTIONS = (
     "Data",
-    "Hyperparameters",
-    "Pretraining",
-    "Classification",
-    "ELMo beside Word2Vec, SVD and TF-IDF",
-    "The lambdas",
+    "Hyperparameters of both tasks",
+    "Pretraining: the language model on train and test",
+    "Classification: metrics on train and test",
+    "Confusion matrices on train and test",
+    "ELMo against Word2Vec, SVD and TF-IDF",
+    "The role of the lambdas",
     "What each layer is worth",
+    "The effect of hyperparameters",
     "Learning curve",
     "Neighbours in context",
     "Errors",
     "Cost",
     "Where the figures come from",
-    "Confusion matrices",
     "What is not in this report",  # several biLMs and fine-tuned ones: see test_bilms.py
 )
 
@@ -83,7 +84,7 @@ def test_findings_are_those_of_the_runs(whole: Path) -> None:
     assert "ELMo, learned puts the most weight on layer 2" in text
     assert "layer 1 0.7500, layer 2 0.6500, layer 0 0.5000" in text
     for mode in ("trainable", "frozen", "learned"):
-        assert f"2.00 points more with `{mode}` (3 seeds, deviation 0.00 points)" in text
+        assert f"2.00 points more with ELMo, {mode} (3 seeds, deviation 0.00 points)" in text
     for share in ("1 %", "10 %"):
         assert f"with {share} of the labels 10.00 points ahead of Word2Vec" in text
     assert "Between the best draw" in text
@@ -112,13 +113,14 @@ def test_the_test_split_chooses_nothing(tmp_path: Path, monkeypatch: pytest.Monk
     write_classifier(tmp_path / "b", 0.9, 0, choices, val=0.6, layer_norm=False)
     write_classifier(tmp_path / "c", 0.5, 0, {"classifier": "svm"})
     text = undrawn(tmp_path, monkeypatch)
-    section = text.partition("## ELMo beside")[2].partition("\n## ")[0]
+    section = text.partition("## ELMo against")[2].partition("\n## ")[0]
     assert "**ELMo, trainable, mixer.layer_norm=True** has the highest" in section
     assert "layer_norm=False" not in section
 
 
 MISSING = {  # the runs without which a part is missing, and how that part would begin
     "Pretraining": ("lm", "## Pretraining"),
+    "The effect of hyperparameters": ("*-False-*", "## The effect of hyperparameters"),
     "What each layer is worth": ("layer-*", "## What each layer is worth"),
     "Learning curve": ("few-*", "## Learning curve"),
     "Gamma on and off": ("*-False-*", "A learned gamma gives"),
@@ -190,7 +192,7 @@ def test_only_what_shares_head_and_training_is_compared(
         choices = {"encoder": "elmo", "mixer": mixer, "head": head}
         write_classifier(tmp_path / f"{mixer}-{head}", accuracy, 0, choices)
     text = undrawn(tmp_path, monkeypatch)
-    section = text.partition("## The lambdas")[2].partition("\n## ")[0]
+    section = text.partition("## The role of the lambdas")[2].partition("\n## ")[0]
     assert "ELMo, trainable, head=bilstm puts the most weight" in section
     assert "Paired tests" not in section
     for title in ("ELMo, trainable, head=pool", "ELMo, frozen"):
@@ -205,7 +207,7 @@ def test_only_one_study_is_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     write_classifier(tmp_path / "frozen", 0.85, 0, {"encoder": "elmo", "mixer": "frozen"})
     write_classifier(tmp_path / "svm", 0.7, 0, {"classifier": "svm"})
     text = undrawn(tmp_path, monkeypatch)
-    section = text.partition("## ELMo beside")[2].partition("\n## ")[0]
+    section = text.partition("## ELMo against")[2].partition("\n## ")[0]
     assert "the `study` of ELMo, trainable, the tested lambda mode of ELMo" in section
     assert "behind it are SVD by 10.00 points, TF-IDF, linear SVM by 20.00 points" in section
     reason = "it differs from ELMo, trainable in `study`."

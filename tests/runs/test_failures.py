@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from conftest import ROOT, TINY_CLS, TINY_LM, Script, tree
 from elmo.runs.latest import latest_run
+from elmo.runs.preflight import Start
 
 
 def test_a_failing_job_does_not_take_the_sweep_down(script: Script, pretrained: Path) -> None:
@@ -54,6 +56,9 @@ def test_mistakes_of_the_classifier_end_in_one_message(
     result = script("train_cls", *TINY_CLS, *overrides, run_dir, output_dir=pretrained, code=1)
     assert message in result.stderr
     assert "Traceback" not in result.stderr
+    # Lightning finds these two once it has begun.
+    begun = {"trainer.limit_val_batches=0.0001", "monitor=val/unheard_of"}
+    assert (tmp_path / "run").exists() is bool(begun & {*overrides})
 
 
 @pytest.mark.parametrize(
@@ -81,9 +86,62 @@ def test_mistakes_of_the_classifier_end_in_one_message(
 def test_mistakes_before_any_work_end_in_one_message(
     script: Script, tmp_path: Path, name: str, overrides: list[str], message: str
 ) -> None:
-    result = script(name, *overrides, output_dir=tmp_path, code=1)
+    result = script(name, *overrides, output_dir=tmp_path / "new" / "outputs", code=1)
     assert message in result.stderr
     assert "Traceback" not in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="this machine has a GPU")
+@pytest.mark.parametrize("name", ["train_lm", "train_cls"])
+@pytest.mark.parametrize("choice", ["trainer=gpu", "experiment=gpu", "trainer.accelerator=cuda"])
+def test_without_a_gpu_one_line_says_what_to_set(
+    script: Script, tmp_path: Path, name: str, choice: str
+) -> None:
+    result = script(name, "data=toy", choice, output_dir=tmp_path, code=1)
+    (line,) = [line for line in result.stderr.splitlines() if "no such GPU" in line]
+    assert "trainer.accelerator=cpu" in line
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("kind", ["empty", "used", "new"])
+def test_a_named_folder_is_left_as_it_was(kind: str, script: Script, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    if kind != "new":
+        folder.mkdir()
+    if kind == "used":
+        (folder / "train_lm.log").write_text("kept\n")
+    name = f"hydra.run.dir={folder}"
+    result = script("train_lm", "data=toy", "seed=-1", name, output_dir=tmp_path, code=1)
+    assert "seed is -1" in result.stderr
+    assert folder.exists() is (kind != "new")
+    if kind == "empty":
+        assert list(folder.iterdir()) == []
+    if kind == "used":
+        assert (folder / "train_lm.log").read_text().startswith("kept\n")
+
+
+def test_what_a_run_wrote_is_kept(tmp_path: Path) -> None:
+    start = Start(tmp_path / "new" / "run", {"run.json"}, ".hydra")
+    (tmp_path / "new" / "run" / ".hydra").mkdir(parents=True)
+    for file in ("run.json", ".hydra/config.yaml", "bilstm.pt"):
+        (tmp_path / "new" / "run" / file).touch()
+    start.undo()
+    assert len(list((tmp_path / "new" / "run").rglob("*"))) == 4
+    (tmp_path / "new" / "run" / "bilstm.pt").unlink()
+    (tmp_path / "new" / "run" / ".hydra" / "notes").touch()
+    start.undo()
+    assert len(list((tmp_path / "new" / "run").rglob("*"))) == 4
+    (tmp_path / "new" / "run" / ".hydra" / "notes").unlink()
+    start.undo()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sweep_that_does_not_compose_leaves_no_folder(script: Script, tmp_path: Path) -> None:
+    mixers = "mixer=frozen,unheard_of"
+    result = script("train_cls", mixers, "-m", output_dir=tmp_path, code=1, apart=True)
+    assert "Could not find 'mixer/unheard_of'" in result.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_finished_run_is_not_overwritten(script: Script, pretrained: Path) -> None:
