@@ -77,9 +77,7 @@ def alone(script: Script, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_two_processes_pretrain_as_one(script: Script, alone: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    printed = script(
-        "train_lm", *LM, *DDP, f"hydra.run.dir={run}", output_dir=tmp_path, apart=True
-    )
+    printed = script("train_lm", *LM, *DDP, f"hydra.run.dir={run}", output_dir=tmp_path, apart=True)
     assert printed.stdout.count("epoch 1/2: train loss") == 1  # the first process speaks
     assert printed.stdout.count("epoch 2/2: train loss") == 1
     close(alone, run)
