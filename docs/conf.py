@@ -67,3 +67,4 @@ nitpick_ignore_regex = [
 
 copybutton_prompt_text = "$ "
 copybutton_only_copy_prompt_lines = True
+copybutton_line_continuation_character = "\\"

@@ -75,7 +75,8 @@ class Corpus(ABC):
         min_count: words that occur less often in the train split are unknown.
         max_vocabulary: maximum of V; None for no limit.
         lowercase: whether "Apple" and "apple" are the same word.
-        pre_tokenizer: the name in `elmo.data.text.PATTERNS` of the pattern that finds words.
+        pre_tokenizer: how words are found, by a name in `elmo.data.text.PATTERNS`: `words`, or
+            `white_space` for texts that are tokenized already.
         cache_dir: folder for prepared data.
 
     Attributes:
