@@ -23,7 +23,7 @@ def train(cfg: DictConfig, run: Run) -> float:
     from elmo.training.trainer import make_trainer
 
     corpus, optimizer = make(cfg.data), make(cfg.optimizer)
-    make(cfg.datamodule)(corpus=corpus)
+    make(cfg.datamodule)(corpus=corpus)  # wrong settings show before the encoder is built
     mixer, head = make(cfg.mixer), make(cfg.head)
     check_parts(mixer, head, corpus.class_names)
     trainer = make_trainer(run, make(cfg.trainer), make(cfg.callbacks), optimizer, cfg.warmup)

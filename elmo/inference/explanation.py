@@ -30,7 +30,7 @@ def explain(model: TextClassifier, text: str, token_budget: int = TOKEN_BUDGET) 
     probability. Leaves the model in eval mode.
 
     Args:
-        text: cleaned and tokenised here; an empty one has no words.
+        text: cleaned and tokenized here; an empty one has no words.
         token_budget: tokens classified at a time, at most, or one text. W words of T tokens are
             W x T tokens in all.
     """

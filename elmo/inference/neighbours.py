@@ -78,7 +78,7 @@ class NeighbourSearch:
 
     Args:
         encoder: gives the vectors.
-        text: the sentence; cleaned and tokenised here.
+        text: the sentence; cleaned and tokenized here.
         position: of the word among the tokens of `text`, from 0; `marked_word` finds it.
         count: neighbours kept in a layer.
 
@@ -153,7 +153,7 @@ def feed_searches(searches: Sequence[NeighbourSearch], documents: Iterable[str])
     """Search documents for several words at once, with one encoder.
 
     Args:
-        documents: cleaned and tokenised here; no more than a block of them is held in memory.
+        documents: cleaned and tokenized here; no more than a block of them is held in memory.
     """
     if isinstance(documents, str):
         raise ConfigError("documents is one string; expected a list of them, such as [text]")

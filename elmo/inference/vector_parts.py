@@ -84,14 +84,13 @@ class Parts:
         self._open.close()
 
     def _lock(self, stack: contextlib.ExitStack) -> None:
-        with contextlib.suppress(NotImplementedError):  # a file system without locks
-            try:
-                stack.enter_context(FileLock(self.folder / ".lock", timeout=0))
-            except Timeout as error:
-                raise ConfigError(
-                    f"{self.folder}: another process is writing {self.out}; wait for it, or choose "
-                    "another name with -o"
-                ) from error
+        try:
+            stack.enter_context(FileLock(self.folder / ".lock", timeout=0))
+        except Timeout as error:
+            raise ConfigError(
+                f"{self.folder}: another process is writing {self.out}; wait for it, or choose "
+                "another name with -o"
+            ) from error
 
     def _check_settings(self) -> None:
         """Write the settings beside the parts, or check that they are the same as before."""

@@ -14,12 +14,13 @@ from elmo.errors import ConfigError, DataError
 from elmo.inference.hdf5 import merge
 from elmo.inference.vector_parts import Parts, Vectors
 from elmo.inference.vector_reduction import Reduction, reduction, to_half
-from elmo.models.artifacts import describe, state_checksum
+from elmo.models.artifacts import describe
 from elmo.models.encoders import Encoder
 from elmo.modules.mixers import Mixer
+from elmo.utils.tensor_files import state_checksum
 from elmo.utils.terminal import say
 
-# A block is tokenised and sorted by length as one; a kill costs one at most.
+# A block is tokenized and sorted by length as one; a kill costs one at most.
 BLOCK_DOCUMENTS = 4096
 BLOCK_CHARACTERS = 2**20
 

@@ -73,7 +73,7 @@ class TextClassifier(nn.Module):
         """Predict the class of each text; leave the model in eval mode.
 
         Args:
-            texts: documents, cleaned and tokenised here; an empty one is read as `<s> </s>`.
+            texts: documents, cleaned and tokenized here; an empty one is read as `<s> </s>`.
             token_budget: largest number of padded tokens in a batch.
         """
         predictions: dict[int, Prediction] = {}

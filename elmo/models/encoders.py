@@ -81,7 +81,7 @@ class Encoder(nn.Module, ABC):
         return []
 
     def embed(self, texts: Sequence[str], token_budget: int = TOKEN_BUDGET) -> list[Embedding]:
-        """Return the layers of each text, which is cleaned and tokenised first.
+        """Return the layers of each text, which is cleaned and tokenized first.
 
         Args:
             texts: documents; an empty one gives T = 0.

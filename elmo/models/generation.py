@@ -37,7 +37,7 @@ def generate(
 
     Args:
         model: the language model.
-        prompt: cleaned and tokenised here; may be empty.
+        prompt: cleaned and tokenized here; may be empty.
         direction: which of the two language models generates.
         temperature: 1 follows the model, less prefers its probable words, 0 always takes the most
             probable word.

@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from elmo.errors import ArtifactError, ConfigError, DataError
-from elmo.runs import latest
 from elmo.runs.keys import is_seed, relevant, relevant_choices, without_seeds
 from elmo.runs.labels import distinguish
+from elmo.runs.latest import is_released
 from elmo.runs.record import METRICS_FILE, read_record, read_start
 
 
@@ -71,11 +71,11 @@ def finished_runs(folders: Sequence[Path]) -> list[FinishedRun]:
     for folder in folders:
         if not folder.is_dir():
             raise DataError(f"{folder}: no such folder; expected runs or sweeps")
-        named_released = folder.resolve().is_relative_to(latest.RELEASED)
+        named_released = is_released(folder)
         found |= {
             file.parent
             for file in folder.rglob(METRICS_FILE)
-            if named_released or not file.resolve().is_relative_to(latest.RELEASED)
+            if named_released or not is_released(file)
         }
     runs = []
     for folder in sorted(found):

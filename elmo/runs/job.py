@@ -53,7 +53,8 @@ def run_job(job: Callable[[DictConfig, Run], float], cfg: DictConfig, artifact: 
     Args:
         artifact: the name of the file that the job leaves, such as `bilstm.pt`.
     """
-    if _processes(cfg) > 1:  # silences the hint that all parameters of one batch were used
+    processes = _processes(cfg)
+    if processes > 1:  # silences the hint that all parameters of one batch were used
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     keep_freed_memory()
     threading.excepthook = report_thread_error
@@ -66,7 +67,6 @@ def run_job(job: Callable[[DictConfig, Run], float], cfg: DictConfig, artifact: 
     from elmo.utils.cache import redirect_library_caches
 
     redirect_library_caches(Path(cfg.cache_dir))
-    processes = _processes(cfg)
     if rank():
         logging.disable(logging.WARNING)  # the first process reports for all
     else:

@@ -17,11 +17,11 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torchmetrics import Metric
 
 from elmo.errors import ArtifactError, ConfigError
-from elmo.models.artifacts import read_plain, write_plain
 from elmo.runs.folder import Run
 from elmo.runs.interrupts import Interrupted, interrupts
 from elmo.training.task import CHECKPOINT_VERSION
 from elmo.utils.ranks import any_rank, gather_from_ranks, rank, rank_and_ranks
+from elmo.utils.tensor_files import read_plain, write_plain
 
 
 class AtomicCheckpoints(TorchCheckpointIO):

@@ -14,9 +14,9 @@ from elmo.data.batches import Batch
 from elmo.errors import check_range
 from elmo.evaluation.metrics import TokenMean, classification_metrics, per_class_metrics
 from elmo.evaluation.results import ClassificationResult
-from elmo.models.artifacts import state_checksum
 from elmo.models.classifier import TextClassifier
 from elmo.training.task import Task, count_parameters
+from elmo.utils.tensor_files import state_checksum
 
 
 class ClassificationTask(Task[ClassificationResult]):

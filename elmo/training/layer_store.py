@@ -21,9 +21,9 @@ from elmo.data.batches import EpochOrder, TokenBudgetBatches
 from elmo.data.datamodule import TokenData
 from elmo.data.tokens import TokenizedSplit
 from elmo.errors import check_range
-from elmo.models.artifacts import state_checksum
 from elmo.models.encoders import Encoder
 from elmo.utils.cache import SEAL, is_intact, publish
+from elmo.utils.tensor_files import state_checksum
 
 log = logging.getLogger(__name__)
 

@@ -272,3 +272,12 @@ def test_a_bilm_named_by_a_word_is_recorded_and_resumed_by_its_path(
 def test_reports_and_comparisons_leave_it_out(nothing_trained: Path) -> None:
     assert finished_runs([nothing_trained.parent]) == []
     assert len(finished_runs([nothing_trained])) == 2
+
+
+def test_it_is_left_out_of_a_checkout_behind_a_link_as_well(
+    nothing_trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    linked = tmp_path / "linked"
+    linked.symlink_to(nothing_trained.parent)
+    monkeypatch.setattr(latest, "RELEASED", linked / nothing_trained.name)
+    assert finished_runs([linked]) == []

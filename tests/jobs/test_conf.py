@@ -17,10 +17,10 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 import elmo.runs.identity  # noqa: F401  # its resolvers
 from conftest import ROOT
 from elmo.data.corpora.toy import ToyNews
-from elmo.models.artifacts import state_checksum
 from elmo.models.classifier import TextClassifier
 from elmo.runs.latest import latest_run
 from elmo.runs.settings import check_settings
+from elmo.utils.tensor_files import state_checksum
 
 CONF = ROOT / "conf"
 JOBS = {"train_lm", "train_cls"}
