@@ -26,7 +26,8 @@ def train(cfg: DictConfig, run: Run) -> float:
     make(cfg.datamodule)(corpus=corpus)  # wrong settings show before the encoder is built
     mixer, head = make(cfg.mixer), make(cfg.head)
     check_parts(mixer, head, corpus.class_names)
-    trainer = make_trainer(run, make(cfg.trainer), make(cfg.callbacks), optimizer, cfg.warmup)
+    settings = make(cfg.trainer), make(cfg.callbacks), optimizer, cfg.warmup
+    trainer = make_trainer(run, *settings, ClassificationTask.VALIDATED)
 
     with run.prepares():
         encoder = make(cfg.encoder)(corpus=corpus)

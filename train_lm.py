@@ -27,7 +27,8 @@ def train(cfg: DictConfig, run: Run) -> float:
     data = make(cfg.datamodule)(corpus=corpus)
     modules = build_modules(make(cfg.bilm), make(cfg.softmax), start.dim)
     optimizer = make(cfg.optimizer)
-    trainer = make_trainer(run, make(cfg.trainer), make(cfg.callbacks), optimizer, cfg.warmup)
+    settings = make(cfg.trainer), make(cfg.callbacks), optimizer, cfg.warmup
+    trainer = make_trainer(run, *settings, LanguageModelTask.VALIDATED)
 
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     with run.prepares():

@@ -206,8 +206,14 @@ def model_path(named: str | Path | None, kind: str) -> Path:
 
 
 def title_of(path: Path) -> str:
-    """Return the path of a model, followed by "the released one" where it is."""
-    return f"{path}{', the released one' if is_released(path) else ''}"
+    """Return the path of a model, followed by "the released one" where it is.
+
+    The path is relative to the current folder where it lies below it.
+    """
+    shown = path
+    with contextlib.suppress(ValueError, OSError):  # it lies elsewhere; the folder was deleted
+        shown = path.relative_to(Path.cwd())
+    return f"{shown}{', the released one' if is_released(path) else ''}"
 
 
 def describe(path: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +36,14 @@ class ClassificationTask(Task[ClassificationResult]):
     Raises:
         ConfigError: a share that is out of range.
     """
+
+    VALIDATED: ClassVar[Mapping[str, str]] = {
+        "val/loss": "min",
+        "val/accuracy": "max",
+        "val/precision": "max",
+        "val/recall": "max",
+        "val/f1": "max",
+    }
 
     def __init__(
         self,

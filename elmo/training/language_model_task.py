@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
@@ -21,6 +22,14 @@ class LanguageModelTask(Task[LanguageModelResult]):
         model: the language model.
         optimizer, warmup: see `Task`.
     """
+
+    VALIDATED: ClassVar[Mapping[str, str]] = {
+        "val/loss": "min",
+        "val/perplexity": "min",
+        "val/perplexity_forward": "min",
+        "val/perplexity_backward": "min",
+        "val/accuracy": "max",
+    }
 
     def __init__(self, model: LanguageModel, **arguments: Any) -> None:
         super().__init__(**arguments)

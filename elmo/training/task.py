@@ -8,7 +8,7 @@ import time
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Generic
+from typing import Any, ClassVar, Generic
 
 import lightning
 import torch
@@ -70,6 +70,8 @@ class Task(lightning.LightningModule, ABC, Generic[R]):
     """A model and its training.
 
     Attributes:
+        VALIDATED: the figures of each validation, and whether a lower value is better, `min`, or a
+            higher one, `max`.
         split: the split that the final evaluation is at.
         figures: the metrics of that split; a subclass sets them when the split ends.
         results: what a subclass found in each split.
@@ -82,6 +84,8 @@ class Task(lightning.LightningModule, ABC, Generic[R]):
         warmup: share of all steps in which the learning rate rises linearly; a cosine then lowers
             it to zero at the last step.
     """
+
+    VALIDATED: ClassVar[Mapping[str, str]]
 
     def __init__(self, optimizer: MakeOptimizer, warmup: float) -> None:
         super().__init__()

@@ -18,10 +18,12 @@ from elmo.runs.latest import (
     latest_run,
     named_run,
     released_run,
+    title_of,
     update_latest,
 )
 from elmo.runs.record import read_record
 from elmo.utils.files import write_json, write_text
+from elmo.utils.shipped import SHIPPED
 
 
 def pretrained(output_dir: Path, name: str, perplexity: Any, fingerprint: str = "a") -> Path:
@@ -287,6 +289,17 @@ def test_a_model_is_described_by_corpus_score_and_date(tmp_path: Path) -> None:
     (run / "metrics.json").write_text("[")
     assert describe(run) == str(run)
     assert describe(tmp_path / "nowhere.pt") == str(tmp_path / "nowhere.pt")
+
+
+def test_a_model_below_the_current_folder_has_a_short_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = classified(tmp_path, "one", 0.9)
+    monkeypatch.chdir(tmp_path)
+    assert title_of(run) == "train_cls/one"
+    assert title_of(tmp_path.parent / "two") == str(tmp_path.parent / "two")
+    monkeypatch.chdir(SHIPPED)
+    assert title_of(released_run("bilm")) == "outputs/reference/train_lm, the released one"
 
 
 def test_the_released_bilm_serves_the_corpora_of_ag_news_alone(

@@ -16,6 +16,8 @@ from elmo.data.corpora.toy import ToyNews
 from elmo.data.text import UNK
 from elmo.runs.latest import latest_run
 from elmo.runs.record import read_record
+from elmo.training.classification_task import ClassificationTask
+from elmo.training.language_model_task import LanguageModelTask
 
 
 def test_gradient_norms_of_the_parts_make_up_the_total(pretrained: Path) -> None:
@@ -25,6 +27,17 @@ def test_gradient_norms_of_the_parts_make_up_the_total(pretrained: Path) -> None
     assert len(parts[0]) == 4  # of 12 steps every third
     for total, *squares in zip(curves["grad_norm/total"], *parts, strict=True):
         assert total == pytest.approx(math.hypot(*squares), rel=1e-4)
+
+
+def test_what_can_be_monitored_is_what_validation_measures(
+    pretrained: Path, sweep: tuple[Path, str]
+) -> None:
+    for run_dir, task in (
+        (latest_run(pretrained, "toy"), LanguageModelTask),
+        (job(sweep[0], "frozen"), ClassificationTask),
+    ):
+        found = {name for name in scalars(run_dir) if name.startswith("val/")}
+        assert found == task.VALIDATED.keys()
 
 
 def test_the_hparams_tab_has_settings_and_final_figures(sweep: tuple[Path, str]) -> None:
