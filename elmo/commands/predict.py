@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from elmo.commands import base
 from elmo.data.text import clean
 from elmo.errors import ConfigError, DataError
-from elmo.utils.terminal import print_table, terminal_width
+from elmo.utils.terminal import print_table, say, terminal_width
 
 if TYPE_CHECKING:
     from elmo.inference.explanation import Explanation
@@ -105,8 +105,10 @@ def _answers(
 def _blocks(documents: Iterable[str], size: int) -> Iterator[list[str]]:
     """Yield the documents in blocks; those before a document that cannot be read come first."""
     block: list[str] = []
+    empty = True
     try:
         for text in documents:
+            empty = False
             block.append(text)
             if len(block) == size:
                 yield block
@@ -117,6 +119,8 @@ def _blocks(documents: Iterable[str], size: int) -> Iterator[list[str]]:
         raise
     if block:
         yield block
+    elif empty:
+        say("note: there are no documents")
 
 
 def _write_jsonl(blocks: Iterable[list[Answer]]) -> None:

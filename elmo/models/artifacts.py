@@ -172,7 +172,7 @@ def _missing_message(path: Path, file: Path, kinds: tuple[str, ...]) -> str:
             if any((job / KINDS[kind].file).is_file() for kind in kinds):
                 return f"{path}: a sweep; name one of its jobs, such as {job}"
     scripts = " or ".join(f"`python {KINDS[kind].script}`" for kind in kinds)
-    return f"{file}: no such file; {scripts} writes one"
+    return f"{file}: no such file; {scripts} writes one, `released` names the released one"
 
 
 def _check_plain(file: Path, value: Any) -> None:

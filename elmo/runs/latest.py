@@ -169,6 +169,8 @@ def choose_model(
 ) -> tuple[Path, list[str]]:
     """Return the path of the model to use, and the lines that tell the user which it is.
 
+    A named path that does not exist has no line: loading it says so.
+
     Args:
         named: `released`, `latest` or a path; None takes `latest_of_all`.
         any_model, latest: how to name any model, and the one that was trained last.
@@ -178,7 +180,7 @@ def choose_model(
     """
     if named is not None:
         path = named_run(str(named), output_dir, kind)
-        return path, [f"model: {describe(path)}"]
+        return path, [f"model: {describe(path)}"] if path.exists() else []
     path = latest_of_all(output_dir, kind)
     lines = [f"model: {describe(path)}; {any_model} chooses another"]
     if is_released(path):

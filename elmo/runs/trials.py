@@ -23,6 +23,8 @@ def read_space(file: Path) -> tuple[str, dict[str, Any], dict[str, list[Any]]]:
     Raises:
         ConfigError: the file is missing, or has another format.
     """
+    if not file.is_file():
+        raise ConfigError(f"{file}: no such file; expected a YAML file like {EXAMPLE}")
     try:
         content = OmegaConf.to_container(OmegaConf.load(file))
     except Exception as error:  # those of the disk, of YAML and of OmegaConf have no common base

@@ -15,7 +15,7 @@ from elmo.commands import base, predict
 from elmo.commands.predict import main
 from elmo.inference.explanation import explain
 from elmo.models.classifier import TextClassifier, load_classifier
-from elmo.runs.latest import latest_of_all, released_run
+from elmo.runs.latest import latest_of_all, released_run, title_of
 
 TEXTS = [
     "The bank raised its rates, and [shares] fell.",
@@ -188,7 +188,7 @@ def test_models_by_name(classified: Path, capsys: pytest.CaptureFixture[str]) ->
     ):
         main(["the bank", "--output-dir", str(classified.parent), "--model", name])
         (said,) = capsys.readouterr().err.splitlines()
-        assert said.startswith(f"model: {path}")
+        assert said.startswith(f"model: {title_of(path)}")
         assert "chooses another" not in said
 
 
@@ -206,6 +206,15 @@ def test_a_text_that_is_a_file_is_pointed_out(
     said, _ = printed.err.splitlines()
     assert said == "'my news.txt' is a file; --file 'my news.txt' reads it"
     assert json.loads(printed.out.splitlines()[0])["text"] == "my news.txt"
+
+
+def test_a_file_without_documents_is_said(
+    classified: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty.txt").touch()
+    main(["--file", str(tmp_path / "empty.txt"), "--model", str(classified)])
+    _, said = capsys.readouterr().err.splitlines()
+    assert said == "note: there are no documents"
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def test_folders_and_spaces_that_will_not_do(
         out = tmp_path / "out"
         return error_line(lambda: search(space, "--trials", 2, "-o", out), capsys)
 
-    assert "space.yaml" in error(None)
+    assert "space.yaml: no such file; expected a YAML" in error(None)
     assert "expected a YAML file" in error("a: [")
     assert "expected the keys" in error("choices: {}")
     assert "choices.seed is 3" in error("{script: a.py, fixed: {}, choices: {seed: 3}}")

@@ -260,6 +260,8 @@ def test_a_toy_model_beside_the_released_one_is_pointed_out(
     )
     path, lines = choose_model("latest", Path("outputs"), "bilm", "--model X", "--model latest")
     assert (path, len(lines)) == (Path("outputs/train_lm/toy"), 1)
+    path, lines = choose_model("nowhere", Path("outputs"), "bilm", "--model X", "--model latest")
+    assert (path, lines) == (Path("nowhere"), [])
     (Path("outputs/train_lm/toy") / "bilstm.pt").unlink()
     path, lines = choose_model(None, Path("outputs"), "bilm", "--model X", "--model latest")
     assert (path, len(lines)) == (released_run("bilm"), 1)
