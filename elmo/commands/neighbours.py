@@ -86,13 +86,14 @@ def _file(args: argparse.Namespace) -> Source:
 
 def _validation_split(path: Path, args: argparse.Namespace) -> Source:
     from elmo.models.training_corpus import ADVICE, training_corpus
+    from elmo.runs.latest import shown
 
     corpus = training_corpus(path, args.cache_dir)
     try:
         split = corpus.splits["validation"]
     except DataError as error:  # its advice is for a training job
         reason = str(error).partition("; ")[0]
-        raise DataError(f"{reason}; this is the corpus of {path}: {ADVICE}") from error
+        raise DataError(f"{reason}; this is the corpus of {shown(path)}: {ADVICE}") from error
     split = split.select(range(min(args.rows, len(split))))
     texts = (text for batch in split.iter(1_000) for text in batch["text"])
     title = f"validation split of data={corpus.name}"

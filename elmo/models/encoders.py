@@ -19,7 +19,7 @@ from elmo.errors import ArtifactError, ConfigError
 from elmo.models.artifacts import build, describe, find_class, load_artifact, load_weights
 from elmo.modules.bilm import BiLM
 from elmo.modules.embedding import TokenEmbedding
-from elmo.runs.latest import bilm_for, is_released, model_path, title_of
+from elmo.runs.latest import bilm_for, is_released, model_path, shown, title_of
 
 log = logging.getLogger(__name__)
 
@@ -296,7 +296,7 @@ def pretrained_elmo(
         log.info("biLM: %s", title)
         return encoder
     difference = (
-        f"{path} was pretrained on data={trained_on['name']} "
+        f"{shown(path)} was pretrained on data={trained_on['name']} "
         f"({trained_on['fingerprint']}), the classifier's data={corpus.name} is "
         f"{corpus.fingerprint}: another corpus, split or cleaning"
     )
@@ -314,7 +314,7 @@ def pretrained_elmo(
         raise ConfigError(
             f"{difference}, so validation or test rows may have been in its pretraining; run "
             f"`python train_lm.py data={corpus.name}` with the same data settings, or set "
-            f"bilm_path={path} or bilm_path=released to use that one anyway"
+            f"bilm_path={shown(path)} or bilm_path=released to use that one anyway"
         )
     return encoder
 

@@ -210,12 +210,16 @@ def model_path(named: str | Path | None, kind: str) -> Path:
 def title_of(path: Path) -> str:
     """Return the path of a model, followed by "the released one" where it is.
 
-    The path is relative to the current folder where it lies below it.
+    The path is a short one: see `shown`.
     """
-    shown = path
+    return f"{shown(path)}{', the released one' if is_released(path) else ''}"
+
+
+def shown(path: Path) -> Path:
+    """Return a path relative to the current folder where it lies below it, otherwise as it is."""
     with contextlib.suppress(ValueError, OSError):  # it lies elsewhere; the folder was deleted
-        shown = path.relative_to(Path.cwd())
-    return f"{shown}{', the released one' if is_released(path) else ''}"
+        return path.relative_to(Path.cwd())
+    return path
 
 
 def describe(path: Path) -> str:

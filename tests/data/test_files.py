@@ -121,6 +121,7 @@ def test_columns_are_joined(tmp_path: Path) -> None:
         ({"files": None}, "data.files is not set"),
         ({"files": "nowhere/*.csv"}, r"data.files: nowhere/\*.csv: no such file"),
         ({"test_files": "nowhere.csv"}, "data.test_files: nowhere.csv: no such file"),
+        ({"files": "."}, r"data.files: \.: a folder; expected a file, or a glob such as \./\*"),
         (
             {"label_column": None},
             "with the classes is not set; set data.label_column to one of: title",

@@ -171,6 +171,8 @@ def _resolve(key: str, names: list[str]) -> list[Path]:
             [path] if path.exists() else map(Path, sorted(glob.glob(str(path), recursive=True)))
         )
         files = [match for match in matches if match.is_file()]
+        if not files and path.is_dir():
+            raise DataError(f"{key}: {name}: a folder; expected a file, or a glob such as {name}/*")
         if not files:
             raise DataError(f"{key}: {name}: no such file; expected a file, or a glob of files")
         unique |= dict.fromkeys(files)
