@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import hydra
 from omegaconf import DictConfig
 
@@ -41,7 +39,7 @@ def train(cfg: DictConfig, run: Run) -> float:
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)  # the same dropout for all
     trainer.fit(task, data, ckpt_path=run.checkpoint, weights_only=True)
     if not run.leads:
-        return math.nan
+        return float("nan")
 
     evaluation = task.evaluate(trainer, data, test=cfg.evaluate_test)
     model.save(run.artifact, {"data": data.facts, "metrics": evaluation.metrics})

@@ -24,8 +24,8 @@ def train(cfg: DictConfig, run: Run) -> float:
     from elmo.training.trainer import make_trainer
 
     corpus, start = make(cfg.data), make(cfg.embedding)
-    data = make(cfg.datamodule)(corpus=corpus)
-    modules = build_modules(make(cfg.bilm), make(cfg.softmax), start.dim)
+    data = make(cfg.datamodule)(corpus=corpus, max_characters=start.max_characters)
+    modules = build_modules(make(cfg.bilm), make(cfg.softmax), start)
     optimizer = make(cfg.optimizer)
     settings = make(cfg.trainer), make(cfg.callbacks), optimizer, cfg.warmup
     trainer = make_trainer(run, *settings, LanguageModelTask.VALIDATED)
@@ -35,7 +35,7 @@ def train(cfg: DictConfig, run: Run) -> float:
         data.prepare_data()
         model = LanguageModel(*modules(len(data.tokenizer)), data.tokenizer)
         embedding = start.apply(model.bilm.embedding, corpus, data.tokenizer)
-    task = LanguageModelTask(model, optimizer=optimizer, warmup=cfg.warmup)
+    task = LanguageModelTask(model, start.lr_share, optimizer=optimizer, warmup=cfg.warmup)
     trainer.fit(task, data, ckpt_path=run.checkpoint, weights_only=True)
     if not run.leads:
         return math.nan

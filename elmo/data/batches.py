@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from elmo.data.characters import Spellings, lexicon_for, spellings_of
 from elmo.data.text import PAD, TokenizedText, WordTokenizer, clean
 from elmo.errors import ConfigError
 
@@ -18,6 +19,8 @@ from elmo.errors import ConfigError
 # memory blocks that they need are returned to the system after each batch, see `elmo.utils.memory`,
 # which costs up to a fifth of the time.
 TOKEN_BUDGET = 4096
+
+Text = str | Sequence[str]  # a document: a text, or its words
 
 
 class Batch(NamedTuple):
@@ -29,6 +32,7 @@ class Batch(NamedTuple):
         label: class of each document, from 0 (B,); -1 where it is unknown.
         row: position of each document in the split (B,).
         layers: frozen layers of the encoder, computed before (S, B, T, D); None without a store.
+        spellings: the characters of the words; None where the model reads their ids.
     """
 
     tokens: Tensor
@@ -36,6 +40,7 @@ class Batch(NamedTuple):
     label: Tensor
     row: Tensor
     layers: Tensor | None = None
+    spellings: Spellings | None = None
 
     @property
     def mask(self) -> Tensor:
@@ -46,7 +51,8 @@ class Batch(NamedTuple):
         """Return the batch on another device."""
         tokens, lengths, label, row = (field.to(device) for field in self[:4])
         layers = None if self.layers is None else self.layers.to(device)
-        return Batch(tokens, lengths, label, row, layers)
+        spellings = None if self.spellings is None else self.spellings.to(device)
+        return Batch(tokens, lengths, label, row, layers, spellings)
 
 
 def pad(documents: list[np.ndarray]) -> tuple[Tensor, Tensor]:
@@ -55,6 +61,29 @@ def pad(documents: list[np.ndarray]) -> tuple[Tensor, Tensor]:
     tokens = np.full((len(documents), lengths.max()), PAD, dtype=np.int64)
     tokens[np.arange(tokens.shape[1]) < lengths[:, None]] = np.concatenate(documents)
     return torch.from_numpy(tokens), torch.from_numpy(lengths)
+
+
+def make_batch(
+    documents: list[np.ndarray],
+    label: Tensor,
+    row: Tensor,
+    characters: np.ndarray | None,
+    layers: Tensor | None = None,
+) -> Batch:
+    """Return a batch of documents.
+
+    Args:
+        documents: the ids (T,) of each, or ids and spelling numbers (2, T) with `characters`.
+        label, row, layers: see `Batch`.
+        characters: the character ids by spelling number (U + 1, C); None without spellings.
+    """
+    if characters is None:
+        tokens, lengths = pad(documents)
+        spellings = None
+    else:
+        tokens, lengths = pad([ids for ids, _ in documents])
+        spellings = spellings_of(pad([numbers for _, numbers in documents])[0], characters)
+    return Batch(tokens, lengths, label, row, layers, spellings)
 
 
 class EpochOrder(Sampler[int]):
@@ -148,14 +177,14 @@ class TokenBudgetBatches(Sampler[list[int]]):
 
 
 def text_batches(
-    texts: Sequence[str], tokenizer: WordTokenizer, token_budget: int
+    texts: Sequence[Text], tokenizer: WordTokenizer, token_budget: int | None
 ) -> Iterator[tuple[list[TokenizedText], Batch]]:
     """Clean and tokenize texts, and yield them in batches by length.
 
     Args:
-        texts: the documents, in any order.
+        texts: the documents, in any order: texts, or lists of words, which are not changed.
         tokenizer: the tokenizer that makes ids of the words.
-        token_budget: padded tokens in a batch, at most.
+        token_budget: padded tokens in a batch, at most; None puts all in one batch, in their order.
 
     Yields:
         The documents of a batch, and the batch: `row` is the position in `texts`, `label` is -1.
@@ -164,20 +193,45 @@ def text_batches(
         ConfigError: `texts` is a string, or contains something else.
         DataError: a text contains half a surrogate pair.
     """
+    documents = _tokenize(texts, tokenizer)
+    if not documents:
+        return
+    lexicon = lexicon_for(tokenizer)
+    ids = [
+        document.ids if lexicon is None else np.stack([document.ids, lexicon.spell(document.words)])
+        for document in documents
+    ]
+    characters = None if lexicon is None else lexicon.characters()
+    batches: Iterable[list[int]] = [list(range(len(ids)))]
+    if token_budget is not None:
+        order = EpochOrder(np.array([document.shape[-1] for document in ids]), seed=None)
+        batches = TokenBudgetBatches(order, token_budget)
+    for rows in batches:
+        position = torch.tensor(rows)
+        label = torch.full_like(position, -1)
+        yield (
+            [documents[row] for row in rows],
+            make_batch([ids[row] for row in rows], label, position, characters),
+        )
+
+
+def _tokenize(texts: Sequence[Text], tokenizer: WordTokenizer) -> list[TokenizedText]:
+    """Return the words and ids of texts and of lists of words; see `text_batches`."""
     if isinstance(texts, str):
         raise ConfigError("texts is a string; expected a list of strings, such as [text]")
     for position, text in enumerate(texts):
-        if not isinstance(text, str):
+        words = [] if isinstance(text, str) else text
+        if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
             kind = type(text).__name__
-            raise ConfigError(f"texts[{position}] is of type {kind}; expected a string")
-    documents = tokenizer.encode([clean(text) for text in texts])
-    if not documents:
-        return
-    order = EpochOrder(np.array([len(document.ids) for document in documents]), seed=None)
-    for rows in TokenBudgetBatches(order, token_budget):
-        chosen = [documents[row] for row in rows]
-        tokens, lengths = pad([document.ids for document in chosen])
-        yield chosen, Batch(tokens, lengths, torch.full_like(lengths, -1), torch.tensor(rows))
+            raise ConfigError(
+                f"texts[{position}] is of type {kind}; expected a string, or a list of words"
+            )
+    untokenized = [text for text in texts if isinstance(text, str)]
+    found = iter(tokenizer.encode([clean(text) for text in untokenized]))
+    return [
+        next(found) if isinstance(text, str) else tokenizer.encode_tokens([text])[0]
+        for text in texts
+    ]
 
 
 class ResumableLoader(DataLoader[Batch]):

@@ -16,7 +16,7 @@ from elmo.data.batches import Batch, EpochOrder, ResumableLoader, TokenBudgetBat
 from elmo.data.corpus import Corpus, column, in_words, texts_of
 from elmo.data.splitting import stratified_sample
 from elmo.data.streaming import Stream, StreamLoader
-from elmo.data.text import WordTokenizer
+from elmo.data.text import SPECIAL_TOKENS, WordTokenizer
 from elmo.data.tokens import RowSubset, TokenizedSplit
 from elmo.data.user_corpus import StreamedCorpus
 from elmo.errors import ConfigError, check_range
@@ -40,6 +40,8 @@ class TokenData(lightning.LightningDataModule):
         max_tokens: maximum length of a document, `<s>` and `</s>` included; longer ones are
             truncated, because they would make batches of any size.
         tokenizer: the tokenizer; None takes that of the corpus.
+        max_characters: character ids of a word for the tokenizer of the corpus, where the model
+            reads characters; None where it reads word ids.
 
     Raises:
         ConfigError: a number is out of range.
@@ -53,6 +55,7 @@ class TokenData(lightning.LightningDataModule):
         seed: int,
         max_tokens: int = 1000,
         tokenizer: WordTokenizer | None = None,
+        max_characters: int | None = None,
     ) -> None:
         super().__init__()
         check_range({"datamodule.token_budget": token_budget}, at_least=1)
@@ -64,11 +67,14 @@ class TokenData(lightning.LightningDataModule):
         self.num_workers = num_workers
         self.seed = seed
         self._tokenizer = tokenizer
+        self._max_characters = max_characters
 
     @cached_property
     def tokenizer(self) -> WordTokenizer:
         """The tokenizer that makes ids of the words."""
-        return self._tokenizer or self.corpus.tokenizer
+        if self._tokenizer is None:
+            return WordTokenizer(self.corpus.tokenizer.json, self._max_characters)
+        return self._tokenizer
 
     def prepare_data(self) -> None:
         """Read and tokenize all splits, so that errors in the data show before the training."""
@@ -83,11 +89,14 @@ class TokenData(lightning.LightningDataModule):
         """
         splits = {split: self._tokenized(split) for split in ("train", "validation", "test")}
         log.info("%s: %s", self.corpus.name, in_words(self.corpus.facts))
-        log.info(
-            "V = %s words; unknown: %s",
-            f"{len(self.tokenizer):,}",
-            ", ".join(f"{split} {data.unknown_rate:.2%}" for split, data in splits.items()),
-        )
+        if self._without_vocabulary:
+            log.info("no vocabulary: words are read by their characters")
+        else:
+            log.info(
+                "V = %s words; unknown: %s",
+                f"{len(self.tokenizer):,}",
+                ", ".join(f"{split} {data.unknown_rate:.2%}" for split, data in splits.items()),
+            )
         for split, data in splits.items():
             if data.cut_documents:
                 log.warning(
@@ -106,8 +115,15 @@ class TokenData(lightning.LightningDataModule):
                 )
         return splits
 
+    @property
+    def _without_vocabulary(self) -> bool:
+        """Whether the tokenizer is that of a published model, to which no word is unknown."""
+        return len(self.tokenizer) == len(SPECIAL_TOKENS)
+
     def _tokenized(self, split: str) -> TokenizedSplit:
         content = f"{self.corpus.fingerprint} {self.max_tokens} {self.tokenizer.json}"
+        if self.tokenizer.max_characters:
+            content += f" {self.tokenizer.max_characters}"
         key = hashlib.sha256(content.encode()).hexdigest()[:16]
         folder = self.corpus.cache_dir / "tokens" / f"{self.corpus.name}-{key}-{split}"
 
@@ -125,7 +141,10 @@ class TokenData(lightning.LightningDataModule):
             **self._identity,
             "name": self.corpus.name,
             "vocabulary_size": len(self.tokenizer),
-            "unknown_rate": {split: data.unknown_rate for split, data in self.splits.items()},
+            "unknown_rate": {
+                split: 0.0 if self._without_vocabulary else data.unknown_rate
+                for split, data in self.splits.items()
+            },
             "tokens": {split: len(data.tokens) for split, data in self.splits.items()},
             "cut_documents": {split: data.cut_documents for split, data in self.splits.items()},
             **self.corpus.facts,

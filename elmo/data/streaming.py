@@ -15,9 +15,10 @@ from elmo.data.batches import (
     EpochOrder,
     TokenBudgetBatches,
     ignore_interrupts,
-    pad,
+    make_batch,
     unchanged,
 )
+from elmo.data.characters import document_ids, lexicon_for
 from elmo.data.splitting import text_digests
 from elmo.data.text import WordTokenizer, clean
 from elmo.data.tokens import truncate
@@ -89,33 +90,34 @@ class Stream(IterableDataset[Item]):
         given = position["given"]
         for number in count(position["buffer"]):
             start = documents.position()
-            buffer = self._buffer(documents)
-            order = EpochOrder(np.array([len(ids) for ids in buffer]), self.seed)
+            buffer, characters = self._buffer(documents)
+            order = EpochOrder(np.array([ids.shape[-1] for ids in buffer]), self.seed)
             order.set_epoch(number * ranks * workers + rank * workers + part)
             batches = list(TokenBudgetBatches(order, self.token_budget))
             for index in range(given, len(batches)):
-                tokens, lengths = pad([buffer[row] for row in batches[index]])
-                zeros = torch.zeros(len(lengths), dtype=torch.long)
+                chosen = [buffer[row] for row in batches[index]]
+                zeros = torch.zeros(len(chosen), dtype=torch.long)
                 after = {**start, "buffer": number, "given": index + 1}
                 if index + 1 == len(batches):
                     after = {**documents.position(), "buffer": number + 1, "given": 0}
-                yield Batch(tokens, lengths, zeros, zeros), part, after
+                yield make_batch(chosen, zeros, zeros, characters), part, after
             given = 0
 
-    def _buffer(self, documents: Documents) -> list[np.ndarray]:
-        """Read the ids (T,) of the next documents.
+    def _buffer(self, documents: Documents) -> tuple[list[np.ndarray], np.ndarray | None]:
+        """Read the next documents; return the arguments of `make_batch`.
 
         Raises:
             ConfigError: a part of the stream has no documents.
         """
         texts = islice(self._train_texts(documents), self.buffer_documents)
-        buffer = list(truncate(self.tokenizer.encode_ids(texts), self.max_tokens))
+        lexicon = lexicon_for(self.tokenizer)
+        buffer = list(truncate(document_ids(self.tokenizer, texts, lexicon), self.max_tokens))
         if not buffer:
             raise ConfigError(
                 f"data={self.corpus.name}: a part of the stream has no documents; expected more "
                 "documents than ranks and datamodule.num_workers"
             )
-        return buffer
+        return buffer, None if lexicon is None else lexicon.characters()
 
     def _train_texts(self, documents: Documents) -> Iterator[str]:
         """Yield cleaned texts that are not held out, round after round."""

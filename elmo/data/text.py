@@ -18,6 +18,7 @@ from elmo.errors import ArtifactError, ConfigError, DataError, check_range
 
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
 SPECIAL_TOKENS = ("<pad>", "<unk>", "<s>", "</s>")
+MARKS = {"<S>": BOS, "</S>": EOS}  # the words that stand for the marks in published models
 
 
 class Rule(NamedTuple):
@@ -131,6 +132,8 @@ class WordTokenizer:
 
     Args:
         text: the JSON of the tokenizer.
+        max_characters: character ids of a word, where the model reads the spelling of words; None
+            where it reads their ids.
 
     Attributes:
         json: the same JSON.
@@ -139,9 +142,10 @@ class WordTokenizer:
         ArtifactError: `train` makes no tokenizer like this; only the words may differ.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, max_characters: int | None = None) -> None:
         _check_supported(text)
         self.json = text
+        self.max_characters = max_characters
         self._tokenizer = Tokenizer.from_str(text)
         self._tokenizer.encode_special_tokens = True  # "<pad>" in a text is three tokens
 
@@ -178,6 +182,33 @@ class WordTokenizer:
         tokenizer.train_from_iterator(texts, trainer)
         return cls(tokenizer.to_str())
 
+    @classmethod
+    def of_words(
+        cls, words: Sequence[str], pre_tokenizer: str = "words", max_characters: int | None = None
+    ) -> Self:
+        """Return the tokenizer of a published model, which changes no character of a word.
+
+        Args:
+            words: the words of the vocabulary without the special ones, in the order of their ids.
+            pre_tokenizer: see `train`.
+            max_characters: see `WordTokenizer`.
+
+        Raises:
+            ConfigError: there is no such pattern.
+        """
+        tokenizer = _without_words(False, pattern_of(pre_tokenizer), normalize=False)
+        tokenizer.add_special_tokens(list(SPECIAL_TOKENS))
+        content = json.loads(tokenizer.to_str())
+        content["model"]["vocab"] = {
+            word: number for number, word in enumerate([*SPECIAL_TOKENS, *words])
+        }
+        return cls(json.dumps(content), max_characters)
+
+    @property
+    def reads_characters(self) -> bool:
+        """Whether the model reads the spelling of words, so that none is unknown to it."""
+        return self.max_characters is not None
+
     def __len__(self) -> int:
         return self._tokenizer.get_vocab_size()
 
@@ -188,8 +219,9 @@ class WordTokenizer:
 
     @property
     def fingerprint(self) -> str:
-        """The hash of the tokenizer's JSON."""
-        return hashlib.sha256(self.json.encode()).hexdigest()[:16]
+        """The hash of the tokenizer's JSON and, where words are spelled, of their length."""
+        spelled = f" {self.max_characters}" if self.max_characters else ""
+        return hashlib.sha256(f"{self.json}{spelled}".encode()).hexdigest()[:16]
 
     def encode(self, texts: Sequence[str]) -> list[TokenizedText]:
         """Tokenize cleaned texts; an empty text becomes `<s> </s>`.
@@ -210,6 +242,28 @@ class WordTokenizer:
             )
             for text, encoding in zip(texts, encodings, strict=True)
         ]
+
+    def encode_tokens(self, documents: Iterable[Sequence[str]]) -> list[TokenizedText]:
+        """Return the words and ids of documents that are tokenized already.
+
+        As in the published models, the words `<S>` and `</S>` stand for the marks `<s>` and `</s>`.
+        """
+        normalizer = self._tokenizer.normalizer
+        found = []
+        for words in documents:
+            normal = words if normalizer is None else map(normalizer.normalize_str, words)
+            ids = [
+                MARKS.get(word, self._ids.get(as_known, UNK))
+                for word, as_known in zip(words, normal, strict=True)
+            ]
+            found.append(TokenizedText(list(words), np.array([BOS, *ids, EOS], dtype=np.int32)))
+        return found
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        """The ids of the words, without the special ones."""
+        words = enumerate(self.words[len(SPECIAL_TOKENS) :], start=len(SPECIAL_TOKENS))
+        return {word: number for number, word in words}
 
     def encode_ids(self, texts: Iterable[str], chunk: int = 1000) -> Iterator[np.ndarray]:
         """Yield the ids (T,) of each text; `chunk` texts are tokenized at a time."""
@@ -232,10 +286,11 @@ def pattern_of(pre_tokenizer: str) -> str:
     return PATTERNS[pre_tokenizer]
 
 
-def _without_words(lowercase: bool, pattern: str) -> Tokenizer:
+def _without_words(lowercase: bool, pattern: str, normalize: bool = True) -> Tokenizer:
     tokenizer = Tokenizer(models.WordLevel(unk_token=SPECIAL_TOKENS[UNK]))
-    steps = [normalizers.NFKC(), *([normalizers.Lowercase()] if lowercase else [])]
-    tokenizer.normalizer = normalizers.Sequence(steps)
+    if normalize:
+        steps = [normalizers.NFKC(), *([normalizers.Lowercase()] if lowercase else [])]
+        tokenizer.normalizer = normalizers.Sequence(steps)
     pattern = pattern if lowercase else f"(?i){pattern}"  # "U.S." stays one word
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), behavior="removed", invert=True)
     return tokenizer
@@ -243,8 +298,9 @@ def _without_words(lowercase: bool, pattern: str) -> Tokenizer:
 
 def _supported_tokenizers() -> Iterator[dict[str, Any]]:
     """Yield the JSON content of every tokenizer that `train` can make, without words."""
-    for lowercase, pattern in product((True, False), PATTERNS.values()):
-        tokenizer = _without_words(lowercase, pattern)
+    normalizations = ((True, True), (False, True), (False, False))
+    for (lowercase, normalize), pattern in product(normalizations, PATTERNS.values()):
+        tokenizer = _without_words(lowercase, pattern, normalize)
         tokenizer.add_special_tokens(list(SPECIAL_TOKENS))
         expected = json.loads(tokenizer.to_str())
         del expected["model"]["vocab"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -13,15 +14,18 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from elmo.data.batches import Batch, pad
+from elmo.data.batches import Batch, make_batch
+from elmo.data.characters import document_ids, lexicon_for
 from elmo.data.corpus import BLOCK
-from elmo.data.text import EOS, UNK, WordTokenizer
+from elmo.data.text import UNK, WordTokenizer
 
 
 class TokenizedSplit(Dataset[Batch]):
     """The token ids of one split, memory-mapped from a folder that `build` filled.
 
-    `tokens.npy` contains the ids of all documents, `offsets.npy` (N + 1) where each one begins.
+    `tokens.npy` contains the ids of all documents, `offsets.npy` (N + 1) where each one begins. For
+    a model that reads characters, `spellings.npy` contains the spelling number of each token and
+    `characters.npy` the character ids of each number.
 
     Attributes:
         tokens: the ids of all documents, one after another.
@@ -39,6 +43,9 @@ class TokenizedSplit(Dataset[Batch]):
         self.lengths = np.diff(self.offsets)
         self.cut_documents = json.loads((folder / "facts.json").read_text())["cut_documents"]
         self.layers: Callable[[list[int]], Tensor] | None = None
+        spelled = (folder / "spellings.npy").exists()
+        self.spellings = np.load(folder / "spellings.npy", mmap_mode="r") if spelled else None
+        self.characters = np.load(folder / "characters.npy", mmap_mode="r") if spelled else None
 
     @staticmethod
     def build(
@@ -59,21 +66,30 @@ class TokenizedSplit(Dataset[Batch]):
         """
         cut = 0
         lengths = [np.zeros(1, dtype=np.int64)]
+        lexicon = lexicon_for(tokenizer)
 
         def count_cut() -> Iterator[np.ndarray]:
             nonlocal cut
-            for ids in tokenizer.encode_ids(texts):
-                cut += len(ids) > max_tokens
+            for ids in document_ids(tokenizer, texts, lexicon):
+                cut += ids.shape[-1] > max_tokens
                 yield ids
 
         documents = truncate(count_cut(), max_tokens)
-        with (folder / "tokens.npy").open("wb") as file:
-            _write_header(file, 0)
+        names = ["tokens", "spellings"] if lexicon else ["tokens"]
+        with contextlib.ExitStack() as stack:
+            files = [stack.enter_context((folder / f"{name}.npy").open("wb")) for name in names]
+            for file in files:
+                _write_header(file, 0)
             while block := list(islice(documents, BLOCK)):
-                lengths.append(np.array([len(ids) for ids in block], dtype=np.int64))
-                file.write(np.concatenate(block).tobytes())
+                lengths.append(np.array([ids.shape[-1] for ids in block], dtype=np.int64))
+                rows = np.atleast_2d(np.concatenate(block, axis=-1))  # (1 or 2, tokens)
+                for file, row in zip(files, rows, strict=True):
+                    file.write(row.tobytes())
             offsets = np.cumsum(np.concatenate(lengths))
-            _write_header(file, int(offsets[-1]))
+            for file in files:
+                _write_header(file, int(offsets[-1]))
+        if lexicon:
+            np.save(folder / "characters.npy", lexicon.characters())
         np.save(folder / "offsets.npy", offsets)
         np.save(folder / "labels.npy", labels.astype(np.int64))
         (folder / "facts.json").write_text(json.dumps({"cut_documents": cut}))
@@ -86,10 +102,16 @@ class TokenizedSplit(Dataset[Batch]):
         return self.tokens[self.offsets[row] : self.offsets[row + 1]]
 
     def __getitems__(self, rows: list[int]) -> Batch:
-        tokens, lengths = pad([self.ids(row) for row in rows])
         index = torch.tensor(rows)
         layers = None if self.layers is None else self.layers(rows)
-        return Batch(tokens, lengths, self.labels[index], index, layers)
+        documents = [self._document(row) for row in rows]
+        return make_batch(documents, self.labels[index], index, self.characters, layers)
+
+    def _document(self, row: int) -> np.ndarray:
+        """Return the ids (T,) of one document, or its ids and spelling numbers (2, T)."""
+        if self.spellings is None:
+            return self.ids(row)
+        return np.stack([self.ids(row), self.spellings[self.offsets[row] : self.offsets[row + 1]]])
 
     @property
     def unknown_words(self) -> np.ndarray:
@@ -103,9 +125,11 @@ class TokenizedSplit(Dataset[Batch]):
 
 
 def truncate(documents: Iterator[np.ndarray], max_tokens: int) -> Iterator[np.ndarray]:
-    """Yield ids (T,), those of documents longer than `max_tokens` cut and ended with `</s>`."""
+    """Yield ids (..., T), those of documents longer than `max_tokens` cut and ended with `</s>`."""
     for ids in documents:
-        yield ids if len(ids) <= max_tokens else np.append(ids[: max_tokens - 1], np.int32(EOS))
+        if ids.shape[-1] > max_tokens:
+            ids = np.concatenate([ids[..., : max_tokens - 1], ids[..., -1:]], axis=-1)
+        yield ids
 
 
 def _write_header(file: IO[bytes], count: int) -> None:

@@ -108,7 +108,7 @@ class LanguageModelScores(Metric):
     @torch.no_grad()
     def add(self, model: LanguageModel, batch: Batch) -> None:
         """Add the targets of a batch and the predictions of a language model in eval mode."""
-        hidden, targets = model.hidden_and_targets(batch.tokens, batch.lengths)
+        hidden, targets = model.hidden_and_targets(batch.tokens, batch.lengths, batch.spellings)
         flat = hidden.flatten(0, 1)  # (2 N, D/2)
         nll = model.softmax(flat, targets.flatten()).view_as(targets)
         k = min(TOP, model.softmax.vocab_size)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from elmo.data.batches import TOKEN_BUDGET, Batch, text_batches
+from elmo.data.characters import Spellings
 from elmo.data.text import UNK
 from elmo.models.classifier import Prediction, TextClassifier
 
@@ -43,14 +45,35 @@ def explain(model: TextClassifier, text: str, token_budget: int = TOKEN_BUDGET) 
     lambdas = (gates[:, 1:-1] if words else gates).mean(1)
     ids = batch.tokens[0]  # (T,)
     effects = torch.zeros(len(ids))
-    known = (ids[1:-1] != UNK).nonzero().squeeze(1) + 1  # positions of the words to hide
-    for hidden in known.split(max(1, token_budget // len(ids))):
-        tokens = ids.repeat(len(hidden), 1)  # (B, T)
-        tokens[torch.arange(len(hidden)), hidden] = UNK
-        fields = (batch.lengths, batch.label, batch.row)
-        masked = Batch(tokens, *(field.expand(len(hidden)) for field in fields))
-        without = model.logits(masked).softmax(1)[:, predicted]
+    read = torch.ones_like(ids[1:-1]) if batch.spellings is not None else ids[1:-1] != UNK
+    for hidden in (read.nonzero().squeeze(1) + 1).split(max(1, token_budget // len(ids))):
+        without = model.logits(_hide(batch, hidden)).softmax(1)[:, predicted]
         effects[hidden.cpu()] = prediction.probabilities[prediction.label] - without.cpu()
     return Explanation(
         prediction, lambdas.tolist(), list(zip(words, effects[1:-1].tolist(), strict=True))
     )
+
+
+def _hide(batch: Batch, positions: Tensor) -> Batch:
+    """Return B copies of the one document of a batch, each without the word at one position.
+
+    The word becomes `<unk>`, or, where the model reads characters and knows no such word, its
+    vector is zero.
+
+    Args:
+        positions: of the words (B,).
+    """
+    count = len(positions)
+    copies = torch.arange(count, device=positions.device)
+    tokens = batch.tokens.repeat(count, 1)  # (B, T)
+    tokens[copies, positions] = UNK
+    spellings = None
+    if batch.spellings is not None:
+        characters, places, numbers = batch.spellings
+        nothing = torch.zeros_like(characters[:1])
+        places = places.repeat(count, 1)  # (B, T)
+        places[copies, positions] = len(characters)
+        numbers = torch.cat([numbers, torch.zeros_like(numbers[:1])])
+        spellings = Spellings(torch.cat([characters, nothing]), places, numbers)
+    lengths, label, row = (field.expand(count) for field in batch[1:4])
+    return Batch(tokens, lengths, label, row, spellings=spellings)

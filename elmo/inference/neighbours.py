@@ -62,7 +62,8 @@ def marked_word(sentence: str, tokenizer: WordTokenizer) -> MarkedWord:
             f"the brackets of '[{parts[2]}]' cut a token in two: the sentence without them is read "
             f"as {' '.join(whole.words)!r}; put them around one whole word of it"
         )
-    known = whole.ids[len(before) + 1] != UNK  # <s> comes first
+    # <s> comes first.
+    known = tokenizer.reads_characters or whole.ids[len(before) + 1] != UNK
     return MarkedWord(texts[-1], whole.words, len(before), bool(known))
 
 
@@ -99,8 +100,8 @@ class NeighbourSearch:
             )
         self.encoder = encoder
         self.sentence = clean(text).lower()
-        (ids,) = _token_ids(encoder, [clean(text)])
-        self.word = ids[position]
+        (names,) = _names(encoder, [clean(text)])
+        self.word = names[position]
         self.query = functional.normalize(vectors[:, position], dim=-1)  # (L, D)
         self.count = count
         self.best: list[list[Neighbour]] = [[] for _ in range(encoder.num_layers)]
@@ -112,21 +113,21 @@ class NeighbourSearch:
         feed_searches([self], documents)
 
     def add_document(
-        self, index: int, ids: list[int], words: list[str], text: str, unit: Tensor
+        self, index: int, names: list[str], words: list[str], text: str, unit: Tensor
     ) -> None:
         """Add one document of a block.
 
         Args:
             index: of the document in its block.
-            ids, words, text: the document, cleaned.
+            names: its words as the encoder tells them apart.
+            words, text: the document, cleaned.
             unit: its vectors, normalised to length one (L, T, D).
         """
         document = self.documents + index
         cosines = torch.einsum("ltd,ld->lt", unit, self.query).double()
         static, *contextual = cosines.round(decimals=DIGITS).tolist()
-        for position, word in enumerate(ids):
-            if word != self.word:
-                name = self.encoder.tokenizer.words[word]
+        for position, name in enumerate(names):
+            if name != self.word:
                 self.best[0].append(Neighbour(static[position], name, document, position, words))
         if words and text.lower() != self.sentence:
             for best, row in zip(self.best[1:], contextual, strict=True):
@@ -161,15 +162,22 @@ def feed_searches(searches: Sequence[NeighbourSearch], documents: Iterable[str])
     documents = iter(documents)
     while block := list(islice(documents, BLOCK)):
         texts = [clean(text) for text in block]
-        ids = _token_ids(encoder, texts)
+        names = _names(encoder, texts)
         for index, (words, vectors) in encoder.embed_by_length(texts):
             unit = functional.normalize(vectors, dim=-1)  # (L, T, D)
             for search in searches:
-                search.add_document(index, ids[index], words, texts[index], unit)
+                search.add_document(index, names[index], words, texts[index], unit)
         for search in searches:
             search.close_block(len(block))
 
 
-def _token_ids(encoder: Encoder, texts: Sequence[str]) -> list[list[int]]:
-    """Return the ids of cleaned texts, without `<s>` and `</s>`."""
-    return [document.ids[1:-1].tolist() for document in encoder.tokenizer.encode(texts)]
+def _names(encoder: Encoder, texts: Sequence[str]) -> list[list[str]]:
+    """Return the words of cleaned texts as the encoder tells them apart.
+
+    Those are entries of its vocabulary, or, where it reads characters, the words as written.
+    """
+    tokenizer = encoder.tokenizer
+    documents = tokenizer.encode(texts)
+    if tokenizer.reads_characters:
+        return [document.words for document in documents]
+    return [[tokenizer.words[word] for word in document.ids[1:-1]] for document in documents]

@@ -29,7 +29,7 @@ def find_occurrences(
 ) -> list[Occurrence]:
     """Return the first occurrence of each word in each document, in the order of the documents.
 
-    Words that are not in the vocabulary are skipped. Of equal documents the first one counts: the
+    Words that are unknown to the encoder are skipped. Of equal documents the first one counts: the
     others would be its nearest.
 
     Args:
@@ -40,6 +40,7 @@ def find_occurrences(
     """
     found = []
     seen: set[str] = set()
+    all_known = encoder.tokenizer.reads_characters
     for document, tokenized in enumerate(encoder.tokenizer.encode(texts)):
         if texts[document].lower() in seen:
             continue
@@ -48,7 +49,7 @@ def find_occurrences(
         for position, (word, index) in enumerate(
             zip(tokenized.words, tokenized.ids[1:-1], strict=True)
         ):
-            if word.lower() in words and index != UNK:
+            if word.lower() in words and (all_known or index != UNK):
                 first.setdefault(word.lower(), position)
         found += [
             Occurrence(word, document, position, labels[document])

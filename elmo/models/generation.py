@@ -11,7 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from elmo.data.text import BOS, EOS, SPECIAL_TOKENS, clean
+from elmo.data.characters import Spellings, lexicon_for, spellings_of
+from elmo.data.text import BOS, EOS, SPECIAL_TOKENS, WordTokenizer, clean
 from elmo.errors import ArtifactError, ConfigError, check_range
 from elmo.models.language_model import LanguageModel
 
@@ -75,15 +76,39 @@ def generate(
             generated: list[int] = []
             while len(generated) < max_words:
                 tokens = torch.tensor([prefix + generated], device=device)  # (1, T)
-                states = stack(bilm.projection(bilm.embedding(tokens)))[-1]  # (1, T, D/2)
+                words = _words_read(tokenizer, start.words, generated, forward)
+                spellings = _spellings(tokenizer, words, forward, device)
+                states = stack(bilm.token_vectors(tokens, spellings))[-1]  # (1, T, D/2)
                 log_probs = model.softmax.log_prob(states[:, -1])[0].cpu().double()  # (V,)
                 word = int(allowed[_draw(log_probs[allowed], temperature, top_k, generator)])
                 if word == end:
                     break
                 generated.append(word)
-            words = [tokenizer.words[word] for word in generated]
-            texts.append(start.words + words if forward else words[::-1] + start.words)
+            texts.append(_words_read(tokenizer, start.words, generated, forward))
     return texts
+
+
+def _words_read(
+    tokenizer: WordTokenizer, prompt: list[str], generated: list[int], forward: bool
+) -> list[str]:
+    """Return the words of the prompt and the generated ones in reading order."""
+    words = [tokenizer.words[word] for word in generated]
+    return prompt + words if forward else words[::-1] + prompt
+
+
+def _spellings(
+    tokenizer: WordTokenizer, words: list[str], forward: bool, device: torch.device
+) -> Spellings | None:
+    """Return the spellings of a prefix in the order in which its direction reads it.
+
+    None where the model reads word ids.
+    """
+    lexicon = lexicon_for(tokenizer)
+    if lexicon is None:
+        return None
+    numbers = torch.from_numpy(lexicon.spell(words))  # (T + 1,), with both marks
+    prefix = numbers[:-1] if forward else numbers.flip(0)[:-1]  # (T,)
+    return spellings_of(prefix.unsqueeze(0), lexicon.characters()).to(device)
 
 
 def _check(

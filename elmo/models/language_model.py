@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from elmo.data.characters import Spellings
 from elmo.data.text import WordTokenizer
 from elmo.errors import ArtifactError, ConfigError
 from elmo.models.artifacts import build, describe, load_artifact, load_weights, save_artifact
+from elmo.models.embedding_starts import EmbeddingStart
 from elmo.models.encoders import ElmoEncoder, check_vocabulary
 from elmo.modules.bilm import BiLM
 from elmo.modules.dropout import Dropout
@@ -52,17 +54,20 @@ class LanguageModel(nn.Module):
             raise ConfigError("this language model was built without a tokenizer; pass it one")
         return self._tokenizer
 
-    def hidden_and_targets(self, tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def hidden_and_targets(
+        self, tokens: Tensor, lengths: Tensor, spellings: Spellings | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return hidden states and targets, both without padding, forward direction first.
 
         Args:
             tokens: (B, T).
             lengths: (B,).
+            spellings: see `BiLM.both_directions`.
 
         Returns:
             Hidden states (2, N, D/2) and targets (2, N).
         """
-        forward, backward = self.bilm.both_directions(tokens, lengths)
+        forward, backward = self.bilm.both_directions(tokens, lengths, spellings)
         longest = tokens.shape[1]
         starts = torch.arange(len(tokens), device=tokens.device).unsqueeze(1) * longest  # (B, 1)
         positions = torch.arange(longest, device=tokens.device)  # (T,)
@@ -77,9 +82,11 @@ class LanguageModel(nn.Module):
         targets = [tokens.flatten().index_select(0, rows) for rows in (left + 1, left)]  # (N,) each
         return torch.stack(hidden), torch.stack(targets)
 
-    def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
-        """Return the negative log-likelihoods (2, N) in nats of tokens (B, T), lengths (B,)."""
-        hidden, targets = self.hidden_and_targets(tokens, lengths)
+    def forward(
+        self, tokens: Tensor, lengths: Tensor, spellings: Spellings | None = None
+    ) -> Tensor:
+        """Return the negative log-likelihoods (2, N) in nats; see `hidden_and_targets`."""
+        hidden, targets = self.hidden_and_targets(tokens, lengths, spellings)
         return self.softmax(hidden.flatten(0, 1), targets.flatten()).view_as(targets)  # (2, N)
 
     def encoder(self) -> ElmoEncoder:
@@ -98,23 +105,23 @@ class LanguageModel(nn.Module):
 
 
 def build_modules(
-    bilm: Callable[..., BiLM], softmax: Callable[..., Softmax], embedding_dim: int
+    bilm: Callable[..., BiLM], softmax: Callable[..., Softmax], start: EmbeddingStart
 ) -> Callable[[int], Modules]:
     """Return a function that builds biLM and softmax for a vocabulary of V words.
 
     The settings are checked at once: both are built on the meta device, which takes no memory.
 
     Args:
-        bilm: called with `vocab_size` and `embedding_dim`.
+        bilm: called with `vocab_size`, `embedding_dim` and `characters`.
         softmax: called with `dim` and `vocab_size`.
-        embedding_dim: E, width of a token vector.
+        start: knows the width of a token vector, and whether it is made from characters.
 
     Raises:
         ConfigError: a setting cannot work.
     """
 
     def build_for(vocab_size: int) -> Modules:
-        new_bilm = bilm(vocab_size=vocab_size, embedding_dim=embedding_dim)
+        new_bilm = bilm(vocab_size=vocab_size, embedding_dim=start.dim, characters=start.characters)
         return new_bilm, softmax(dim=new_bilm.hidden_dim, vocab_size=vocab_size)
 
     with torch.device("meta"):
@@ -139,9 +146,9 @@ def load_language_model(
     path = model_path(path, "bilm")
     content = load_artifact(path, "bilm")
     try:
-        tokenizer = WordTokenizer(content["tokenizer"])
         with torch.device("meta"):
             bilm = build(content["config"].get("bilm"), BiLM)
+            tokenizer = WordTokenizer(content["tokenizer"], bilm.max_characters)
             softmax = build(content["config"].get("softmax"), Softmax)
             model = LanguageModel(bilm, softmax, tokenizer)
         load_weights(model, content["state"])

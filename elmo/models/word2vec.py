@@ -16,7 +16,7 @@ from torch import Tensor
 from elmo.data.corpus import Corpus
 from elmo.data.text import PAD, WordTokenizer
 from elmo.errors import ConfigError, check_range
-from elmo.models.embedding_starts import EmbeddingStart
+from elmo.models.embedding_starts import TableStart
 from elmo.models.encoders import StaticEncoder
 from elmo.models.vector_files import check_file, read_vectors
 from elmo.utils.cache import cached
@@ -104,11 +104,11 @@ def copy_vectors(vectors: KeyedVectors, weight: Tensor, tokenizer: WordTokenizer
     return len(known)
 
 
-class Word2VecStart(EmbeddingStart):
+class Word2VecStart(TableStart):
     """Word2Vec vectors: trained on the train descriptions, or read from a file.
 
     Args:
-        dim, freeze: see `EmbeddingStart`.
+        dim, freeze: see `TableStart`.
         path: file of vectors, see `read_vectors`; None trains them.
         window: words on each side that a word predicts.
         epochs: passes over the train descriptions.

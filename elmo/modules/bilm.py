@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from elmo.errors import check_range
+from elmo.errors import ConfigError, check_range
+from elmo.modules.characters import CharacterCNN
 from elmo.modules.dropout import Dropout
 from elmo.modules.embedding import TokenEmbedding
+from elmo.modules.projected_lstm import Clips, Memory, ProjectedStack
 
 MAX_LAYERS = 64
+Spelled = tuple[Tensor, ...]  # `elmo.data.characters.Spellings`
 
 
 def reverse_sequences(inputs: Tensor, lengths: Tensor) -> Tensor:
@@ -61,8 +66,16 @@ class LSTMStack(nn.Module):
             bias = lstm.get_parameter("bias_hh_l0")
             nn.init.ones_(bias.data[dim : 2 * dim])
 
-    def forward(self, inputs: Tensor) -> list[Tensor]:
-        """Return the output (B, T, H) of each layer for inputs (B, T, H)."""
+    def forward(
+        self, inputs: Tensor, lengths: Tensor | None = None, memory: Memory | None = None
+    ) -> list[Tensor]:
+        """Return the output (B, T, H) of each layer for inputs (B, T, H).
+
+        Args:
+            inputs: (B, T, H).
+            lengths: not read.
+            memory: None; only a `ProjectedStack` has one.
+        """
         outputs: list[Tensor] = []
         for lstm in self.layers:
             below = outputs[-1] if outputs else inputs
@@ -90,8 +103,14 @@ class BiLM(nn.Module):
             each (Gal and Ghahramani 2016, section 4).
         weight_dropout: rate on the recurrent weights of every LSTM, one mask for each batch (Merity
             et al. 2018, section 2).
-        word_dropout: share of the vocabulary that has a zero vector in the whole batch (Gal and
-            Ghahramani 2016, section 4.2; Merity et al. 2018, section 4.3).
+        word_dropout: see `TokenEmbedding`.
+        characters: arguments of a `CharacterCNN`, which makes the token vectors from the spelling
+            of the words; None for a table with a vector for each word.
+        cell_dim: C, width of the cells of a `ProjectedStack`; None for an `LSTMStack`.
+        cell_clip, projection_clip: bounds of c and h in a `ProjectedStack`; None for no bound.
+
+    Raises:
+        ConfigError: an argument is out of range, or a clip is given without `cell_dim`.
     """
 
     def __init__(
@@ -105,6 +124,10 @@ class BiLM(nn.Module):
         variational: bool = False,
         weight_dropout: float = 0.0,
         word_dropout: float = 0.0,
+        characters: dict[str, Any] | None = None,
+        cell_dim: int | None = None,
+        cell_clip: float | None = None,
+        projection_clip: float | None = None,
     ) -> None:
         super().__init__()
         sizes = {"vocab_size": vocab_size, "bilm.embedding_dim": embedding_dim}
@@ -121,37 +144,102 @@ class BiLM(nn.Module):
         self.variational = variational
         self.weight_dropout = weight_dropout
         self.word_dropout = word_dropout
-        self.embedding = TokenEmbedding(vocab_size, embedding_dim)
-        self.drop_words = Dropout(word_dropout)
+        self.characters = characters
+        self.embedding: TokenEmbedding | CharacterCNN
+        if characters is None:
+            self.embedding = TokenEmbedding(vocab_size, embedding_dim, word_dropout)
+        else:
+            self.embedding = CharacterCNN(embedding_dim, **characters, word_dropout=word_dropout)
         self.projection = (
             nn.Identity()
             if embedding_dim == hidden_dim
             else nn.Linear(embedding_dim, hidden_dim, bias=False)
         )
+        self.cell_dim = cell_dim
+        self.cell_clip = cell_clip
+        self.projection_clip = projection_clip
+        clips = Clips(cell_clip, projection_clip)
+        _check_cells(hidden_dim, cell_dim, clips)
         arguments = (hidden_dim, num_layers, dropout, residual, variational, weight_dropout)
-        self.forward_lstm = LSTMStack(*arguments)
-        self.backward_lstm = LSTMStack(*arguments)
 
-    def bottom_layer(self, tokens: Tensor) -> Tensor:
+        def stack() -> LSTMStack | ProjectedStack:
+            if cell_dim is None:
+                return LSTMStack(*arguments)
+            return ProjectedStack(*arguments, cell_dim=cell_dim, clips=clips)
+
+        self.forward_lstm = stack()
+        self.backward_lstm = stack()
+
+    @property
+    def max_characters(self) -> int | None:
+        """The character ids of a word that the biLM reads; None where it reads word ids."""
+        return self.embedding.max_characters if isinstance(self.embedding, CharacterCNN) else None
+
+    def token_vectors(self, tokens: Tensor, spellings: Spelled | None = None) -> Tensor:
+        """Return the vectors (B, T, H) of tokens (B, T), which both directions read.
+
+        Args:
+            tokens: word ids (B, T).
+            spellings: what a `CharacterCNN` reads instead.
+        """
+        return self.projection(self.embedding(tokens, spellings))
+
+    def bottom_layer(self, tokens: Tensor, spellings: Spelled | None = None) -> Tensor:
         """Return layer 0 (B, T, D) of tokens (B, T), which needs no LSTM."""
-        return self.projection(self.embedding(tokens)).repeat(1, 1, 2)  # (B, T, D)
+        return self.token_vectors(tokens, spellings).repeat(1, 1, 2)  # (B, T, D)
 
-    def both_directions(self, tokens: Tensor, lengths: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Return the L layers (B, T, H) of each direction for tokens (B, T) and lengths (B,).
+    def both_directions(
+        self,
+        tokens: Tensor,
+        lengths: Tensor,
+        spellings: Spelled | None = None,
+        memories: tuple[Memory, Memory] | None = None,
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the L layers (B, T, H) of each direction.
 
         The backward layers are in reading order; `reverse_sequences` restores the text's order.
+
+        Args:
+            tokens: word ids (B, T).
+            lengths: number of real tokens of each document (B,).
+            spellings: what a `CharacterCNN` reads instead of the ids.
+            memories: of the forward and the backward stack; None where documents do not depend on
+                those before them.
         """
-        vectors = self.embedding(tokens)  # (B, T, E)
-        if self.training and self.word_dropout:
-            kept = self.drop_words(vectors.new_ones(self.vocab_size, 1))  # (V, 1)
-            vectors = vectors * kept[tokens]  # (B, T, E)
-        inputs = self.projection(vectors)  # (B, T, H)
+        of_forward, of_backward = memories or (None, None)
+        inputs = self.token_vectors(tokens, spellings)  # (B, T, H)
         reversed_inputs = reverse_sequences(inputs, lengths)  # (B, T, H)
-        forward, backward = self.forward_lstm(inputs), self.backward_lstm(reversed_inputs)
+        forward = self.forward_lstm(inputs, lengths, of_forward)
+        backward = self.backward_lstm(reversed_inputs, lengths, of_backward)
         return [inputs, *forward], [reversed_inputs, *backward]
 
-    def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
-        """Return the layers (L, B, T, D) of tokens (B, T) with lengths (B,), forward half first."""
-        forward, backward = self.both_directions(tokens, lengths)
+    def forward(
+        self,
+        tokens: Tensor,
+        lengths: Tensor,
+        spellings: Spelled | None = None,
+        memories: tuple[Memory, Memory] | None = None,
+    ) -> Tensor:
+        """Return the layers (L, B, T, D), forward half first; see `both_directions`."""
+        forward, backward = self.both_directions(tokens, lengths, spellings, memories)
         backward = [reverse_sequences(states, lengths) for states in backward]
         return torch.cat([torch.stack(forward), torch.stack(backward)], dim=-1)  # (L, B, T, D)
+
+
+def _check_cells(hidden_dim: int, cell_dim: int | None, clips: Clips) -> None:
+    """Check the arguments of a `ProjectedStack`.
+
+    Raises:
+        ConfigError: a clip is not positive, or is given without cells; or the cells are too narrow.
+    """
+    bounds = {"bilm.cell_clip": clips.cell, "bilm.projection_clip": clips.projection}
+    check_range(bounds, above=0, otherwise="null")
+    if cell_dim is None:
+        for name, bound in bounds.items():
+            if bound is not None:
+                raise ConfigError(f"{name} is {bound}, but bilm.cell_dim is null; set it as well")
+    elif cell_dim < hidden_dim:
+        raise ConfigError(
+            f"bilm.cell_dim is {cell_dim}; expected at least bilm.hidden_dim, {hidden_dim}, to "
+            "which it is projected"
+        )

@@ -101,7 +101,13 @@ def _comparable(key: str, value: Any) -> Any:
 
 
 def _hash_of_bilm(path: Path) -> str | None:
-    file = path / KINDS["bilm"].file if path.is_dir() else path
+    """Return the hash of a biLM's file, or of the weights of a published model in a folder."""
+    file = path
+    if path.is_dir():
+        file = path / KINDS["bilm"].file
+        weights = sorted(path.glob("*weights.hdf5")) or sorted(path.glob("*.hdf5"))
+        if not file.is_file() and weights:
+            file = weights[0]
     if not file.is_file():
         return None  # reported where the model is read
     state = file.stat()

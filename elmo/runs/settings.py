@@ -28,13 +28,13 @@ TOP_LEVEL: dict[str, Any] = {
 SEEDS = 2**32  # numpy takes no more
 # Arguments that a job fills in: a value set by hand would be ignored silently.
 GIVEN = {
-    "bilm": ("vocab_size", "embedding_dim"),
+    "bilm": ("vocab_size", "embedding_dim", "characters"),
     "softmax": ("dim", "vocab_size"),
     "mixer": ("num_layers", "dim"),
     "head": ("dim", "num_classes"),
     "features": ("linear",),
     "encoder": ("corpus",),
-    "datamodule": ("corpus", "tokenizer"),
+    "datamodule": ("corpus", "tokenizer", "max_characters"),
     "optimizer": ("params",),
     "trainer": ("callbacks", "logger", "plugins"),
 }

@@ -20,6 +20,7 @@ class LanguageModelTask(Task[LanguageModelResult]):
 
     Args:
         model: the language model.
+        embedding_lr_share: learning rate of the token vectors, as a share of that of the rest.
         optimizer, warmup: see `Task`.
     """
 
@@ -31,9 +32,12 @@ class LanguageModelTask(Task[LanguageModelResult]):
         "val/accuracy": "max",
     }
 
-    def __init__(self, model: LanguageModel, **arguments: Any) -> None:
+    def __init__(
+        self, model: LanguageModel, embedding_lr_share: float = 1.0, **arguments: Any
+    ) -> None:
         super().__init__(**arguments)
         self.model = model
+        self.embedding_lr_share = embedding_lr_share
         self.train_metrics = language_model_metrics().clone(prefix="train/")
         self.train_metrics.persistent(True)  # a resumed epoch continues with the sums of its start
         self.val_metrics = language_model_metrics().clone(prefix="val/")
@@ -49,8 +53,16 @@ class LanguageModelTask(Task[LanguageModelResult]):
             "softmax": self.model.softmax,
         }
 
+    def parameter_groups(self) -> list[tuple[list[nn.Parameter], float]]:
+        if self.embedding_lr_share == 1:
+            return super().parameter_groups()
+        vectors = [p for p in self.model.bilm.embedding.parameters() if p.requires_grad]
+        of_vectors = set(vectors)
+        rest = [p for p in self.parameters() if p.requires_grad and p not in of_vectors]
+        return [(rest, 1.0), (vectors, self.embedding_lr_share)]
+
     def training_step(self, batch: Batch, index: int) -> Tensor:
-        nll = self.model(batch.tokens, batch.lengths)  # (2, N)
+        nll = self.model(batch.tokens, batch.lengths, batch.spellings)  # (2, N)
         loss = self.mean_over_ranks(nll, index)
         _update(self.train_metrics, nll.detach())
         return loss
@@ -60,7 +72,8 @@ class LanguageModelTask(Task[LanguageModelResult]):
         self.train_metrics.reset()
 
     def validation_step(self, batch: Batch, index: int) -> None:
-        hidden, targets = self.model.hidden_and_targets(batch.tokens, batch.lengths)
+        inputs = batch.tokens, batch.lengths, batch.spellings
+        hidden, targets = self.model.hidden_and_targets(*inputs)
         flat = hidden.flatten(0, 1), targets.flatten()  # (2 N, D/2), (2 N,)
         nll = self.model.softmax(*flat)
         _update(self.val_metrics, nll.view_as(targets))
