@@ -16,9 +16,10 @@ from elmo.errors import ElmoError
 if TYPE_CHECKING:
     from elmo.inference.explanation import Explanation, explain
     from elmo.models.classifier import Prediction, TextClassifier, load_classifier
-    from elmo.models.encoders import ElmoEncoder, Embedding, load_bilm
+    from elmo.models.encoders import ElmoEncoder, Embedding
     from elmo.models.generation import generate
     from elmo.models.language_model import LanguageModel, load_language_model
+    from elmo.models.loading import load_bilm
 
 # Nothing is reported to anyone: read by the Hugging Face libraries and by Ray when they start.
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
@@ -52,7 +53,7 @@ HOMES = {
     "TextClassifier": "elmo.models.classifier",
     "explain": "elmo.inference.explanation",
     "generate": "elmo.models.generation",
-    "load_bilm": "elmo.models.encoders",
+    "load_bilm": "elmo.models.loading",
     "load_classifier": "elmo.models.classifier",
     "load_language_model": "elmo.models.language_model",
 }

@@ -32,7 +32,7 @@ GROUPS = {
         "report": "a PDF report made from finished runs",
     },
     "Share": {
-        "release": "a model in half precision with its figures and a model card",
+        "release": "a model to pass on, with its figures or in the published format",
     },
 }
 COMMANDS = {name for commands in GROUPS.values() for name in commands}

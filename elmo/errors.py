@@ -18,7 +18,7 @@ class ConfigError(ElmoError):
 
 
 class ArtifactError(ElmoError):
-    """A `.pt` file that is missing, damaged, of another kind or of a newer format."""
+    """A file of a model that is missing, damaged, of another kind or of a newer format."""
 
 
 class DivergedError(ElmoError):

@@ -135,6 +135,6 @@ def _load(args: argparse.Namespace) -> tuple[Encoder, Mixer | None]:
         model = load_classifier(base.model_path(args, "classifier"))
         return model.encoder, model.mixer
 
-    from elmo.models.encoders import load_encoder
+    from elmo.models.loading import load_encoder
 
     return load_encoder(base.model_path(args, "bilm")), None

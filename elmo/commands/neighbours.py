@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from tqdm import tqdm
 
     from elmo.inference.neighbours import NeighbourSearch, marked_word
-    from elmo.models.encoders import load_encoder
+    from elmo.models.loading import load_encoder
 
     path = base.model_path(args, "bilm")
     encoder = load_encoder(path, base.device(args))

@@ -1,4 +1,4 @@
-"""`elmo release`: a model in half precision with its figures and a model card, to be shared."""
+"""`elmo release`: a model to be shared, with its figures or in the published ELMo format."""
 
 from __future__ import annotations
 
@@ -24,6 +24,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ElmoError: the run, its corpus or the options cannot be used.
     """
     args = _parser().parse_args(arguments)
+    _check_options(args)
+
+    from elmo.utils.cache import redirect_library_caches
+
+    redirect_library_caches(Path(args.cache_dir))
+    if args.format == "published":
+        _release_published(args.run, Path(args.output), args.vocabulary)
+    else:
+        _release_run(args)
+
+
+def _release_run(args: argparse.Namespace) -> None:
+    """Write the model of a run with its figures; see `main`."""
     source, out = Path(args.run), Path(args.output)
 
     from elmo.models.training_corpus import training_corpus
@@ -31,10 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from elmo.runs.keys import is_neutral_override, without_paths
     from elmo.runs.latest import KINDS
     from elmo.runs.record import METRICS_FILE, read_record
-    from elmo.utils.cache import redirect_library_caches
     from elmo.utils.files import write_json, write_text
 
-    redirect_library_caches(Path(args.cache_dir))
     kind, record = _read_run(source)
     if args.report and not Path(args.report).is_file():
         raise ConfigError(f"--report {args.report}: no such file; `elmo report` makes one")
@@ -70,17 +81,90 @@ def _parser() -> argparse.ArgumentParser:
         "release",
         "Write the model of a run in half precision, its figures before and after, its curves for\n"
         "TensorBoard and a model card into a folder: first a biLM, then a classifier that was\n"
-        "trained on the released biLM. The folder contains no text of the corpus.",
+        "trained on the released biLM. The folder contains no text of the corpus.\n\n"
+        "With --format published, write a biLM as options.json and weights.hdf5, and vocab.txt\n"
+        "where it reads whole words, and say which readers of that format cannot open it.",
         "elmo release outputs/train_lm/RUN -o outputs/reference",
+        "elmo release outputs/train_lm/RUN --format published -o outputs/published",
     )
-    parser.add_argument("run", metavar="RUN", help="folder of a finished run")
-    parser.add_argument("-o", "--output", required=True, metavar="DIR", help="folder to write to")
+    parser.add_argument(
+        "run",
+        metavar="RUN",
+        help="folder of a finished run; for the published format also bilstm.pt alone, or a model "
+        "in that format",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="DIR",
+        help="folder to write to; a new one for the published format",
+    )
+    parser.add_argument(
+        "--format",
+        choices=("elmo", "published"),
+        default="elmo",
+        help="the files of this project (the default), or those of bilm-tf and AllenNLP",
+    )
+    parser.add_argument(
+        "--vocabulary",
+        type=Path,
+        metavar="FILE",
+        help="words, one on each line, whose token vectors are written as well; for a model that "
+        "reads characters, in the published format",
+    )
     parser.add_argument("--report", metavar="PDF", help="report to copy into the folder")
     parser.add_argument(
         "--data-dir", metavar="DIR", help="folder of the corpus, if it cannot be downloaded"
     )
     base.add_cache_dir(parser)
     return parser
+
+
+def _check_options(args: argparse.Namespace) -> None:
+    """Check that the options are for the format.
+
+    Raises:
+        ConfigError: one is not.
+    """
+    if args.format == "published":
+        for option, given in (("--report", args.report), ("--data-dir", args.data_dir)):
+            if given:
+                raise ConfigError(
+                    f"{option} {given} does not apply with --format published, which holds a model "
+                    "alone; leave it out"
+                )
+    elif args.vocabulary:
+        raise ConfigError(
+            f"--vocabulary {args.vocabulary} applies with --format published alone; add that, or "
+            "leave it out"
+        )
+
+
+def _release_published(run: str, out: Path, vocabulary: Path | None) -> None:
+    """Write a biLM in the published format, and say what was written and what has to be known.
+
+    Args:
+        run: see `elmo.load_bilm`.
+        out: the folder to write.
+        vocabulary: a file of words whose token vectors are written as well.
+
+    Raises:
+        ArtifactError: the biLM cannot be read, or does not fit the format.
+    """
+    from elmo.models.loading import load_bilm
+    from elmo.models.published import read_words
+    from elmo.models.published_writer import write_published
+
+    words = None if vocabulary is None else read_words(vocabulary)
+    encoder = load_bilm(run)
+    try:
+        sentences = write_published(encoder, out, words)
+    except ArtifactError as error:
+        raise ArtifactError(f"{run}: {error}") from error
+    say(f"wrote {', '.join(str(file) for file in sorted(out.iterdir()))}")
+    for sentence in sentences:
+        say(f"note: {sentence}")
 
 
 def _read_run(source: Path) -> tuple[str, dict[str, Any]]:

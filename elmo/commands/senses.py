@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from elmo.commands import base
-from elmo.errors import ArtifactError, check_range
+from elmo.errors import ArtifactError, ConfigError, check_range
 from elmo.utils.terminal import print_table, say
 
 if TYPE_CHECKING:
@@ -28,24 +28,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     check_range({"--count": args.count, "number of --words": len(words)}, at_least=1)
 
     from elmo.inference.senses import study_senses
-    from elmo.models.encoders import load_encoder
+    from elmo.models.loading import load_encoder
+    from elmo.models.published import find_published, is_published
     from elmo.models.training_corpus import training_corpus
-    from elmo.runs.record import read_record
     from elmo.utils.files import write_json
 
-    path = base.model_path(args, "bilm")
+    path = find_published(base.model_path(args, "bilm"))
     run_dir = path if path.is_dir() else path.parent
-    corpus = training_corpus(path, args.cache_dir)
+    corpus = training_corpus(_run_of_corpus(path, args), args.cache_dir)
     studies: dict[str, SenseStudy] = {}
     for model in [path, *map(Path, args.beside)]:
         encoder = load_encoder(model).to(base.device(args))
-        folder = model if model.is_dir() else model.parent
-        if not (folder / "metrics.json").is_file():
-            raise ArtifactError(f"{folder}: no metrics.json in it; expected a run folder")
-        name = read_record(folder)["choices"].get("encoder", "elmo")
+        name = _name(model)
         say(f"{name}: searching the validation split of data={corpus.name}")
         if name in studies:
-            name = f"{name} {folder.name}"
+            name = f"{name} {model.stem}"
         studies[name] = study_senses(encoder, corpus, words, args.count)
     first = next(iter(studies.values()))
     if skipped := [word for word in words if word not in first.words]:
@@ -59,10 +56,47 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "rows": len(corpus.splits["validation"]),
         "encoders": {name: study._asdict() for name, study in studies.items()},
     }
+    if not args.output and is_published(path):
+        run_dir = Path()  # the files of a published model may be shared
     out = Path(args.output) if args.output else run_dir / "neighbours.json"
     write_json(out, record)
     _print(studies)
     say(f"wrote {out}")
+
+
+def _run_of_corpus(path: Path, args: argparse.Namespace) -> Path:
+    """Return the run whose corpus is searched: a published model has none of its own.
+
+    Raises:
+        ConfigError: no run is named.
+    """
+    from elmo.models.published import is_published
+
+    if args.corpus:
+        return Path(args.corpus)
+    if is_published(path):
+        raise ConfigError(
+            f"{path}: a published model, which names no corpus; --corpus RUN names a run on the "
+            "corpus to search, such as --corpus outputs/reference/train_lm"
+        )
+    return path
+
+
+def _name(model: Path) -> str:
+    """Return what the table calls a model.
+
+    Raises:
+        ArtifactError: its folder has no record of a run.
+    """
+    from elmo.models.published import is_published
+    from elmo.runs.record import read_record
+
+    if is_published(model):
+        return model.stem
+    folder = model if model.is_dir() else model.parent
+    if not (folder / "metrics.json").is_file():
+        raise ArtifactError(f"{folder}: no metrics.json in it; expected a run folder")
+    return read_record(folder)["choices"].get("encoder", "elmo")
 
 
 def _print(studies: dict[str, SenseStudy]) -> None:
@@ -100,12 +134,19 @@ def _parser() -> argparse.ArgumentParser:
         help="another model to compare with, such as a classifier.pt of encoder=word2vec; can be "
         "repeated",
     )
+    parser.add_argument(
+        "--corpus",
+        metavar="RUN",
+        help="a run on the corpus to search (default: the run of the model; a published model has "
+        "none)",
+    )
     parser.add_argument("--count", type=int, default=5, help="neighbours per layer (default: 5)")
     parser.add_argument(
         "-o",
         "--output",
         metavar="FILE",
-        help="file to write (default: neighbours.json in the run folder of the model)",
+        help="file to write (default: neighbours.json in the run folder of the model, or for a "
+        "published model in the current folder)",
     )
     base.add_cache_dir(parser)
     base.add_model(parser, "bilstm.pt or classifier.pt")

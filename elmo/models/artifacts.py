@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from elmo.errors import ArtifactError, ElmoError
+from elmo.models.published import is_published
 from elmo.runs.latest import KINDS
 from elmo.utils.tensor_files import read_plain, state_checksum, write_plain
 
@@ -39,12 +40,18 @@ MAX_VALUES = 100_000  # in config and facts: a few lists that contain each other
 def describe(module: nn.Module) -> dict[str, Any]:
     """Return the class name of `module` and the arguments that would build it again.
 
-    Every BiLM, softmax, mixer and head keeps its arguments as attributes of the same names.
+    Every BiLM, softmax, mixer and head keeps its arguments as attributes of the same names. One
+    that is None, as by default, is left out, so that versions without it can read the rest.
     """
-    names = list(inspect.signature(type(module)).parameters)
+    parameters = inspect.signature(type(module)).parameters
+    values = {name: getattr(module, name) for name in parameters}
     return {
         "class": type(module).__name__,
-        "arguments": {name: getattr(module, name) for name in names},
+        "arguments": {
+            name: value
+            for name, value in values.items()
+            if not (value is None and parameters[name].default is None)
+        },
     }
 
 
@@ -127,6 +134,12 @@ def load_artifact(path: str | Path, *kinds: str) -> dict[str, Any]:
     if file.is_dir():
         candidates = [file / KINDS[kind].file for kind in kinds]
         file = next((candidate for candidate in candidates if candidate.is_file()), candidates[0])
+    if is_published(Path(path)):
+        raise ArtifactError(
+            f"{path}: a published ELMo model, which has neither a softmax nor a classifier; its "
+            "vectors are for `elmo embed`, `neighbours` and `senses`, and for `python train_cls.py "
+            f"bilm_path={path}`"
+        )
     if not file.is_file():
         raise ArtifactError(_missing_message(Path(path), file, kinds))
     content = read_plain(file)

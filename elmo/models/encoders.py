@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from itertools import islice
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 
-from elmo.data.batches import TOKEN_BUDGET, Batch, text_batches
-from elmo.data.corpus import Corpus, texts_of
-from elmo.data.text import UNK, WordTokenizer
+from elmo.data.batches import TOKEN_BUDGET, Batch, Text, text_batches
+from elmo.data.characters import Spellings
+from elmo.data.text import WordTokenizer
 from elmo.errors import ArtifactError, ConfigError
-from elmo.models.artifacts import build, describe, find_class, load_artifact, load_weights
+from elmo.models.artifacts import build, describe, find_class
 from elmo.modules.bilm import BiLM
+from elmo.modules.characters import CharacterCNN
 from elmo.modules.embedding import TokenEmbedding
-from elmo.runs.latest import bilm_for, is_released, model_path, shown, title_of
-
-log = logging.getLogger(__name__)
-
-MAX_UNKNOWN = 0.05  # of the words of a corpus on which the released biLM is taken unasked
-SAMPLE = 5000  # train documents in which these are counted
+from elmo.modules.projected_lstm import Memory
 
 
 class Embedding(NamedTuple):
@@ -41,6 +34,7 @@ class Encoder(nn.Module, ABC):
 
     Attributes:
         finetune: whether the encoder is trained with the classifier.
+        token_budget: padded tokens of a batch in which `embed` computes.
         tokenizer: the tokenizer of its ids, which the data has to use.
         num_layers: L, number of layers.
         stored_layers: S, the number of upper layers that are worth storing once computed.
@@ -48,6 +42,7 @@ class Encoder(nn.Module, ABC):
     """
 
     finetune = False
+    token_budget = TOKEN_BUDGET
     num_layers: int
     stored_layers: int
     dim: int
@@ -76,16 +71,20 @@ class Encoder(nn.Module, ABC):
         """Set the mode; a frozen encoder stays in eval mode inside a model in train mode."""
         return super().train(mode and self.finetune)
 
+    def prepares(self) -> Callable[[Batch], Batch]:
+        """Return a function that does once what batches of the same documents have in common."""
+        return lambda batch: batch
+
     def layer_groups(self) -> Sequence[nn.Module]:
         """Return the parts that fine-tuning trains, from the top layer down."""
         return []
 
-    def embed(self, texts: Sequence[str], token_budget: int = TOKEN_BUDGET) -> list[Embedding]:
+    def embed(self, texts: Sequence[Text], token_budget: int | None = None) -> list[Embedding]:
         """Return the layers of each text, which is cleaned and tokenized first.
 
         Args:
-            texts: documents; an empty one gives T = 0.
-            token_budget: largest number of padded tokens in a batch.
+            texts: documents, as texts or as lists of words; an empty one gives T = 0.
+            token_budget: largest number of padded tokens in a batch; None takes the encoder's.
 
         Returns:
             An `Embedding` for each text, with vectors (L, T, D) in single precision on the CPU.
@@ -93,17 +92,24 @@ class Encoder(nn.Module, ABC):
         embeddings = dict(self.embed_by_length(texts, token_budget))
         return [embeddings[row] for row in range(len(texts))]
 
-    @torch.no_grad()
     def embed_by_length(
-        self, texts: Sequence[str], token_budget: int = TOKEN_BUDGET
+        self, texts: Sequence[Text], token_budget: int | None = None
     ) -> Iterator[tuple[int, Embedding]]:
         """Yield what `embed` returns, with the position of each text in `texts`, shortest first.
 
         Only the vectors of one batch are held at a time.
         """
+        yield from self._embed(texts, self.token_budget if token_budget is None else token_budget)
+
+    @torch.no_grad()
+    def _embed(
+        self, texts: Sequence[Text], token_budget: int | None
+    ) -> Iterator[tuple[int, Embedding]]:
+        """Yield what `embed_by_length` does; without a budget in one batch, in their order."""
         device = next(self.parameters()).device
+        prepare = self.prepares()
         for documents, batch in text_batches(texts, self.tokenizer, token_budget):
-            layers = self(batch.to(device)).float().cpu()  # (L, B, T, D)
+            layers = self(prepare(batch.to(device))).float().cpu()  # (L, B, T, D)
             for index, row in enumerate(batch.row.tolist()):
                 words = documents[index].words
                 yield row, Embedding(words, layers[:, index, 1 : len(words) + 1].clone())
@@ -117,26 +123,67 @@ class ElmoEncoder(Encoder):
         bilm: the pretrained biLM; the embedding and its num_layers LSTM layers give L.
         finetune: train the biLM with the classifier, with the dropout of the biLM, instead of
             freezing it; its layers then change with every step, so none is worth storing.
+        stateful: let each row of a batch start where the same row of the batch before ended, as
+            AllenNLP and bilm-tf do. `embed` then takes all texts as one batch, in their order, and
+            a text has other vectors in each call.
+        warm_up: with `stateful`, embed the first batch once before, as simple_elmo does.
+
+    Raises:
+        ConfigError: `stateful` with a biLM without projected LSTMs, or `warm_up` without it.
     """
 
-    def __init__(self, tokenizer: WordTokenizer, bilm: BiLM, finetune: bool = False) -> None:
+    def __init__(
+        self,
+        tokenizer: WordTokenizer,
+        bilm: BiLM,
+        finetune: bool = False,
+        stateful: bool = False,
+        warm_up: bool = False,
+    ) -> None:
         super().__init__(tokenizer)
+        if stateful and bilm.cell_dim is None:
+            raise ConfigError(
+                "stateful=True is for models in the published format; this one starts every text "
+                "from the same state"
+            )
+        if warm_up and not stateful:
+            raise ConfigError("warm_up=True needs stateful=True: without a state nothing is kept")
+        self._memories = (Memory(), Memory()) if stateful else None
+        self._warm_up = warm_up
         self.num_layers = bilm.num_layers + 1
         self.stored_layers = 0 if finetune else bilm.num_layers
         self.dim = 2 * bilm.hidden_dim
         self.finetune = finetune
+        if bilm.cell_dim is not None:  # wide cells gain from large batches, and padding is free
+            self.token_budget = 4 * TOKEN_BUDGET
         self.bilm = bilm.eval().requires_grad_(finetune)
 
     def forward(self, batch: Batch) -> Tensor:
         if batch.layers is None:
             with torch.set_grad_enabled(self.finetune and torch.is_grad_enabled()):
-                return self.bilm(batch.tokens, batch.lengths)  # (L, B, T, D)
+                inputs = batch.tokens, batch.lengths, batch.spellings, self._memories
+                return self.bilm(*inputs)  # (L, B, T, D)
         with torch.no_grad():
-            bottom = self.bilm.bottom_layer(batch.tokens)  # (B, T, D)
+            bottom = self.bilm.bottom_layer(batch.tokens, batch.spellings)  # (B, T, D)
             layers = bottom.new_empty((self.num_layers, *bottom.shape))  # (L, B, T, D)
             layers[0] = bottom
             layers[1:] = batch.layers
         return layers
+
+    def embed_by_length(
+        self, texts: Sequence[Text], token_budget: int | None = None
+    ) -> Iterator[tuple[int, Embedding]]:
+        if self._memories is None:
+            yield from super().embed_by_length(texts, token_budget)
+            return
+        if self._warm_up and texts:
+            self._warm_up = False
+            list(self._embed(texts, None))
+        yield from self._embed(texts, None)
+
+    def prepares(self) -> Callable[[Batch], Batch]:
+        embedding = self.bilm.embedding
+        return WordVectors(embedding) if isinstance(embedding, CharacterCNN) else super().prepares()
 
     def layer_groups(self) -> Sequence[nn.Module]:
         stacks = zip(self.bilm.forward_lstm.layers, self.bilm.backward_lstm.layers, strict=True)
@@ -151,7 +198,41 @@ class ElmoEncoder(Encoder):
     def from_config(cls, config: dict[str, Any], tokenizer: WordTokenizer) -> Self:
         bilm = build(config["arguments"]["bilm"], BiLM)
         check_vocabulary(bilm.vocab_size, tokenizer)
+        tokenizer = WordTokenizer(tokenizer.json, bilm.max_characters)
         return cls(tokenizer, bilm, config["arguments"].get("finetune", False))
+
+
+class WordVectors:
+    """Replaces the characters of batches by the vectors of the words, each computed once.
+
+    Args:
+        embedding: makes the vectors.
+    """
+
+    def __init__(self, embedding: CharacterCNN) -> None:
+        self.embedding = embedding
+        weight = embedding.characters.weight
+        self._vectors = weight.new_empty(
+            0, embedding.dim
+        )  # of all spellings so far, by number (N, E)
+        self._known = torch.empty(0, dtype=torch.bool, device=weight.device)  # (N,)
+
+    @torch.no_grad()
+    def __call__(self, batch: Batch) -> Batch:
+        assert batch.spellings is not None  # as the tokenizer of a biLM that reads characters
+        characters, places, numbers = batch.spellings
+        size = int(numbers[-1]) + 1  # they ascend
+        if size > len(self._known):
+            vectors = self._vectors.new_empty(2 * size, self.embedding.dim)
+            known = characters.new_zeros(2 * size, dtype=torch.bool)
+            count = len(self._known)
+            vectors[:count], known[:count] = self._vectors, self._known
+            self._vectors, self._known = vectors, known
+        new = ~self._known[numbers]  # (U,)
+        if new.any():
+            self._vectors[numbers[new]] = self.embedding.word_vectors(characters[new])
+            self._known[numbers] = True
+        return batch._replace(spellings=Spellings(self._vectors[numbers], places, numbers))
 
 
 class StaticEncoder(Encoder):
@@ -195,34 +276,6 @@ def encoder_from_config(config: dict[str, Any], tokenizer: WordTokenizer) -> Enc
         raise ArtifactError(f"its {described.__name__} cannot be built: {error!r}") from error
 
 
-def load_bilm(path: str | Path | None = None, device: str | torch.device = "cpu") -> ElmoEncoder:
-    """Load the frozen biLM of a `bilstm.pt`, in eval mode, ready to `embed`.
-
-    Args:
-        path: the file, or its run folder; "released" or "latest", the model trained last in
-            `outputs`; None takes the latest on real text, or else the released one.
-        device: where the weights go.
-
-    Raises:
-        MissingModelError: there is no such model.
-        ArtifactError: see `elmo.models.artifacts.load_artifact`.
-    """
-    path = model_path(path, "bilm")
-    return _load_elmo(load_artifact(path, "bilm"), path).eval().to(device)
-
-
-def _load_elmo(content: dict[str, Any], path: str | Path, finetune: bool = False) -> ElmoEncoder:
-    try:
-        tokenizer = WordTokenizer(content["tokenizer"])
-        with torch.device("meta"):
-            bilm = build(content["config"].get("bilm"), BiLM)
-        load_weights(bilm, _part_of(content["state"], "bilm."))
-        check_vocabulary(bilm.vocab_size, tokenizer)
-        return ElmoEncoder(tokenizer, bilm, finetune)
-    except ArtifactError as error:
-        raise ArtifactError(f"{path}: {error}") from error
-
-
 def check_vocabulary(vocab_size: int, tokenizer: WordTokenizer) -> None:
     """Check that there is a token vector for each word of the tokenizer.
 
@@ -233,107 +286,3 @@ def check_vocabulary(vocab_size: int, tokenizer: WordTokenizer) -> None:
         raise ArtifactError(
             f"it has vectors for {vocab_size:,} words, but its tokenizer knows {len(tokenizer):,}"
         )
-
-
-def _part_of(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {
-        name.removeprefix(prefix): tensor
-        for name, tensor in state.items()
-        if name.startswith(prefix)
-    }
-
-
-def load_encoder(path: str | Path, device: str | torch.device = "cpu") -> Encoder:
-    """Load the frozen encoder of a `bilstm.pt` or of a `classifier.pt`, in eval mode.
-
-    Args:
-        path: the file, or its run folder.
-        device: where the weights go.
-
-    Raises:
-        ArtifactError: see `elmo.models.artifacts.load_artifact`.
-    """
-    content = load_artifact(path, "bilm", "classifier")
-    if content["format"] == "elmo.bilm":
-        return _load_elmo(content, path).eval().to(device)
-    try:
-        with torch.device("meta"):
-            encoder = encoder_from_config(
-                content["config"].get("encoder"), WordTokenizer(content["tokenizer"])
-            )
-        load_weights(encoder, _part_of(content["state"], "encoder."))
-    except ArtifactError as error:
-        raise ArtifactError(f"{path}: {error}") from error
-    return encoder.eval().to(device)
-
-
-def pretrained_elmo(
-    corpus: Corpus, bilm_path: str | None, output_dir: str, finetune: bool = False
-) -> ElmoEncoder:
-    """Load the encoder of `encoder=elmo`: a pretrained biLM.
-
-    Args:
-        corpus: the corpus of the classifier.
-        bilm_path: the biLM: a file, its run folder, `released` or `latest`; None takes the latest
-            of the corpus, or else, on a corpus of AG News whose words it knows, the released one.
-        output_dir: where runs are written.
-        finetune: see `ElmoEncoder`.
-
-    Raises:
-        MissingModelError: no biLM was pretrained on the corpus yet.
-        ConfigError: the latest biLM was pretrained on other data, or the released one does not know
-            the words, so `bilm_path` has to name it.
-        ArtifactError: see `elmo.models.artifacts.load_artifact`.
-    """
-    path = bilm_for(bilm_path, Path(output_dir), corpus.name)
-    content = load_artifact(path, "bilm")
-    trained_on = content["facts"].get("data")
-    if not isinstance(trained_on, dict) or not {"name", "fingerprint"} <= trained_on.keys():
-        raise ArtifactError(f"{path}: does not name the data of its pretraining; train again")
-    encoder = _load_elmo(content, path, finetune)
-    title = f"{title_of(path)}, pretrained on data={trained_on['name']}"
-    if trained_on["fingerprint"] == corpus.fingerprint:
-        log.info("biLM: %s", title)
-        return encoder
-    difference = (
-        f"{shown(path)} was pretrained on data={trained_on['name']} "
-        f"({trained_on['fingerprint']}), the classifier's data={corpus.name} is "
-        f"{corpus.fingerprint}: another corpus, split or cleaning"
-    )
-    if bilm_path:
-        log.info("biLM: %s", title)
-        log.warning("%s; used because bilm_path names it, see the unknown rate", difference)
-    elif is_released(path):
-        rate = _check_words(encoder.tokenizer, corpus)
-        log.warning(
-            "biLM: %s, because none was pretrained on data=%s: about %.1f%% of the train words "
-            "are unknown to it, and validation texts may have been in its pretraining",
-            *(title, corpus.name, 100 * rate),
-        )
-    else:
-        raise ConfigError(
-            f"{difference}, so validation or test rows may have been in its pretraining; run "
-            f"`python train_lm.py data={corpus.name}` with the same data settings, or set "
-            f"bilm_path={shown(path)} or bilm_path=released to use that one anyway"
-        )
-    return encoder
-
-
-def _check_words(tokenizer: WordTokenizer, corpus: Corpus) -> float:
-    """Return the share of unknown words in a sample of the train documents.
-
-    Raises:
-        ConfigError: it is above `MAX_UNKNOWN`.
-    """
-    words = unknown = 0
-    for ids in tokenizer.encode_ids(islice(texts_of(corpus.splits["train"]), SAMPLE)):
-        words += len(ids) - 2  # without <s> and </s>
-        unknown += int((ids == UNK).sum())
-    rate = unknown / max(1, words)
-    if rate > MAX_UNKNOWN:
-        raise ConfigError(
-            f"no biLM was pretrained on data={corpus.name} yet, and {rate:.1%} of its words are "
-            f"unknown to the released one, more than {MAX_UNKNOWN:.0%}; run `python train_lm.py "
-            f"data={corpus.name}` first, or set bilm_path=released to use the released one anyway"
-        )
-    return rate
