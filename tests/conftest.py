@@ -8,15 +8,17 @@ import os
 import runpy
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 # Tiny tensors gain nothing from threads, and waiting for each other on a busy machine costs much.
 # Before anything imports torch, which reads it once: the processes that tests start inherit it, and
 # another number of threads gives other last bits.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+import h5py
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -215,3 +217,20 @@ def error_line(command: Callable[[], None], capsys: pytest.CaptureFixture[str]) 
     (error,) = [line for line in printed.err.splitlines() if not line.startswith("model: ")]
     assert error.startswith("error: ")
     return error
+
+
+@pytest.fixture
+def frugal(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No number of an HDF5 file is read, little memory is taken, and the test is soon over."""
+    from faults.test_hostile_files import memory
+
+    def read(*_: Any) -> None:
+        raise AssertionError("a data set was read")
+
+    monkeypatch.setattr(h5py.Dataset, "__getitem__", read)
+    began = time.monotonic()
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from now on
+    before = memory("VmRSS")
+    yield
+    assert memory("VmHWM") - before < 50
+    assert time.monotonic() - began < 10

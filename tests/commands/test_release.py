@@ -16,9 +16,9 @@ from elmo.commands.release import main
 from elmo.data.corpora.toy import ToyNews
 from elmo.data.text import UNK
 from elmo.errors import ConfigError, MissingModelError
-from elmo.models import encoders
+from elmo.models import loading
 from elmo.models.artifacts import load_artifact
-from elmo.models.encoders import pretrained_elmo
+from elmo.models.loading import pretrained_elmo
 from elmo.runs import latest
 from elmo.runs.finished import finished_runs
 from elmo.runs.latest import latest_of_all, latest_run
@@ -233,7 +233,7 @@ def test_a_related_corpus_takes_the_released_bilm_if_it_knows_the_words(
     ids = [word for document in documents for word in document.ids[1:-1]]
     rate = ids.count(UNK) / len(ids)
     assert 0 < rate < 1
-    monkeypatch.setattr(encoders, "MAX_UNKNOWN", rate * 1.01)
+    monkeypatch.setattr(loading, "MAX_UNKNOWN", rate * 1.01)
     caplog.clear()
     loaded = pretrained_elmo(corpus, None, "outputs")
     assert loaded.tokenizer.json == elmo.load_bilm().tokenizer.json
@@ -241,7 +241,7 @@ def test_a_related_corpus_takes_the_released_bilm_if_it_knows_the_words(
     assert said.startswith(f"biLM: {nothing_trained / 'train_lm'}, the released one, pretrained on")
     assert "because none was pretrained on data=ag_news" in said
     assert f" {100 * rate:.1f}% of the train words" in said
-    monkeypatch.setattr(encoders, "MAX_UNKNOWN", rate * 0.99)
+    monkeypatch.setattr(loading, "MAX_UNKNOWN", rate * 0.99)
     with pytest.raises(ConfigError, match=r"python train_lm\.py data=ag_news.*bilm_path=released"):
         pretrained_elmo(corpus, None, "outputs")
     pretrained_elmo(corpus, "released", "outputs")

@@ -68,7 +68,7 @@ def test_meanings_come_from_the_bases_and_from_where_a_docstring_points() -> Non
     mixers, models = "elmo.modules.mixers", "elmo.models"
     assert meaning_of("layer_norm", f"{mixers}.LearnedMix").startswith("bring each layer")
     assert meaning_of("min_count", "elmo.data.corpora.toy.ToyNews").startswith("words that occur")
-    assert meaning_of("finetune", f"{models}.encoders.pretrained_elmo").startswith("train the biLM")
+    assert meaning_of("finetune", f"{models}.loading.pretrained_elmo").startswith("train the biLM")
     assert meaning_of("label_share", "elmo.training.tfidf.TfidfClassifier").endswith(
         "; n-grams are counted in all rows."
     )

@@ -23,7 +23,7 @@ from elmo.data.readers import TABLES, read_documents
 from elmo.data.text import BOS, EOS, PAD, WordTokenizer, clean
 from elmo.errors import ArtifactError, ConfigError, DataError
 from elmo.models.classifier import load_classifier
-from elmo.models.encoders import load_bilm
+from elmo.models.loading import load_bilm
 from elmo.models.vector_files import read_vectors
 from elmo.runs.latest import latest_run
 from elmo.training.checkpoints import read_checkpoint

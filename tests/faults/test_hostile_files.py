@@ -14,8 +14,8 @@ import torch
 
 from elmo.errors import ArtifactError
 from elmo.models.classifier import load_classifier
-from elmo.models.encoders import load_bilm, load_encoder
 from elmo.models.language_model import load_language_model
+from elmo.models.loading import load_bilm, load_encoder
 from elmo.runs.latest import latest_run
 from elmo.training.checkpoints import LastCheckpoint, read_checkpoint
 from faults.hostile import ARTIFACTS, FILES, changed

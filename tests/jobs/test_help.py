@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from typing import Any
@@ -41,7 +42,7 @@ def options(script: str, group: str) -> set[str]:
 def test_the_groups_are_those_of_the_script(script: str) -> None:
     block = help_of(script).partition("Groups, ")[2].partition("\n\n")[0]
     listed = {}
-    for line in block.splitlines()[1:]:
+    for line in re.sub(r",\n +", ", ", block).splitlines()[1:]:
         group, names = line.split(maxsplit=1)
         listed[group] = names.split(", ")
     expected = defaults(script)

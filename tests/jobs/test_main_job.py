@@ -25,6 +25,7 @@ from elmo.models.language_model import load_language_model
 from elmo.modules.mixers import ScalarMix
 from elmo.runs.latest import latest_run
 from elmo.runs.record import read_record
+from elmo.training.language_model_task import LanguageModelTask
 
 
 def test_pretraining_leaves_a_whole_run(pretrained: Path) -> None:
@@ -162,9 +163,10 @@ def test_word2vec_encoder_and_bilstm_head_without_the_test_split(
 
 
 def test_final_figures_and_artifact_are_of_the_chosen_epoch(
-    script: Script, tmp_path: Path, toy_validation: list[Batch]
+    script: Script, tmp_path: Path, toy_validation: list[Batch], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the choice turned round the first epoch is "best", and the last weights are not it."""
+    monkeypatch.setitem(LanguageModelTask.VALIDATED, "val/perplexity", "max")
     tiny = [item for item in TINY_LM if "max_epochs" not in item]
     turned = ["mode=max", "trainer.max_epochs=3", f"hydra.run.dir={tmp_path / 'run'}"]
     script("train_lm", *tiny, *turned, output_dir=tmp_path)

@@ -19,7 +19,7 @@ import elmo
 from conftest import MIXERS, ROOT, Finished, run_here, tree
 from elmo.commands import compare, report
 from elmo.data.corpora.toy import ToyNews
-from elmo.models.encoders import load_encoder
+from elmo.models.loading import load_encoder
 from elmo.models.training_corpus import training_corpus
 from elmo.runs.latest import named_run
 from elmo.runs.record import read_record

@@ -8,8 +8,9 @@ import torch
 from elmo.errors import ArtifactError
 from elmo.models.artifacts import build, describe, load_artifact, load_weights
 from elmo.models.classifier import TextClassifier, load_classifier
-from elmo.models.encoders import ElmoEncoder, load_bilm
+from elmo.models.encoders import ElmoEncoder
 from elmo.models.language_model import LanguageModel
+from elmo.models.loading import load_bilm
 from elmo.modules.bilm import BiLM
 from elmo.modules.heads import BiLSTMHead, Head, PoolHead
 from elmo.modules.mixers import AverageMix, LayerMix, LearnedMix, Mixer, ScalarMix

@@ -30,6 +30,7 @@ def test_padding_is_zero_and_words_are_not() -> None:
 
 @pytest.mark.parametrize("freeze", [False, True])
 def test_random_vectors_are_trained_unless_frozen(freeze: bool, bilm: BiLM, toy: ToyNews) -> None:
+    assert isinstance(bilm.embedding, TokenEmbedding)
     before = bilm.embedding.table.weight.clone()
     assert RandomStart(dim=6, freeze=freeze).apply(bilm.embedding, toy, toy.tokenizer) == {}
     assert torch.equal(bilm.embedding.table.weight, before)

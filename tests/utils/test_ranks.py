@@ -20,6 +20,7 @@ from elmo.data.batches import EpochOrder, TokenBudgetBatches
 from elmo.errors import ConfigError
 from elmo.runs.latest import latest_run
 from elmo.runs.record import read_record
+from jobs.test_characters import CHARACTERS_LM, WITHOUT_SAMPLES
 
 # Without dropout, which each process draws for itself.
 LM = (*TINY_LM, "bilm.dropout=0", "trainer.max_epochs=2", "trainer.log_every_n_steps=1")
@@ -103,6 +104,17 @@ def test_two_processes_classify_as_one(
     for name, more in (("one", ()), ("two", DDP)):
         run = f"hydra.run.dir={tmp_path / name}"
         script("train_cls", *settings, *more, run, output_dir=tmp_path, apart=True)
+    close(tmp_path / "one", tmp_path / "two")
+
+
+@pytest.mark.slow
+def test_two_processes_pretrain_on_characters_as_one(script: Script, tmp_path: Path) -> None:
+    """Each has its own distinct words, whose gradients add up."""
+    settings = [*CHARACTERS_LM, "bilm.dropout=0", "trainer.max_epochs=2", WITHOUT_SAMPLES]
+    settings.append("trainer.log_every_n_steps=1")
+    for name, more in (("one", ()), ("two", DDP)):
+        run = f"hydra.run.dir={tmp_path / name}"
+        script("train_lm", *settings, *more, run, output_dir=tmp_path, apart=True)
     close(tmp_path / "one", tmp_path / "two")
 
 
