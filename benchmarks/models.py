@@ -77,14 +77,14 @@ class PackedStack(LSTMStack):
 
     lengths: Tensor
 
-    def forward(self, inputs: Tensor) -> list[Tensor]:
+    def forward(self, inputs: Tensor, *_: Any) -> list[Tensor]:
         outputs: list[Tensor] = []
         for lstm in self.layers:
             below = outputs[-1] if outputs else inputs
             packed = pack_padded_sequence(
                 self.dropout(below), self.lengths, batch_first=True, enforce_sorted=False
             )
-            states, _ = pad_packed_sequence(lstm(packed)[0], batch_first=True)
+            states = pad_packed_sequence(lstm(packed)[0], batch_first=True)[0]
             outputs.append(states + below if self.residual and outputs else states)
         return outputs
 
