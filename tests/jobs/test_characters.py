@@ -14,7 +14,6 @@ from conftest import TINY, TINY_CLS, Script, scalars
 from elmo.data.batches import text_batches
 from elmo.data.corpora.toy import ToyNews
 from elmo.data.datamodule import LanguageModelData
-from elmo.data.text import BOS, EOS, PAD, UNK
 from elmo.inference.explanation import explain
 from elmo.models.generation import Direction, generate
 from elmo.models.language_model import LanguageModel, load_language_model
@@ -114,19 +113,33 @@ def test_it_generates_in_both_directions(model: LanguageModel) -> None:
 
 
 @torch.no_grad()
-def test_generation_reads_what_the_training_read(model: LanguageModel) -> None:
-    """The most probable next word is that of an ordinary forward pass, in both directions."""
-    bilm, tokenizer = model.bilm, model.tokenizer
+def test_generation_reads_what_the_training_read(
+    model: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The state before the next word is that of an ordinary forward pass, in both directions."""
+    read: list[torch.Tensor] = []
+    log_prob = model.softmax.log_prob
+
+    def recorded(hidden: torch.Tensor) -> torch.Tensor:
+        read.append(hidden)
+        return log_prob(hidden)
+
+    monkeypatch.setattr(model.softmax, "log_prob", recorded)
     for prompt in ("The Bank of", "unheardof rates"):
+        ((_, batch),) = text_batches([prompt], model.tokenizer, None)
+        top = model.bilm(batch.tokens, batch.lengths, batch.spellings)[-1, 0]  # (T, D)
         for half, direction in enumerate(DIRECTIONS):
-            (words,) = generate(model, prompt, direction, temperature=0, count=1, max_words=1)
-            ((_, batch),) = text_batches([prompt], tokenizer, None)
-            layers = bilm(batch.tokens, batch.lengths, batch.spellings)[-1, 0].chunk(2, -1)[half]
-            scores = model.softmax.log_prob(layers[-2 if half == 0 else 1][None])[0]
-            scores[[PAD, UNK, BOS if half == 0 else EOS]] = -torch.inf
-            best = tokenizer.words[int(scores.argmax())]
-            assert len(words) > len(prompt.split())  # not the end of the text
-            assert best == words[-1 if half == 0 else 0]
+            read.clear()
+            (words,) = generate(model, prompt, direction, temperature=0, count=1, max_words=2)
+            expected = top.chunk(2, -1)[half][-2 if half == 0 else 1]
+            torch.testing.assert_close(read[0][0], expected, rtol=0, atol=1e-6)
+            # And with the word that was drawn.
+            assert len(words) == len(prompt.split()) + 2
+            nearer = words[:-1] if half == 0 else words[1:]
+            ((_, batch),) = text_batches([nearer], model.tokenizer, None)
+            layers = model.bilm(batch.tokens, batch.lengths, batch.spellings)[-1, 0]
+            expected = layers.chunk(2, -1)[half][-2 if half == 0 else 1]
+            torch.testing.assert_close(read[1][0], expected, rtol=0, atol=1e-6)
 
 
 def test_a_classifier_on_characters(classified: Path, toy: ToyNews) -> None:
