@@ -16,13 +16,18 @@ import httpx2
 from filelock import FileLock, Timeout
 
 from elmo.errors import ArtifactError, ConfigError
-from elmo.models.published_options import expected_bytes, expected_datasets, parse_options
+from elmo.models.published_options import (
+    OPTIONS,
+    WEIGHTS,
+    expected_bytes,
+    expected_datasets,
+    parse_options,
+)
 from elmo.models.published_weights import Datasets
 from elmo.utils.download import download
 from elmo.utils.terminal import say
 
 HOST = "https://allennlp.s3.amazonaws.com/models/elmo"
-OPTIONS, WEIGHTS = "options.json", "weights.hdf5"
 MOST_OPTIONS = 2**16  # bytes; the published ones have about 340
 SIGNATURE = b"\x89HDF\r\n\x1a\n"  # the first bytes of an HDF5 file
 FILTERS = ((1, 32), (2, 32), (3, 64), (4, 128), (5, 256), (6, 512), (7, 1024))

@@ -18,6 +18,7 @@ from elmo.modules.characters import ACTIVATIONS, CHARACTERS, is_filter
 MAX_WIDTH = 2**17  # of anything in the options
 MAX_FILTERS = 256  # kinds of them; published models have 7
 MAX_OPTIONS_BYTES = 2**20
+OPTIONS, WEIGHTS = "options.json", "weights.hdf5"  # the names of the files that are written
 DIRECTIONS = ("RNN_0", "RNN_1")  # forward, backward
 
 

@@ -20,7 +20,14 @@ from elmo.data.characters import character_ids
 from elmo.data.text import SPECIAL_TOKENS
 from elmo.errors import ArtifactError, ConfigError
 from elmo.models.encoders import ElmoEncoder
-from elmo.models.published_options import DIRECTIONS, Options, cell_name, identity_datasets
+from elmo.models.published_options import (
+    DIRECTIONS,
+    OPTIONS,
+    WEIGHTS,
+    Options,
+    cell_name,
+    identity_datasets,
+)
 from elmo.models.published_readers import limits_of_readers
 from elmo.models.published_weights import GATES, VOCABULARY_MARKS
 from elmo.modules.bilm import BiLM
@@ -28,7 +35,6 @@ from elmo.modules.characters import CHARACTERS, CharacterCNN
 from elmo.modules.projected_lstm import FORGET_BIAS, ProjectedLSTM
 from elmo.utils.files import new_folder, write_json, write_text
 
-OPTIONS, WEIGHTS = "options.json", "weights.hdf5"
 VOCABULARY, VOCABULARY_VECTORS = "vocab.txt", "vocab_embedding.hdf5"
 WORDS_AT_A_TIME = 4096  # whose vectors are computed for `VOCABULARY_VECTORS`
 
