@@ -100,7 +100,9 @@ def test_an_interrupt_ends_without_a_traceback(classified: Path) -> None:
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
+    # A shell shows 130 for both. CPython ends by the signal where the interrupt struck a string
+    # that `exec` was running, as the imports of dataclasses do, even though it was caught.
+    assert process.returncode in (130, -signal.SIGINT)
     assert errors.strip() == "interrupted"
 
 
