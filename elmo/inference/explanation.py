@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -11,6 +12,7 @@ from elmo.data.batches import TOKEN_BUDGET, Batch, text_batches
 from elmo.data.characters import Spellings
 from elmo.data.text import UNK
 from elmo.models.classifier import Prediction, TextClassifier
+from elmo.models.encoders import Encoder
 
 
 class Explanation(NamedTuple):
@@ -21,7 +23,13 @@ class Explanation(NamedTuple):
     words: list[tuple[str, float]]  # as written in the cleaned text, with their effects
 
 
-@torch.no_grad()
+class DetailedExplanation(NamedTuple):
+    """An explanation with the weight of each layer for each word."""
+
+    explanation: Explanation
+    gates: Tensor  # (L, W) see `Mixer.gates`
+
+
 def explain(model: TextClassifier, text: str, token_budget: int = TOKEN_BUDGET) -> Explanation:
     """Explain a prediction by occlusion: what the predicted class loses when a word is hidden.
 
@@ -36,22 +44,61 @@ def explain(model: TextClassifier, text: str, token_budget: int = TOKEN_BUDGET) 
         token_budget: tokens classified at a time, at most, or one text. W words of T tokens are
             W x T tokens in all.
     """
-    (prediction,) = model.predict([text])
-    predicted = model.class_names.index(prediction.label)
-    ((documents, batch),) = text_batches([text], model.encoder.tokenizer, token_budget)
-    batch = batch.to(next(model.parameters()).device)
-    gates = model.mixer.gates(model.layers(batch)).squeeze(1)  # (L, T)
+    return explain_side_by_side([model], text, token_budget)[0].explanation
+
+
+@torch.no_grad()
+def explain_side_by_side(
+    models: Sequence[TextClassifier], text: str, token_budget: int = TOKEN_BUDGET
+) -> list[DetailedExplanation]:
+    """Explain the predictions of several classifiers for one text; see `explain`.
+
+    Classifiers that share an encoder, as one object, share the computation of its layers.
+    """
+    by_encoder: dict[Encoder, list[TextClassifier]] = {}
+    for model in models:
+        by_encoder.setdefault(model.eval().encoder, []).append(model)
+    found: dict[TextClassifier, DetailedExplanation] = {}
+    for sharing in by_encoder.values():
+        found |= zip(sharing, _explain(sharing, text, token_budget), strict=True)
+    return [found[model] for model in models]
+
+
+def _explain(
+    models: Sequence[TextClassifier], text: str, token_budget: int
+) -> list[DetailedExplanation]:
+    """Explain the predictions of classifiers that share an encoder."""
+    ((documents, batch),) = text_batches([text], models[0].encoder.tokenizer, token_budget)
+    batch = batch.to(next(models[0].parameters()).device)
+    layers = models[0].layers(batch)  # (L, 1, T, D)
+    whole = [model.scores(layers, batch.mask).softmax(1)[0] for model in models]  # (C,) each
+    predicted = [int(probabilities.argmax()) for probabilities in whole]
     words = documents[0].words
-    lambdas = (gates[:, 1:-1] if words else gates).mean(1)
     ids = batch.tokens[0]  # (T,)
-    effects = torch.zeros(len(ids))
+    effects = torch.zeros(len(models), len(ids))
     read = torch.ones_like(ids[1:-1]) if batch.spellings is not None else ids[1:-1] != UNK
     for hidden in (read.nonzero().squeeze(1) + 1).split(max(1, token_budget // len(ids))):
-        without = model.logits(_hide(batch, hidden)).softmax(1)[:, predicted]
-        effects[hidden.cpu()] = prediction.probabilities[prediction.label] - without.cpu()
-    return Explanation(
-        prediction, lambdas.tolist(), list(zip(words, effects[1:-1].tolist(), strict=True))
-    )
+        without = _hide(batch, hidden)
+        layers_without = models[0].layers(without)  # (L, B, T, D)
+        for row, model in enumerate(models):
+            scores = model.scores(layers_without, without.mask)  # (B, C)
+            loss = whole[row][predicted[row]] - scores.softmax(1)[:, predicted[row]]
+            effects[row, hidden.cpu()] = loss.cpu()
+    found = []
+    for row, model in enumerate(models):
+        gates = model.mixer.gates(layers).squeeze(1).cpu()  # (L, T)
+        of_words = gates[:, 1:-1]
+        prediction = Prediction(
+            model.class_names[predicted[row]],
+            dict(zip(model.class_names, whole[row].tolist(), strict=True)),
+        )
+        explanation = Explanation(
+            prediction,
+            (of_words if words else gates).mean(1).tolist(),
+            list(zip(words, effects[row, 1:-1].tolist(), strict=True)),
+        )
+        found.append(DetailedExplanation(explanation, of_words))
+    return found
 
 
 def _hide(batch: Batch, positions: Tensor) -> Batch:

@@ -100,7 +100,7 @@ class NeighbourSearch:
             )
         self.encoder = encoder
         self.sentence = clean(text).lower()
-        (names,) = _names(encoder, [clean(text)])
+        (names,) = names_of(encoder, [clean(text)])
         self.word = names[position]
         self.query = functional.normalize(vectors[:, position], dim=-1)  # (L, D)
         self.count = count
@@ -162,7 +162,7 @@ def feed_searches(searches: Sequence[NeighbourSearch], documents: Iterable[str])
     documents = iter(documents)
     while block := list(islice(documents, BLOCK)):
         texts = [clean(text) for text in block]
-        names = _names(encoder, texts)
+        names = names_of(encoder, texts)
         for index, (words, vectors) in encoder.embed_by_length(texts):
             unit = functional.normalize(vectors, dim=-1)  # (L, T, D)
             for search in searches:
@@ -171,7 +171,7 @@ def feed_searches(searches: Sequence[NeighbourSearch], documents: Iterable[str])
             search.close_block(len(block))
 
 
-def _names(encoder: Encoder, texts: Sequence[str]) -> list[list[str]]:
+def names_of(encoder: Encoder, texts: Sequence[str]) -> list[list[str]]:
     """Return the words of cleaned texts as the encoder tells them apart.
 
     Those are entries of its vocabulary, or, where it reads characters, the words as written.

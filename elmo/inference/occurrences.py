@@ -77,3 +77,24 @@ def cosines(vectors: Tensor) -> Tensor:
     found = (unit @ unit.transpose(1, 2)).round(decimals=DIGITS)
     found.diagonal(dim1=1, dim2=2).fill_(-2.0)
     return found
+
+
+def principal_plane(vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """Project the vectors of each layer on their two first principal components.
+
+    Args:
+        vectors: (L, N, D).
+
+    Returns:
+        Coordinates (L, N, 2), whose largest in size is positive on each axis so that they do not
+        depend on a library's choice of sign, and the share of the variance on each axis (L, 2);
+        both zero where there are not as many components.
+    """
+    centred = (vectors - vectors.mean(1, keepdim=True)).double()
+    u, sizes, _ = torch.linalg.svd(centred, full_matrices=False)  # (L, N, K), (L, K)
+    places = functional.pad((u * sizes.unsqueeze(1))[..., :2], (0, max(0, 2 - sizes.shape[1])))
+    largest = places.gather(1, places.abs().argmax(1, keepdim=True))  # (L, 1, 2)
+    places = places * largest.sign()
+    variance = functional.pad(sizes.square(), (0, max(0, 2 - sizes.shape[1])))
+    share = variance[:, :2] / variance.sum(1, keepdim=True).clamp_min(1e-12)
+    return places.float(), share.float()

@@ -51,7 +51,11 @@ class TextClassifier(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the logits (B, C) of B documents."""
-        return self.head(self.mixer(self.layers(batch), batch.mask), batch.mask)
+        return self.scores(self.layers(batch), batch.mask)
+
+    def scores(self, layers: Tensor, mask: Tensor) -> Tensor:
+        """Return the logits (B, C) of B documents, given what `layers` returned and the mask."""
+        return self.head(self.mixer(layers, mask), mask)
 
     def layers(self, batch: Batch) -> Tensor:
         """Return the layers (L, B, T, D) of B documents, as the mixer gets them."""

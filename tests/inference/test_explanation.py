@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
 import pytest
 import torch
 
+from elmo.data.batches import Batch
 from elmo.data.text import WordTokenizer
-from elmo.inference.explanation import explain
+from elmo.inference.explanation import explain, explain_side_by_side
 from elmo.models.classifier import TextClassifier
-from elmo.models.encoders import ElmoEncoder
+from elmo.models.encoders import ElmoEncoder, Encoder
 from elmo.modules.bilm import BiLM
 from elmo.modules.heads import PoolHead
 from elmo.modules.mixers import LearnedMix, Mixer, ScalarMix
@@ -52,14 +54,13 @@ def test_the_token_budget_bounds_the_batches(budget: int, monkeypatch: pytest.Mo
     model = classifier()
     expected = explain(model, TEXT)
     sizes = []
-    logits_of = model.logits
+    layers_of = model.layers
 
-    def measured(batch: object) -> torch.Tensor:
-        logits = logits_of(batch)  # type: ignore[arg-type]
-        sizes.append(len(logits) * (len(WORDS) + 2))
-        return logits
+    def measured(batch: Batch) -> torch.Tensor:
+        sizes.append(batch.tokens.numel())
+        return layers_of(batch)
 
-    monkeypatch.setattr(model, "logits", measured)
+    monkeypatch.setattr(model, "layers", measured)
     found = explain(model, TEXT, token_budget=budget)
     assert max(sizes) <= max(budget, len(WORDS) + 2)
     assert sum(sizes) == (1 + len(WORDS) - 2) * (len(WORDS) + 2)  # the text, each known word hidden
@@ -106,3 +107,29 @@ def test_a_text_without_words() -> None:
     assert prediction == model.predict([""])[0]
     assert words == []
     assert sum(lambdas) == pytest.approx(1)
+
+
+def test_classifiers_side_by_side_are_explained_as_alone() -> None:
+    """Those on one encoder share its layers, and differ in mixer and head."""
+    first, second, apart = classifier(), classifier(ScalarMix), classifier()
+    torch.nn.init.normal_(second.mixer.weights, std=3)  # type: ignore[arg-type]
+    torch.nn.init.normal_(next(apart.encoder.parameters()))
+    second.encoder = first.encoder
+    alone = [explain(model, TEXT) for model in (first, second, apart)]
+    assert len({str(explanation.words) for explanation in alone}) == 3
+    passes: Counter[Encoder] = Counter()
+    for encoder in (first.encoder, apart.encoder):
+        encoder.register_forward_hook(lambda module, *_: passes.update([module]))
+    found = explain_side_by_side([first, second, apart], TEXT)
+    assert [details.explanation for details in found] == alone
+    assert passes[first.encoder] == passes[apart.encoder] > 0
+
+
+def test_gates_are_weights_of_the_layers_for_each_word() -> None:
+    ((explanation, gates),) = explain_side_by_side([classifier()], TEXT)
+    assert gates.shape == (3, len(WORDS))
+    assert gates.sum(0).tolist() == pytest.approx([1] * len(WORDS))
+    assert gates.mean(1).tolist() == pytest.approx(explanation.lambdas)
+    assert gates.std(1).min() > 0.01  # a gate: other weights for other words
+    ((_, same),) = explain_side_by_side([classifier(ScalarMix)], TEXT)
+    assert same.std(1).max() == 0
