@@ -24,6 +24,7 @@ GROUPS = {
         "embed": "the contextual vectors of every document, as HDF5",
         "generate": "text written by the language model",
         "neighbours": "nearest words in similar contexts, layer by layer",
+        "page": "look inside models and runs in the browser",
     },
     "Measure": {
         "evaluate": "perplexity and accuracy of a language model on a corpus or a file",

@@ -13,7 +13,7 @@ import pytest
 from conftest import ROOT
 
 # errors < utils < {data | modules | runs} < models < {evaluation | inference} < training < report
-# < commands < scripts. Packages on one floor never import one another.
+# < page < commands < scripts. Packages on one floor never import one another.
 FLOORS = [
     {"errors"},
     {"utils"},
@@ -22,6 +22,7 @@ FLOORS = [
     {"evaluation", "inference"},
     {"training"},
     {"report"},
+    {"page"},
     {"commands"},
     {"scripts"},
 ]

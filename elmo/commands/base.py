@@ -47,6 +47,11 @@ def add_model(arguments: argparse.ArgumentParser, files: str) -> None:
         default="outputs",
         help="folder to search for the latest model (default: outputs)",
     )
+    add_device(arguments)
+
+
+def add_device(arguments: argparse.ArgumentParser) -> None:
+    """Add `--device`; `device` returns what it names."""
     arguments.add_argument(
         "--device",
         default="auto",

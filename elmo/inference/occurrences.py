@@ -13,6 +13,7 @@ from elmo.data.text import UNK
 from elmo.models.encoders import Encoder
 
 DIGITS = 5  # of a cosine: single precision cannot distinguish what is closer
+ROUNDING = 1e-5  # of the length of vectors in single precision
 
 
 class Occurrence(NamedTuple):
@@ -92,6 +93,8 @@ def principal_plane(vectors: Tensor) -> tuple[Tensor, Tensor]:
     """
     centred = (vectors - vectors.mean(1, keepdim=True)).double()
     u, sizes, _ = torch.linalg.svd(centred, full_matrices=False)  # (L, N, K), (L, K)
+    # What rounding leaves of equal vectors is no direction.
+    sizes = sizes * (sizes > ROUNDING * vectors.norm(dim=(1, 2)).unsqueeze(1))
     places = functional.pad((u * sizes.unsqueeze(1))[..., :2], (0, max(0, 2 - sizes.shape[1])))
     largest = places.gather(1, places.abs().argmax(1, keepdim=True))  # (L, 1, 2)
     places = places * largest.sign()

@@ -1,0 +1,279 @@
+"""What the tabs answer, asked without a browser."""
+
+from __future__ import annotations
+
+import json
+import threading
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dash.development.base_component import Component
+
+from elmo.inference.explanation import explain
+from elmo.inference.word_predictions import predict_words
+from elmo.models.generation import generate, join_words
+from elmo.page import classify, language_model, layers
+from elmo.page import runs as runs_tab
+from elmo.page.found_runs import key_of
+from elmo.page.models import Models
+from page.conftest import TEXT
+
+SENTENCES = [f"The {word} raised its rates in {place}." for word in ("bank", "club", "army", "chip",
+             "court") for place in ("Toronto", "Paris")]  # fmt: skip
+
+
+def said(children: Any) -> str:
+    """All text of an answer, in reading order."""
+    if isinstance(children, Component):
+        return said(getattr(children, "children", None))
+    if isinstance(children, list | tuple):
+        return " ".join(filter(None, map(said, children)))
+    return "" if children is None else str(children)
+
+
+def keys(runs: Path, *names: str) -> list[str]:
+    return [str(runs / name) for name in names]
+
+
+def test_classify_says_what_predict_says(models: Models, runs: Path) -> None:
+    chosen = keys(runs, "learned", "trainable", "word2vec")
+    text = said(classify.answer(models, TEXT, chosen))
+    for key in chosen:
+        (label, probabilities), lambdas, words = explain(models.classifier(key), TEXT)
+        for value in [*probabilities.values(), *(lambdas if len(lambdas) > 1 else [])]:
+            assert f"{value:.3f}" in text
+        assert all(f"{effect:+.2f}" in text for _, effect in words if abs(effect) >= 0.005)
+        assert label in text
+    labels = [models.classifier(key).predict([TEXT])[0].label for key in chosen]
+    assert ("They disagree" in text) == (len(set(labels)) > 1)
+    assert "mean weight of each layer" in text  # of the gate
+    assert "lambdas" in text  # of the other mode
+
+
+def test_those_that_differ_from_the_most_are_marked(
+    models: Models, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    word2vec = models.classifier(str(runs / "word2vec"))
+    learned, trainable = (models.classifier(str(runs / n)) for n in ("learned", "trainable"))
+    for model, favourite in ((learned, 1), (trainable, 1), (word2vec, 2)):
+        monkeypatch.setattr(
+            model, "scores", lambda layers, mask, f=favourite: _favours(len(mask), f)
+        )
+    answer = said(classify.answer(models, TEXT, keys(runs, "learned", "trainable", "word2vec")))
+    assert answer.count("differs") == 1
+    assert answer.index("Word2Vec") < answer.index("differs")
+    assert "They disagree: 2 say Sports, 1 say Business." in " ".join(answer.split())
+
+
+def _favours(count: int, favourite: int) -> Any:
+    import torch
+
+    logits = torch.zeros(count, 4)
+    logits[:, favourite] = 3
+    return logits
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("", "the sentence has no words"),
+        (None, "the sentence has no words"),
+        (" \n\t ", "the sentence has no words"),
+        ("word " * 100_000, "500,000 characters; the page takes 20,000"),
+        (". " * 300, "300 words; the page takes 200"),
+        ("half \ud800 a pair", "surrogate"),
+    ],
+)
+def test_a_text_that_cannot_be_used_is_refused_in_one_line(
+    text: str | None, answer: str, models: Models, runs: Path
+) -> None:
+    for children in (
+        classify.answer(models, text, keys(runs, "learned")),
+        language_model.surprise(models, str(runs / "lm"), text, "mean"),
+        layers.answer(models, str(runs / "lm"), "bank", text, TEXT),
+    ):
+        assert isinstance(children, Component)
+        assert getattr(children, "role", None) == "alert"
+        assert answer in said(children).replace("sentence A", "the sentence")
+    assert language_model.at_gap(models, str(runs / "lm"), text, 0) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["<script>alert(1)</script> & <b>bold</b>", "😀 👩‍👩‍👧 نص 漢字", "[bank]"]
+)
+def test_markup_and_emoji_are_words(text: str, models: Models, runs: Path) -> None:
+    for children in (
+        classify.answer(models, text, keys(runs, "learned", "word2vec")),
+        language_model.surprise(models, str(runs / "lm"), text, "forward"),
+    ):
+        assert isinstance(children, list)  # no notice
+    plot = json.dumps(layers._wrapped(text))
+    assert "<script" not in plot
+    assert "<b>" not in plot
+
+
+def test_no_classifier_is_a_line(models: Models, runs: Path) -> None:
+    assert "choose one classifier or more" in said(classify.answer(models, TEXT, []))
+    assert "no such file" in said(classify.answer(models, TEXT, keys(runs, "missing")))
+
+
+def test_layers_name_neighbours_and_the_cosine(models: Models, runs: Path) -> None:
+    key = str(runs / "lm")
+    same = said(layers.answer(models, key, "bank", TEXT, TEXT))
+    assert same.count("1.0000") == 3  # the same word in the same sentence, in three layers
+    other = said(layers.answer(models, key, "bank", TEXT, "Voters crossed the bank of the river."))
+    assert other.count("1.0000") == 1  # layer 0 alone
+    assert "Occurrences of “bank”" in other
+    assert "documents of the toy corpus" in other
+    marked = said(layers.answer(models, key, "bank", "[The] bank", TEXT))
+    assert "How alike “The” of sentence A and “bank” of sentence B" in marked
+
+
+@pytest.mark.parametrize(
+    ("word", "first", "line"),
+    [
+        ("river", TEXT, "sentence A has no word 'river'"),
+        ("", TEXT, "type the word"),
+        ("bank", "The [bank] [raised]", "one word in brackets"),
+    ],
+)
+def test_a_word_that_is_not_there_is_a_line(
+    word: str, first: str, line: str, models: Models, runs: Path
+) -> None:
+    children = layers.answer(models, str(runs / "lm"), word, first, "A river and a bank")
+    assert line in said(children)
+
+
+def test_a_word_without_occurrences_has_no_map(models: Models, runs: Path) -> None:
+    found = said(layers.answer(models, str(runs / "lm"), "zzz", "A zzz", "The zzz"))
+    assert "No map: 0 documents of the toy corpus have “zzz”" in found
+
+
+def test_the_language_model_shows_its_predictions(models: Models, runs: Path) -> None:
+    key = str(runs / "lm")
+    found = predict_words(models.language_model(key), TEXT)
+    answer = said(language_model.surprise(models, key, TEXT, "forward"))
+    assert f"forward {found.perplexity('forward'):.1f}" in answer
+    assert all(f"{bits:.3f}" in answer for bits in [*found.forward[:-1], *found.backward[1:]])
+    gap = said(language_model.at_gap(models, key, TEXT, 2))
+    assert all(f"{p:.5f}" in gap for _, p in [*found.gaps[2].forward, *found.gaps[2].backward])
+    assert "there is “raised”" in gap
+    assert "there is “bank”" in gap
+    assert said(language_model.at_gap(models, key, TEXT, 99)) == said(
+        language_model.at_gap(models, key, TEXT, 7)
+    )
+
+
+@pytest.mark.parametrize("side", ["forward", "backward", "both"])
+def test_written_texts_are_those_of_generate(side: Any, models: Models, runs: Path) -> None:
+    key = str(runs / "lm")
+    found = said(language_model.written(models, key, "the bank", side, 0.9, 4, 5, 2))
+    model = models.language_model(key)
+    write = partial(generate, model, temperature=0.9, seed=4, max_words=5)
+    if side == "both":
+        forward = write("the bank", "forward", count=2)
+        texts = [write(" ".join(text), "backward", count=1)[0] for text in forward]
+    else:
+        texts = write("the bank", side, count=2)
+    assert all(join_words(text) in found for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [((-1, 0, 5, 1), "temperature"), ((1, None, 5, 1), "seed"), ((1, 0, 999, 1), "words at most"),
+     ((1, 0, 5, 0), "texts")],
+)  # fmt: skip
+def test_a_number_out_of_range_is_a_line(
+    arguments: tuple, name: str, models: Models, runs: Path
+) -> None:
+    found = language_model.written(models, str(runs / "lm"), "", "forward", *arguments)
+    assert said(found).startswith(f"{name}: expected a number from")
+
+
+def test_rows_behind_a_cell(runs: Path, tmp_path: Path) -> None:
+    key = key_of(runs / "trainable")
+    ask = (runs, str(tmp_path), key, "test", "World", "World")
+    shown = said(runs_tab.behind(*ask, False))
+    assert "test rows of World taken for World" in shown
+    gone = said(runs_tab.behind(runs, str(tmp_path), "0", "test", "World", "World", False))
+    assert gone == "this run is gone; load the page again"
+
+
+def post(address: str, text: str, chosen: list[str]) -> str:
+    """Ask as the page does; return the answer as text."""
+    inputs = [("tab", "data", "classify"), ("classify-go", "n_clicks", 1),
+              ("classify-example", "value", None)]  # fmt: skip
+    state = [("classify-text", "value", text), ("classify-models", "value", chosen)]
+    body = {
+        "output": "classify-answer.children",
+        "outputs": {"id": "classify-answer", "property": "children"},
+        "inputs": [dict(zip(("id", "property", "value"), i, strict=True)) for i in inputs],
+        "state": [dict(zip(("id", "property", "value"), s, strict=True)) for s in state],
+        "changedPropIds": ["classify-go.n_clicks"],
+    }
+    request = urllib.request.Request(
+        f"{address}/_dash-update-component",
+        json.dumps(body).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=60) as response:
+        return json.dumps(json.load(response)["response"]["classify-answer"], sort_keys=True)
+
+
+def test_ten_visitors_at_once_get_their_own_answers(address: str, runs: Path) -> None:
+    chosen = keys(runs, "learned", "trainable", "word2vec")
+    alone = [post(address, text, chosen) for text in SENTENCES]
+    assert len(set(alone)) == 10
+    start = threading.Barrier(10)
+
+    def ask(text: str) -> list[str]:
+        start.wait()
+        return [post(address, text, chosen) for _ in range(3)]
+
+    with ThreadPoolExecutor(10) as visitors:
+        together = list(visitors.map(ask, SENTENCES))
+    assert together == [[answer] * 3 for answer in alone]
+
+
+def status(address: str, path: str, host: str | None = None) -> int:
+    headers = {"Host": host} if host else {}
+    try:
+        with urllib.request.urlopen(urllib.request.Request(address + path, headers=headers)) as r:
+            return r.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_the_page_answers_to_this_machine_alone(address: str) -> None:
+    assert status(address, "/") == 200
+    assert status(address, "/", "localhost:1") == 200
+    assert status(address, "/", "evil.example:8051") == 403
+    with urllib.request.urlopen(f"{address}/") as response:
+        policy = response.headers["Content-Security-Policy"]
+        body = response.read().decode()
+    assert "default-src 'self'" in policy
+    assert "unsafe-eval" not in policy
+    assert "http" not in policy
+    assert 'src="http' not in body
+
+
+def test_files_of_runs_are_read_and_nothing_else(address: str, runs: Path) -> None:
+    key = key_of(runs / "trainable")
+    assert status(address, f"/run/{key}/") == 200
+    assert status(address, f"/run/{key}/metrics.json") == 200
+    assert status(address, f"/run/{key}/tables/curves.csv") == 200
+    for path in ("../learned/metrics.json", "%2e%2e/learned/metrics.json", "none"):
+        assert status(address, f"/run/{key}/{path}") == 404
+    with urllib.request.urlopen(f"{address}/run/{key}//etc/passwd") as response:
+        assert b"root:" not in response.read()
+    assert status(address, "/run/0123/") == 404
+    (runs / "trainable" / "link").symlink_to("/etc/passwd")
+    assert status(address, f"/run/{key}/link") == 404
+    (runs / "trainable" / "link").unlink()
+    with urllib.request.urlopen(f"{address}/run/{key}/classifier.pt") as response:
+        assert response.headers["Content-Disposition"].startswith("attachment")
