@@ -2,19 +2,29 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
+DEV := .venv/installed-dev
+PAGE := .venv/installed-page
 CLUSTER := .venv/installed-cluster
 DOCS := .venv/installed-docs
 
-.PHONY: help demo test slow lint docs package cluster clean
+.PHONY: help demo page test slow lint docs package cluster clean
 .DEFAULT_GOAL := help
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-7s %s\n", $$1, $$2}'
 
-$(STAMP): requirements.txt requirements-dev.txt constraints.txt
+$(STAMP): requirements.txt constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"Python {v[0]}.{v[1]} found, 3.11 to 3.13 needed: make $(MAKECMDGOALS) PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -r requirements.txt -c constraints.txt
+	@touch $@
+
+$(DEV): $(STAMP) requirements-dev.txt requirements-page.txt
 	$(BIN)/python -m pip install --quiet -r requirements-dev.txt -c constraints.txt
+	@touch $@
+
+$(PAGE): $(STAMP) requirements-page.txt
+	$(BIN)/python -m pip install --quiet -r requirements-page.txt -c constraints.txt
 	@touch $@
 
 $(CLUSTER): $(STAMP) requirements-cluster.txt
@@ -32,6 +42,7 @@ demo: $(STAMP) ## pretrain, sweep three mixers, compare: toy corpus, offline, 3 
 	$(BIN)/python train_cls.py experiment=demo mixer=trainable,frozen,learned -m
 	@echo
 	@echo "That was the toy corpus. Where to look next:"
+	@echo "  make page                               look inside in the browser: words, layers, runs"
 	@echo "  $(BIN)/tensorboard --logdir outputs     curves, lambdas, confusion matrices"
 	@echo "  outputs/train_cls/*_sweep/sweep.md      the table above; one folder per job is beside it"
 	@echo "  $(BIN)/python -m elmo report outputs     a report of these runs: report.pdf"
@@ -40,16 +51,19 @@ demo: $(STAMP) ## pretrain, sweep three mixers, compare: toy corpus, offline, 3 
 	@echo "  $(BIN)/python train_lm.py               the real thing: AG News (about an hour on 2 cores)"
 	@echo "  $(BIN)/python train_cls.py mixer=trainable,frozen,learned -m"
 
-test: $(STAMP) ## the fast tests
+page: $(PAGE) ## look inside the latest models in the browser
+	$(BIN)/python -m elmo page --model latest
+
+test: $(DEV) ## the fast tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-slow: $(CLUSTER) ## the slow tests
+slow: $(DEV) $(CLUSTER) ## the slow tests
 	$(BIN)/python -m pytest -m slow
 
-package: $(STAMP) ## build wheel and sdist, try the wheel in an empty environment
+package: $(DEV) ## build wheel and sdist, try the wheel in an empty environment
 	.ci/check_package
 
-lint: $(STAMP) ## ruff and mypy
+lint: $(DEV) ## ruff and mypy
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy

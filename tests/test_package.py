@@ -56,7 +56,9 @@ def test_what_is_no_command_is_one_line_with_a_hint() -> None:
     assert "did you mean predict?" in done.stderr
 
 
-@pytest.mark.parametrize("name", sorted(COMMANDS - {"train-lm", "train-cls", "train-tfidf"}))
+@pytest.mark.parametrize(
+    "name", sorted(COMMANDS - {"page", "train-lm", "train-cls", "train-tfidf"})
+)
 def test_the_older_command_is_forwarded_with_a_note(name: str) -> None:
     done = call(f"elmo.{name}", "--help")
     assert done.returncode == 0, done.stderr

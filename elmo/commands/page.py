@@ -74,7 +74,8 @@ def _listener(port: int) -> socket.socket:
         return socket.create_server((HOST, port))
     except OSError as error:
         raise ConfigError(
-            f"--port {port}: {error.strerror or error}; name another one, or 0 for any that is free"
+            f"--port {port}: {os.strerror(error.errno or 0)}; name another one, or 0 for any that "
+            "is free"
         ) from error
 
 
@@ -91,7 +92,6 @@ def _parser() -> argparse.ArgumentParser:
         "Open a page in the browser to look inside: classifiers side by side on a sentence, a\n"
         "word layer by layer, what the language model expects, and all runs. It is served to this\n"
         "machine alone and asks for nothing from outside.",
-        "elmo page",
         "elmo page --model latest",
         "elmo page --corpus news.csv --column text --label-column topic",
     )

@@ -13,7 +13,6 @@ from dash import ClientsideFunction, Dash, Input, Output, dcc, html, set_props
 from dash.development.base_component import Component
 from flask import Response, abort, request, send_file
 
-from elmo import __version__
 from elmo.page import classify, language_model, layers, parts, runs
 from elmo.page.found_runs import find_runs
 from elmo.page.models import Models
@@ -109,7 +108,7 @@ def _frame(models: Models, output_dir: Path, tensorboard: str) -> Component:
                 id="content",
                 tabIndex=-1,
             ),
-            html.Footer(f"elmo {__version__}, on this machine alone"),
+            html.Footer("Served to this machine alone; nothing is asked from outside."),
         ]
     )
 

@@ -44,7 +44,7 @@ def curves(runs: Sequence[FinishedRun], titles: Mapping[str, str], tag: str) -> 
 
 
 def lambdas(runs: Sequence[FinishedRun], titles: Mapping[str, str]) -> Component | None:
-    """Return the lambdas of some runs over the steps; None where no run recorded any."""
+    """Return the lambdas of some runs over the steps; None where no run mixed several layers."""
     series: dict[str, dict[str, charts.Points]] = {}
     for run in runs:
         for tag, points in read_curves(run.folder).items():
@@ -52,6 +52,7 @@ def lambdas(runs: Sequence[FinishedRun], titles: Mapping[str, str]) -> Component
             if tag != layer and layer.isdigit():
                 of_run = series.setdefault(titles[key_of(run.folder)], {})
                 of_run[f"layer {layer}"] = points
+    series = {name: layers for name, layers in series.items() if len(layers) > 1}
     if not series:
         return None
     return parts.chart(
