@@ -14,7 +14,7 @@ from elmo.errors import ConfigError
 from elmo.inference.explanation import DetailedExplanation, explain_side_by_side
 from elmo.models.classifier import TextClassifier
 from elmo.page import charts, parts
-from elmo.page.models import Models, label, offer_of, side_by_side
+from elmo.page.models import Models, name_of, offer_of, side_by_side
 from elmo.runs.finished import FinishedRun
 
 EXAMPLES = [
@@ -113,7 +113,7 @@ def answer(models: Models, text: str | None, keys: Sequence[str] | None) -> part
 
 def _names(keys: Sequence[str]) -> list[str]:
     """Return the labels of classifiers; those that share one are told apart by their paths."""
-    labels = [label(offer_of(Path(key))) for key in keys]
+    labels = [name_of(offer_of(Path(key))) for key in keys]
     return [
         name if labels.count(name) == 1 else f"{name}, {key}"
         for name, key in zip(labels, keys, strict=True)

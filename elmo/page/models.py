@@ -211,14 +211,14 @@ def side_by_side(offers: list[Offer], most: int = 6) -> list[Offer]:
     if not offers:
         return []
     first = offers[0]
-    chosen = {label(first): first}
+    chosen = {name_of(first): first}
     for offer in offers[1:]:
         if _corpus(offer) is not None and _corpus(offer) == _corpus(first):
-            chosen.setdefault(label(offer), offer)
+            chosen.setdefault(name_of(offer), offer)
     return list(chosen.values())[:most]
 
 
-def label(offer: Offer) -> str:
+def name_of(offer: Offer) -> str:
     """Return what a model is called: the label of its setting, or its path."""
     with contextlib.suppress(KeyError, TypeError):
         return label_of(offer.record)
@@ -266,13 +266,13 @@ def offer_of(path: Path) -> Offer:
     with contextlib.suppress(OSError, ValueError):
         record = read_record(folder)
     offer = Offer("", path, record)
-    facts = [label(offer)]
+    facts = [name_of(offer)]
     with contextlib.suppress(KeyError, TypeError):
         facts.append(str(record["data"]["name"]))
         figures = record["metrics"]  # a biLM has accuracies as well, those of its words
         name = "perplexity" if "val/perplexity" in figures else "accuracy"
         facts.append(f"validation {name} {figures[f'val/{name}']:.4g}")
-    if label(offer) != str(shown(path)):
+    if name_of(offer) != str(shown(path)):
         facts.append(str(shown(path)))
     return Offer(" · ".join(facts), path, record)
 

@@ -10,7 +10,7 @@ import torch
 
 from elmo.errors import ArtifactError, ConfigError, DataError, MissingModelError
 from elmo.page import found_runs
-from elmo.page.models import Models, label, side_by_side
+from elmo.page.models import Models, name_of, side_by_side
 from elmo.page.texts import SearchedTexts
 
 CPU = torch.device("cpu")
@@ -33,7 +33,7 @@ def test_the_latest_model_comes_first_then_the_best(models: Models, runs: Path) 
 
 def test_side_by_side_are_the_settings_on_one_corpus(models: Models, runs: Path) -> None:
     offers = models.classifiers(found_runs.find_runs(runs).runs)
-    assert [label(offer) for offer in side_by_side(offers)] == [
+    assert [name_of(offer) for offer in side_by_side(offers)] == [
         "ELMo, learned", "ELMo, trainable", "Word2Vec",
     ]  # fmt: skip
     assert names(side_by_side(offers, most=2)) == ["learned", "trainable"]
