@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import socket
 import sys
@@ -19,7 +18,6 @@ from elmo.utils.terminal import say
 
 HOST = "127.0.0.1"  # this machine alone
 PORT = 8051
-THREADS = 8  # answers prepared at once; models compute one at a time
 NEEDED = {"dash", "dash_ag_grid", "flask", "plotly", "waitress"}
 
 
@@ -32,9 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = _parser().parse_args(arguments)
     check_range({"--port": args.port}, at_least=0, at_most=65535)
     try:
-        import waitress
-
-        from elmo.page.app import create_app
+        from elmo.page.app import create_app, create_server
         from elmo.page.models import Models
         from elmo.page.texts import SearchedTexts
     except ModuleNotFoundError as error:
@@ -59,9 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     threading.Thread(target=models.warm_up, daemon=True).start()
     if not args.no_browser and _has_screen():
         webbrowser.open(address)
-    # A browser keeps several connections open; that all threads are busy is no news.
-    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
-    waitress.serve(app.server, sockets=[listener], threads=THREADS, ident=None, _quiet=True)
+    create_server(app, listener).run()
 
 
 def _listener(port: int) -> socket.socket:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import mimetypes
+import socket
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
+import waitress
 from dash import ClientsideFunction, Dash, Input, Output, dcc, html, set_props
 from dash.development.base_component import Component
 from flask import Response, abort, request, send_file
@@ -25,6 +27,7 @@ TABS = {
     "language-model": "Language model",
     "runs": "Runs",
 }
+THREADS = 8  # answers prepared at once; models compute one at a time
 HOSTS = {"127.0.0.1", "localhost", "[::1]"}  # what a browser may call the page
 # The page asks for nothing but itself: the browser refuses the rest. Dash's start is inline, and
 # so are the styles of charts; images are made in the browser for exports.
@@ -66,6 +69,18 @@ def create_app(models: Models, output_dir: Path, cache_dir: str, tensorboard: st
     _guard(app)
     _serve_files(app, output_dir)
     return app
+
+
+def create_server(app: Dash, listener: socket.socket) -> waitress.server.BaseWSGIServer:
+    """Return a server of the page, whose `run` ends with Ctrl-C or `close`.
+
+    Args:
+        app: what `create_app` returned.
+        listener: a socket that listens.
+    """
+    # A browser keeps several connections open; that all threads are busy is no news.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+    return waitress.create_server(app.server, sockets=[listener], threads=THREADS, ident=None)
 
 
 def _frame(models: Models, output_dir: Path, tensorboard: str) -> Component:

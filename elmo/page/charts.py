@@ -137,6 +137,7 @@ def maps(
                 text=[name],
                 textposition="top center",
                 textfont={"size": 15},
+                cliponaxis=False,
                 marker={
                     "color": "black",
                     "symbol": "star",

@@ -63,7 +63,7 @@ def layout(output_dir: Path, tensorboard: str, found: FoundRuns) -> list[Compone
             columnSize=None,
             style={"height": f"{min(480, 110 + 42 * len(rows))}px"},
             dashGridOptions={
-                "rowSelection": {"mode": "multiRow", "enableClickSelection": True},
+                "rowSelection": {"mode": "multiRow", "enableClickSelection": False},
                 "enableCellTextSelection": True,
                 "selectionColumnDef": {"pinned": "left", "width": 46},
                 "ensureDomOrder": True,  # for screen readers
@@ -186,7 +186,7 @@ def register(app: Dash, output_dir: Path, cache_dir: str) -> None:
     def matrices(rows: list[dict[str, Any]] | None, split: str) -> list[Component]:
         runs = picked(rows)
         made = run_charts.confusions(runs, found_runs.titles(runs), split)
-        return made or [parts.note("None of the ticked runs has a confusion matrix of classes.")]
+        return made or [parts.note("None of the ticked runs kept a confusion matrix.")]
 
     @app.callback(
         Output("runs-cell-true", "options"),

@@ -68,6 +68,7 @@ def test_without_its_packages_it_says_how_to_install_them(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "waitress", None)
+    monkeypatch.delitem(sys.modules, "elmo.page.app", raising=False)
     line = error_line(lambda: page.main(["--no-browser"]), capsys)
     assert line == (
         "error: the page needs waitress, which is not installed: pip install -r "

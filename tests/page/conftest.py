@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import waitress
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from elmo.data.corpora import toy_grammar
@@ -22,7 +21,7 @@ from elmo.modules.bilm import BiLM
 from elmo.modules.heads import PoolHead
 from elmo.modules.mixers import LearnedMix, Mixer, ScalarMix
 from elmo.modules.softmax import FullSoftmax
-from elmo.page.app import create_app
+from elmo.page.app import create_app, create_server
 from elmo.page.models import Models
 from elmo.page.texts import SearchedTexts
 from elmo.utils.files import write_text
@@ -88,9 +87,8 @@ def address(runs: Path, models: Models, tmp_path_factory: pytest.TempPathFactory
     cache = tmp_path_factory.mktemp("cache")
     app = create_app(models, runs, str(cache), "http://localhost:6006/")
     listener = socket.create_server(("127.0.0.1", 0))
-    server = waitress.create_server(app.server, sockets=[listener], threads=8)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
+    server = create_server(app, listener)
+    threading.Thread(target=server.run, daemon=True).start()
     yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     server.close()
 
