@@ -33,6 +33,7 @@ Measures on one GPU, against the textbook of benchmarks/models.py on the same on
   runs           train_lm.py and train_cls.py with experiment=gpu on the toy corpus, end to end; the
                  first once more; and once more interrupted and resumed
   repeatability  two trainings with the same seed: equal or not, and what differs
+  workspace      the same with CUBLAS_WORKSPACE_CONFIG=:16:8
   batch          the largest batch that fits, and the speed by the size of a batch
 
 Each part has its own process. A part that fails is recorded with its error, and so is what the
@@ -46,6 +47,7 @@ PARTS = {
     "classifier": "benchmarks.gpu_use:classify",
     "runs": "benchmarks.gpu_runs:command_line",
     "repeatability": "benchmarks.gpu_training:repeatability",
+    "workspace": "benchmarks.gpu_training:repeatability_with_workspace",
     "batch": "benchmarks.gpu_training:largest_batch",
 }
 NO_TIME = "skipped: the budget was used up before"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu_parts import Named, Options, attempt, overrides
+from benchmarks.gpu_parts import Named, Options, attempt
 from benchmarks.gpu_training import differing, in_groups, largest_difference
 from benchmarks.place import Place
 from benchmarks.processes import speed
@@ -16,7 +16,12 @@ from benchmarks.sweep import record, run
 from elmo.models.artifacts import load_artifact
 
 INTERRUPTED = 128 + signal.SIGINT  # the exit code
-SETTINGS = ("data=toy", "trainer.enable_progress_bar=false", "trainer.log_every_n_steps=5")
+SETTINGS = (
+    "data=toy",
+    "experiment=gpu",
+    "trainer.enable_progress_bar=false",
+    "trainer.log_every_n_steps=5",
+)
 STEP = 15  # in which a run is interrupted; the whole training has some 70 on the toy corpus
 
 
@@ -26,8 +31,8 @@ def command_line(options: Options) -> Iterator[Named]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         common = (
-            *overrides(place),
             *SETTINGS,
+            *place.overrides(),
             f"output_dir={folder}/outputs",
             f"cache_dir={folder}/cache",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -23,7 +24,7 @@ from benchmarks.gpu_parts import (
     overrides,
     speed,
 )
-from benchmarks.models import Textbook, language_model, make
+from benchmarks.models import Textbook, corpus_facts, language_model, make
 from benchmarks.parts import REST
 from benchmarks.place import Place
 from benchmarks.steps import Zipf, step
@@ -35,11 +36,14 @@ LENGTH = 32  # of the documents of these batches, a divisor of all sizes
 SLOW = 10  # seconds of a step after which no larger batch is tried
 STEPS = 10  # of two trainings that are compared
 NONE = "none"
+WORKSPACE = ("CUBLAS_WORKSPACE_CONFIG", ":16:8")
 WORDS = 100  # characters of a warning that names no operation
 
 
 def pretraining(options: Options) -> Iterator[Named]:
-    """Yield the speed of training at each width, in each precision."""
+    """Yield the corpus, and the speed of training at each width, in each precision."""
+    corpus = language_model(lm_training.settings(8, *overrides(options.of_experiment())))[1]
+    yield "data", corpus_facts(corpus)
     for width in options.widths:
         for precision in options.precisions:
             place = Place(options.device, precision)
@@ -155,6 +159,13 @@ def repeatability(options: Options) -> Iterator[Named]:
         row = attempt(place, partial(_twice, width, place, exact))
         row.pop("peak MiB", None)
         yield "the same seed twice", {"width": width, "precision": precision, **row}
+
+
+def repeatability_with_workspace(options: Options) -> Iterator[Named]:
+    """Yield the same with the setting by which NVIDIA makes cuBLAS and cuDNN's LSTM repeatable."""
+    os.environ[WORKSPACE[0]] = WORKSPACE[1]  # read when CUDA starts, which it has not yet
+    for title, row in repeatability(options):
+        yield f"{title}, {'='.join(WORKSPACE)}", row
 
 
 def _twice(width: int, place: Place, exact: Place) -> dict[str, Any]:

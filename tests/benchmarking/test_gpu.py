@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import time
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -19,8 +20,9 @@ from benchmarks.gpu_parts import Named, Options, attempt, collect
 from benchmarks.models import Textbook, TextbookClassifier, mirrored_pair
 from benchmarks.parts import MARK, REST, seconds_in_cudnn, shares_of_parts
 from benchmarks.place import Place
+from benchmarks.turns import Meter
 from conftest import TINY, TINY_CLS, TINY_LM, error_line, run_here
-from elmo.data.batches import pad
+from elmo.data.batches import Batch, pad
 from elmo.evaluation import outputs
 
 CPU = Place()
@@ -41,7 +43,7 @@ def small(monkeypatch: pytest.MonkeyPatch, cache_dir: Path) -> None:
     def settings(job: str, *overrides: str) -> Any:
         toy = [item for item in TINY if item.startswith("data")]
         last = ("datamodule.token_budget=1024", f"cache_dir={cache_dir}")
-        return settings_of(job, *toy, *overrides, *last)
+        return settings_of(job, *overrides, *toy, *last)
 
     def rows_of(part: str, options: Options, seconds: float) -> Iterator[Named]:
         module, _, name = part.partition(":")
@@ -54,6 +56,7 @@ def small(monkeypatch: pytest.MonkeyPatch, cache_dir: Path) -> None:
         assert finished.code == code, finished.stderr
         return 1.0
 
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")  # set by a part, and left so in its process
     monkeypatch.setattr(harness, "settings", settings)
     monkeypatch.setattr(harness, "matrix_multiply_rate", lambda: 1e9)
     monkeypatch.setattr("elmo.utils.memory.keep_freed_memory", lambda: None)
@@ -91,9 +94,10 @@ def test_every_part_is_measured_against_the_textbook(tmp_path: Path) -> None:
     assert sum(parts) == pytest.approx(1)
     sizes = [(row["peer"], row["token budget"]) for row in tables["batch size"]]
     assert sizes == [(peer, budget) for peer in ("elmo", "textbook") for budget in (2048, 4096)]
-    twice = tables["the same seed twice"][0]
-    assert twice["equal bits"]
-    assert twice["gradient error against fp32"] == twice["largest difference"] == 0
+    for title in ("the same seed twice", "the same seed twice, CUBLAS_WORKSPACE_CONFIG=:16:8"):
+        twice = tables[title][0]
+        assert twice["equal bits"]
+        assert twice["gradient error against fp32"] == twice["largest difference"] == 0
     pretrained, classified, again, resumed = tables["command line"]
     assert pretrained["value"] > 1
     assert 0 <= classified["value"] <= 1
@@ -192,6 +196,50 @@ def test_a_second_gpu_is_the_one_that_trains() -> None:
         "trainer.devices=1",
         "trainer.precision=32-true",
     )
+
+
+def test_a_clock_is_read_when_the_gpu_has_done_its_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both at the start, when earlier work may still run, and at the end."""
+    log: list[str] = []
+
+    def clock() -> float:
+        log.append("clock")
+        return float(len(log))
+
+    monkeypatch.setattr(torch.accelerator, "synchronize", log.append)
+    monkeypatch.setattr(time, "perf_counter", clock)
+    place = Place("cuda:1")
+    meter = Meter(place)
+    tokens, lengths = torch.ones(2, 3), torch.tensor([3, 2])
+    meter.batches.append(Batch(tokens, lengths, lengths, lengths))
+    assert meter.result()["tokens/s"] == 5 / 2
+    assert log == ["cuda:1", "clock"] * 2
+    log.clear()
+
+    def work() -> int:
+        log.append("work")
+        return 4
+
+    results = collect(gpu_use.timed, (work, place), seconds=0)
+    assert log[:5] == ["cuda:1", "clock", "work", "cuda:1", "clock"]
+    assert results == [{"tokens/s": 4 / 3}]
+
+
+def test_the_rate_of_a_gpu_is_that_of_the_fastest_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[Any, ...]] = []
+
+    def rate(size: int, device: str, dtype: torch.dtype) -> float:
+        seen.append((size, device, dtype, torch.get_float32_matmul_precision()))
+        return 1.0 / size
+
+    monkeypatch.setattr(harness, "matrix_multiply_rate", rate)
+    assert Place("cuda", "tf32").matrix_multiply_rate() == 1 / 4096
+    assert Place("cuda", "bf16").matrix_multiply_rate() == 1 / 4096
+    assert [call[2:] for call in seen] == [
+        *[(torch.float32, "high")] * 2,
+        *[(torch.bfloat16, "highest")] * 2,
+    ]
+    assert {call[:2] for call in seen} == {(4096, "cuda"), (8192, "cuda")}
 
 
 def event(name: str, parent: Any = None, **kernels: float) -> Any:
