@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from torch import nn
-from torch.autograd import DeviceType
 from torch.autograd.profiler import record_function
 from torch.autograd.profiler_util import EventList, FunctionEvent
 
@@ -97,8 +96,7 @@ def shares_of_parts(events: EventList, seconds: float, gpu: bool = False) -> dic
         return part_of(event.cpu_parent) if event.cpu_parent is not None else REST
 
     shares: dict[str, float] = defaultdict(float)
-    of_processor = (event for event in events if event.device_type == DeviceType.CPU)
-    for event in sorted(of_processor, key=lambda event: event.time_range.start):
+    for event in sorted(events, key=lambda event: event.time_range.start):
         part = part_of(event)
         # An operation without gradient carries the number of the next with one: the last counts.
         if event.sequence_nr >= 0 and not event.name.startswith(BACKWARD):
