@@ -83,10 +83,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             outcomes.append({"part": name, "seconds": 0.0, "outcome": NO_TIME})
             continue
         say(f"{name}: {end - began:.0f} seconds are left")
-        outcome = "done"
+        failed = 0
         try:
             for title, row in rows_of(part, options, end - began):
                 tables.setdefault(title, []).append(row)
+                failed += "failed" in row
+            outcome = f"done, but {failed} of its rows failed" if failed else "done"
         except PartError as error:
             outcome = str(error)
         outcomes.append({"part": name, "seconds": time.monotonic() - began, "outcome": outcome})

@@ -35,21 +35,19 @@ class Options(NamedTuple):
     texts: int
     largest: int
 
-    def place(self, *precisions: str) -> Place:
-        """Return the first of these precisions that is asked for and that the device has."""
-        for precision in precisions:
-            place = Place(self.device, precision)
-            if precision in self.precisions and place.missing() is None:
-                return place
-        return Place(self.device, "fp32")
-
     def of_experiment(self) -> Place:
         """Return the place in which `experiment=gpu` trains: bf16 where the device has it."""
-        return self.place("bf16")
+        return self._place("bf16")
 
     def of_commands(self) -> Place:
         """Return the place of `elmo embed`: by default PyTorch uses TF32 in cuDNN's LSTMs."""
-        return self.place("tf32")
+        return self._place("tf32")
+
+    def _place(self, precision: str) -> Place:
+        """Return this precision if it is asked for and the device has it, otherwise fp32."""
+        place = Place(self.device, precision)
+        usable = precision in self.precisions and place.missing() is None
+        return place if usable else Place(self.device, "fp32")
 
 
 def overrides(place: Place) -> tuple[str, ...]:
@@ -108,8 +106,14 @@ def speed(peer: harness.Peer, args: tuple, seconds: float) -> dict[str, float]:
     return row
 
 
-def attempt(place: Place, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Return the row that `work` makes in a place, with the peak of memory; or why it does not."""
+def attempt(
+    place: Place, work: Callable[[], dict[str, Any]], memory: bool = True
+) -> dict[str, Any]:
+    """Return the row that `work` makes in a place, or why it does not.
+
+    Args:
+        memory: add the peak of the memory of this process on the device.
+    """
     if (reason := place.missing()) is not None:
         return {"skipped": reason}
     place.start_afresh()
@@ -120,7 +124,7 @@ def attempt(place: Place, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         if is_out_of_memory(error):
             return {"skipped": "out of memory"}
         return {"failed": in_words(error)}
-    peak = place.peak_mebibytes()
+    peak = place.peak_mebibytes() if memory else None
     return row if peak is None else {**row, "peak MiB": peak}
 
 
@@ -130,9 +134,9 @@ def in_words(error: BaseException) -> str:
     return text if len(text) <= TEXT else f"{text[: TEXT // 2]} ... {text[-TEXT // 2 :]}"
 
 
-def against_textbook(rows: dict[str, dict[str, Any]], textbook: str) -> Iterator[harness.Row]:
-    """Yield a row for each peer, with its speed as a multiple of the textbook's."""
-    base = rows[textbook].get("tokens/s")
+def against_textbook(rows: dict[str, dict[str, Any]]) -> Iterator[harness.Row]:
+    """Yield the row of each peer, with its speed as a multiple of that of the peer `textbook`."""
+    base = rows["textbook"].get("tokens/s")
     for peer, row in rows.items():
         times = {"times the textbook": row["tokens/s"] / base} if base and "tokens/s" in row else {}
         yield {"peer": peer, **row, **times}

@@ -10,7 +10,6 @@ from typing import Any
 
 from benchmarks.gpu_parts import Named, Options, attempt
 from benchmarks.gpu_training import differing, in_groups, largest_difference
-from benchmarks.place import Place
 from benchmarks.processes import speed
 from benchmarks.sweep import record, run
 from elmo.models.artifacts import load_artifact
@@ -68,15 +67,8 @@ def command_line(options: Options) -> Iterator[Named]:
             ("train_lm.py again, the same seed", again),
             (f"train_lm.py interrupted in step {STEP} and resumed", resumed),
         ):
-            row = _apart(place, work)
+            row = attempt(place, work, memory=False)  # runs have their own processes
             yield "command line", {"run": title, "precision": place.precision, **row}
-
-
-def _apart(place: Place, work: Any) -> dict[str, Any]:
-    """Return the row of runs that have their own processes, so that no memory is seen here."""
-    row = attempt(place, work)
-    row.pop("peak MiB", None)
-    return row
 
 
 def _found(figure: str, run_dir: Path, seconds: float) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def pretraining(options: Options) -> Iterator[Named]:
                 name: attempt(place, partial(speed, peer, args, options.seconds))
                 for name, peer in peers.items()
             }
-            for row in against_textbook(rows, "textbook"):
+            for row in against_textbook(rows):
                 yield "pretraining", {"width": width, "precision": precision, **row}
 
 
@@ -65,8 +65,7 @@ def parts_of_a_step(options: Options) -> Iterator[Named]:
     """Yield the share of cuDNN and of each part in the time of a step, without the profiler's."""
     place = options.of_experiment()
     for width in options.widths:
-        row = attempt(place, partial(_shares, width, place, options.seconds))
-        row.pop("peak MiB", None)  # of the profiler as well
+        row = attempt(place, partial(_shares, width, place, options.seconds), memory=False)
         yield "share of a step", {"width": width, "precision": place.precision, **row}
 
 
@@ -156,8 +155,7 @@ def repeatability(options: Options) -> Iterator[Named]:
     exact = Place(options.device, "fp32")
     for precision in options.precisions:
         place = Place(options.device, precision)
-        row = attempt(place, partial(_twice, width, place, exact))
-        row.pop("peak MiB", None)
+        row = attempt(place, partial(_twice, width, place, exact), memory=False)
         yield "the same seed twice", {"width": width, "precision": precision, **row}
 
 

@@ -109,7 +109,7 @@ def _compare(
         name: attempt(place, partial(speed, peer, args, options.seconds))
         for name, (peer, args) in peers.items()
     }
-    for row in against_textbook(rows, "textbook"):
+    for row in against_textbook(rows):
         yield title, {**found, "precision": place.precision, **row}
 
 

@@ -126,6 +126,35 @@ def test_what_the_budget_has_no_time_for_is_recorded(tmp_path: Path) -> None:
     assert outcomes == [gpu.NO_TIME] * len(gpu.PARTS)
 
 
+def test_a_part_that_fails_stops_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def rows_of(part: str, options: Options, seconds: float) -> Iterator[Named]:
+        yield "speeds", {"part": part}
+        if part == "first":
+            raise gpu.PartError("failed: an odd one")
+        yield "speeds", {"failed": "RuntimeError: another"}
+
+    monkeypatch.setattr(gpu, "PARTS", {"a": "first", "b": "second"})
+    monkeypatch.setattr(gpu, "rows_of", rows_of)
+    file = tmp_path / "gpu.json"
+    gpu.main([*ARGUMENTS, "-o", str(file)])
+    tables = json.loads(file.read_text())["tables"]
+    assert [row.get("part") for row in tables["speeds"]] == ["first", "second", None]
+    outcomes = [row["outcome"] for row in tables["parts"]]
+    assert outcomes == ["failed: an odd one", "done, but 1 of its rows failed"]
+
+
+def test_larger_batches_are_tried_until_one_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    def few_steps(trainee: Any, width: int, budget: int, place: Place) -> dict[str, float]:
+        if budget > 8192:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return {"step (ms)": 1.0}
+
+    monkeypatch.setattr(gpu_training, "_few_steps", few_steps)
+    rows = [row for _, row in gpu_training.largest_batch(OPTIONS._replace(largest=2**30))]
+    assert [row["token budget"] for row in rows] == [2048, 4096, 8192, 16_384] * 2
+    assert [row.get("skipped") for row in rows] == [None, None, None, "out of memory"] * 2
+
+
 def failing(error: BaseException) -> dict[str, Any]:
     raise error
 
