@@ -42,8 +42,10 @@ WORDS = 100  # characters of a warning that names no operation
 
 def pretraining(options: Options) -> Iterator[Named]:
     """Yield the corpus, and the speed of training at each width, in each precision."""
-    corpus = language_model(lm_training.settings(8, *overrides(options.of_experiment())))[1]
-    yield "data", corpus_facts(corpus)
+    facts = corpus_facts(
+        language_model(lm_training.settings(8, *overrides(options.of_experiment())))[1]
+    )
+    yield "data", {**facts, "unknown_rate": facts["unknown_rate"]["train"]}
     for width in options.widths:
         for precision in options.precisions:
             place = Place(options.device, precision)
