@@ -9,6 +9,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import harness
+from benchmarks.place import Place
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,6 +31,7 @@ tensor (L, T, D) for every text, in several ways that take turns, each in its ow
 Tokens do not include padding; they include <s> and </s>, which the biLM has to read."""
 
 PACKED_BATCH = 32
+CPU = Place()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -222,21 +224,23 @@ def measure(
     bilm: BiLM,
     embed: Callable[[], int],
     parts: Callable[[float], dict[str, float]] | None = None,
+    place: Place = CPU,
 ) -> None:
     """Call `embed` in turns without end.
 
     Args:
         embed: embeds all texts; returns the number of tokens.
         parts: returns the share of each part, given the seconds of a call of `embed`.
+        place: where `embed` computes.
     """
     result: dict[str, Any] | None = None
     while True:
         turn(result)
-        before = harness.matrix_multiply_rate()
+        before = place.matrix_multiply_rate()
         start = time.perf_counter()
         tokens = embed()
         seconds = time.perf_counter() - start
-        mm_rate = (before + harness.matrix_multiply_rate()) / 2
+        mm_rate = (before + place.matrix_multiply_rate()) / 2
         result = {
             "tokens/s": tokens / seconds,
             "mm FLOP/s": mm_rate,

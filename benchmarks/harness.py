@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnContext
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -76,16 +77,26 @@ def _processor() -> str:
     return platform.processor()
 
 
-def matrix_multiply_rate(size: int = 2048, repeats: int = 5) -> float:
-    """Measure the FLOP/s of a large single-precision `torch.mm`: the median of several calls."""
+def matrix_multiply_rate(
+    size: int = 2048, repeats: int = 5, device: str = "cpu", dtype: Any = None
+) -> float:
+    """Measure the FLOP/s of a large `torch.mm`: the median of several calls.
+
+    Args:
+        dtype: of the matrices; None for single precision.
+    """
     import torch
 
-    left, right = torch.randn(size, size), torch.randn(size, size)
+    left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     torch.mm(left, right)
     seconds = []
     for _ in range(repeats):
+        if device != "cpu":
+            torch.accelerator.synchronize(device)
         start = time.perf_counter()
         torch.mm(left, right)
+        if device != "cpu":
+            torch.accelerator.synchronize(device)
         seconds.append(time.perf_counter() - start)
     return 2 * size**3 / median(seconds)
 
@@ -107,9 +118,7 @@ def in_turn(
     Returns:
         The results of each peer.
     """
-    # The peers are killed at the end; without this, Python warns about what they left open.
-    os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
-    context = multiprocessing.get_context("spawn")
+    context = spawning()
     results: dict[str, list[Any]] = {name: [] for name in peers}
     with contextlib.ExitStack() as stack:
         connections = {}
@@ -128,6 +137,13 @@ def in_turn(
                 if number >= warmup:
                     results[name].append(result)
     return results
+
+
+def spawning() -> SpawnContext:
+    """Return the context of processes that start afresh and are killed at the end."""
+    # Without this, Python warns about what they left open.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
+    return multiprocessing.get_context("spawn")
 
 
 def _receive(name: str, connection: Connection) -> Any:
@@ -165,9 +181,9 @@ def report(name: str, output: Path, facts: Row, tables: Mapping[str, Sequence[Ro
         for column in columns:
             table.add_column(column)
         for row in rows:
-            table.add_row(*(Text(_shown(row.get(column, ""))) for column in columns))
+            table.add_row(*(Text(shown(row.get(column, ""))) for column in columns))
         console.print(table)
-    console.print(Text(", ".join(f"{key} {_shown(value)}" for key, value in _flat(facts))))
+    console.print(Text(", ".join(f"{key} {shown(value)}" for key, value in _flat(facts))))
     write_json(output, {"benchmark": name, **facts, "tables": tables})
     console.print(f"wrote {output}", soft_wrap=True)
 
@@ -180,7 +196,10 @@ def _flat(facts: Row) -> Iterator[tuple[str, Any]]:
             yield key, value
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """Return a value as tables show it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
     return f"{value:,}" if isinstance(value, int) else str(value)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import harness
+from benchmarks.place import Place
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
 
     from elmo.data.batches import Batch
-    from elmo.models.language_model import LanguageModel
 
 DESCRIPTION = """\
 Trains language models of the same widths and vocabulary in turn, each in its own process:
@@ -69,8 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 row["mm GFLOP/s"] = median(turn["mm FLOP/s"] for turn in turns) / 1e9
                 row["share of mm rate"] = median(turn["share"] for turn in turns)
             speeds.append(row)
-        names = sorted(profiled[0], key=profiled[0].__getitem__, reverse=True)
-        shares = {name: median(turn[name] for turn in profiled) for name in names}
+        first = profiled[0]["shares"]
+        names = sorted(first, key=first.__getitem__, reverse=True)
+        shares = {name: median(turn["shares"][name] for turn in profiled) for name in names}
         parts.append({"width": width, **shares})
     from benchmarks.models import corpus_facts, language_model
 
@@ -79,112 +80,74 @@ def main(arguments: Sequence[str] | None = None) -> None:
     harness.report("lm_training", args.output, facts, tables)
 
 
-def settings(width: int) -> Any:
+CPU = Place()
+
+
+def settings(width: int, *overrides: str) -> Any:
     """Return the settings of a pretraining with H = E = `width` that only trains."""
     widths = (f"bilm.hidden_dim={width}", f"embedding.dim={width}")
-    return harness.settings("train_lm", *TRAINING, *widths)
+    return harness.settings("train_lm", *overrides, *TRAINING, *widths)
 
 
-class Meter:
-    """The batches of a turn, and its time."""
-
-    def __init__(self) -> None:
-        self.batches: list[Batch] = []
-        self.start = time.perf_counter()
-
-    def result(self, model: LanguageModel) -> dict[str, Any]:
-        """Return the speed, and its share of the matrix-multiply rate of this process."""
-        from benchmarks.models import model_flops
-
-        seconds = time.perf_counter() - self.start
-        tokens = sum(int(batch.lengths.sum()) for batch in self.batches)
-        rate = sum(model_flops(model, batch) for batch in self.batches) / seconds
-        mm_rate = harness.matrix_multiply_rate()
-        return {
-            "seconds": seconds,
-            "tokens/s": tokens / seconds,
-            "padding": 1 - tokens / sum(batch.tokens.numel() for batch in self.batches),
-            "FLOP/s": rate,
-            "mm FLOP/s": mm_rate,
-            "share": rate / mm_rate,
-        }
-
-
-def elmo(turn: harness.Turn, width: int, profiled: bool) -> None:
-    """Train as `train_lm.py` does; if `profiled`, a result is the share of each part."""
-    import lightning
-    from lightning.pytorch.loggers import TensorBoardLogger
-    from torch.profiler import ProfilerActivity, profile
-
-    from benchmarks.models import language_model, make
-    from benchmarks.parts import REST, marked, recorded, shares_of_parts
+def elmo(
+    turn: harness.Turn,
+    width: int,
+    profiled: bool,
+    place: Place = CPU,
+    overrides: Sequence[str] = (),
+) -> None:
+    """Train as `train_lm.py` does; if `profiled`, a result has the share of each part."""
+    from benchmarks.models import language_model, model_flops
+    from benchmarks.parts import REST, marked, recorded
+    from benchmarks.turns import Turns, fit
     from elmo.utils.memory import keep_freed_memory
 
     keep_freed_memory()
-    cfg = settings(width)
+    cfg = settings(width, *overrides)
     task, data = language_model(cfg)
-
-    class Turns(lightning.Callback):
-        """The last callback of a batch; it holds the training between turns."""
-
-        def on_train_batch_start(self, trainer: Any, *_: Any) -> None:
-            if trainer.global_step == 0:
-                self.begin(None)
-
-        def on_train_batch_end(self, trainer: Any, task: Any, _: Any, batch: Any, __: Any) -> None:
-            self.meter.batches.append(batch)
-            if trainer.global_step % STEPS["profiled" if profiled else "elmo"] == 0:
-                result = self.meter.result(task.model)
-                if profiled:
-                    self.profile.stop()
-                    result = shares_of_parts(self.profile.events(), result["seconds"])
-                self.begin(result)
-
-        def begin(self, result: Any) -> None:
-            turn(result)
-            if profiled:
-                self.profile = profile(activities=[ProfilerActivity.CPU])
-                self.profile.start()
-            self.meter = Meter()
-
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+    steps = STEPS["profiled" if profiled else "elmo"]
+    turns = Turns(turn, steps, place, partial(model_flops, task.model), profiled)
+    with contextlib.ExitStack() as stack:
         if profiled:
             task.training_step = recorded(REST, task.training_step)  # type: ignore[method-assign]
             stack.enter_context(marked(task.model))
-        callbacks = [*filter(None, make(cfg.callbacks).values()), Turns()]
-        logger = TensorBoardLogger(folder, name="", version="")
-        trainer = make(cfg.trainer)(callbacks=callbacks, logger=logger, enable_checkpointing=False)
-        trainer.fit(task, data)
+        fit(cfg, task, data, turns)
 
 
-def bare_loop(turn: harness.Turn, width: int, packed: bool) -> None:
+def bare_loop(
+    turn: harness.Turn, width: int, packed: bool, place: Place = CPU, overrides: Sequence[str] = ()
+) -> None:
     """Train the same model in a plain loop; if `packed`, on packed sequences."""
+    import torch
     from torch.nn.utils import clip_grad_norm_
 
-    from benchmarks.models import language_model, make, pack
+    from benchmarks.models import language_model, make, model_flops, pack
+    from benchmarks.turns import Meter
     from elmo.utils.memory import keep_freed_memory
 
     keep_freed_memory()
-    cfg = settings(width)
+    cfg = settings(width, *overrides)
     task, data = language_model(cfg)
-    model = task.model
+    model = task.model.to(place.device)
     set_lengths = pack(model.bilm) if packed else None
     optimizer = make(cfg.optimizer)(list(model.parameters()))
     batches = endless(data.train_dataloader())
     result = None
     while True:
         turn(result)
-        meter = Meter()
+        meter = Meter(place, partial(model_flops, model))
         for _ in range(STEPS["packed" if packed else "bare loop"]):
-            batch = next(batches)
+            batch = next(batches).to(torch.device(place.device))
             if set_lengths:
                 set_lengths(batch.lengths)
             optimizer.zero_grad()
-            model(batch.tokens, batch.lengths).mean().backward()
+            with place.autocast():
+                loss = model(batch.tokens, batch.lengths).mean()
+            loss.backward()
             clip_grad_norm_(model.parameters(), cfg.trainer.gradient_clip_val)
             optimizer.step()
             meter.batches.append(batch)
-        result = meter.result(model)
+        result = meter.result()
 
 
 def endless(loader: DataLoader) -> Iterator[Batch]:
@@ -193,7 +156,13 @@ def endless(loader: DataLoader) -> Iterator[Batch]:
         yield from loader
 
 
-def textbook(turn: harness.Turn, width: int, keep_memory: bool) -> None:
+def textbook(
+    turn: harness.Turn,
+    width: int,
+    keep_memory: bool,
+    place: Place = CPU,
+    overrides: Sequence[str] = (),
+) -> None:
     """Train the textbook biLM."""
     import torch
 
@@ -202,24 +171,33 @@ def textbook(turn: harness.Turn, width: int, keep_memory: bool) -> None:
 
     if keep_memory:
         keep_freed_memory()
-    cfg = settings(width)
+    cfg = settings(width, *overrides)
     _, data = language_model(cfg)
-    model = Textbook(len(data.tokenizer), width)
+    model = Textbook(len(data.tokenizer), width).to(place.device)
     optimizer = torch.optim.Adam(model.parameters())
     batches = random_batches(data.splits["train"], size=32, seed=cfg.seed)
     result = None
     while True:
         turn(result)
+        place.synchronize()
         start = time.perf_counter()
         tokens = padded = 0
         for _ in range(STEPS["textbook"]):
             forward, backward, real = next(batches)
             optimizer.zero_grad()
-            model(forward, backward).sum().backward()
+            with place.autocast():
+                loss = model(forward.to(place.device), backward.to(place.device)).sum()
+            loss.backward()
             optimizer.step()
             tokens, padded = tokens + real, padded + forward.numel()
+        place.synchronize()
         seconds = time.perf_counter() - start
-        result = {"seconds": seconds, "tokens/s": tokens / seconds, "padding": 1 - tokens / padded}
+        result = {
+            "seconds": seconds,
+            "steps": STEPS["textbook"],
+            "tokens/s": tokens / seconds,
+            "padding": 1 - tokens / padded,
+        }
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -129,6 +129,32 @@ class Textbook(nn.Module):
             losses.append(functional.cross_entropy(logits, ids[:, 1:].flatten(), ignore_index=PAD))
         return torch.stack(losses)
 
+    def states(self, tokens: Tensor, mirrored: Tensor) -> Tensor:
+        """Return the top layer (B, T, D) of both directions, the backward one in reading order."""
+        lstms = ((self.forward_lstm, tokens), (self.backward_lstm, mirrored))
+        return torch.cat([lstm(self.embedding(ids))[0] for lstm, ids in lstms], -1)
+
+
+class TextbookClassifier(nn.Module):
+    """The textbook biLM, frozen, with the mean of its top layer and a linear layer on it."""
+
+    def __init__(self, bilm: Textbook, num_classes: int) -> None:
+        super().__init__()
+        self.bilm = bilm.eval()
+        self.output = nn.Linear(2 * bilm.embedding.embedding_dim, num_classes)
+
+    def forward(self, tokens: Tensor, mirrored: Tensor) -> Tensor:
+        """Return the logits (B, C) of tokens (B, T)."""
+        with torch.no_grad():
+            states = self.bilm.states(tokens, mirrored).float()  # (B, T, D)
+        mask = (tokens != PAD).unsqueeze(-1)  # (B, T, 1)
+        return self.output((states * mask).sum(1) / mask.sum(1))
+
+
+def mirrored_pair(documents: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+    """Return the tokens (B, T) of documents, and the same read backwards."""
+    return pad(list(documents))[0], pad([ids[::-1] for ids in documents])[0]
+
 
 def random_batches(
     split: TokenizedSplit, size: int, seed: int
@@ -143,5 +169,4 @@ def random_batches(
         order = random.permutation(len(split))
         for start in range(0, len(order) - size + 1, size):
             documents = [split.ids(row) for row in order[start : start + size]]
-            tokens, lengths = pad(documents)
-            yield tokens, pad([ids[::-1] for ids in documents])[0], int(lengths.sum())
+            yield *mirrored_pair(documents), sum(map(len, documents))

@@ -17,6 +17,7 @@ from elmo.modules.dropout import Dropout
 MARK = "part: "
 REST = "loop and logging"
 BACKWARD = "autograd::engine::evaluate_function"
+CUDNN = ("aten::_cudnn_rnn", "aten::_cudnn_rnn_backward")
 RECORDED = {"enumerate(DataLoader)": "data", "Optimizer.": "optimizer"}  # names that PyTorch gives
 
 
@@ -51,11 +52,30 @@ def recorded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def shares_of_parts(events: EventList, seconds: float) -> dict[str, float]:
-    """Return the share of `seconds` that each part took.
+def seconds_on_gpu(event: FunctionEvent) -> float:
+    """Return the seconds of the kernels that an operation started itself.
+
+    A named range of operations comes back from the GPU as if it were a kernel of the same name.
+    """
+    own = (kernel.duration for kernel in event.kernels if kernel.name != event.name)
+    return sum(own) / 1e6
+
+
+def seconds_in_cudnn(events: EventList) -> float:
+    """Return the seconds of the kernels that cuDNN's LSTM started, forward and backward."""
+
+    def inside(event: FunctionEvent | None) -> bool:
+        return event is not None and (event.name in CUDNN or inside(event.cpu_parent))
+
+    return sum(seconds_on_gpu(event) for event in events if inside(event))
+
+
+def shares_of_parts(events: EventList, seconds: float, gpu: bool = False) -> dict[str, float]:
+    """Return the share of `seconds` that each part took, on the processor or on the GPU.
 
     An operation belongs to the innermost part around it. An operation of the backward pass carries
-    the number of its forward operation, and belongs to the part in which that one ran.
+    the number of its forward operation, and belongs to the part in which that one ran. On a GPU the
+    time in which it computes nothing belongs to `REST`.
     """
     parts: dict[int, str] = {}  # id of an event -> part
     forward: dict[int, str] = {}  # number of an operation -> part
@@ -81,6 +101,7 @@ def shares_of_parts(events: EventList, seconds: float) -> dict[str, float]:
         # An operation without gradient carries the number of the next with one: the last counts.
         if event.sequence_nr >= 0 and not event.name.startswith(BACKWARD):
             forward[event.sequence_nr] = part
-        shares[part] += event.self_cpu_time_total / 1e6 / seconds
+        own = seconds_on_gpu(event) if gpu else event.self_cpu_time_total / 1e6
+        shares[part] += own / seconds
     shares[REST] += 1 - sum(shares.values())  # the time between recorded operations
     return dict(shares)

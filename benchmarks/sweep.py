@@ -92,12 +92,12 @@ def record(run_dir: Path) -> dict[str, Any]:
     return json.loads((run_dir / "metrics.json").read_text())
 
 
-def run(script: str, *overrides: str) -> float:
-    """Run a script as a user would; return the seconds that it took."""
+def run(script: str, *overrides: str, code: int = 0) -> float:
+    """Run a script as a user would, to this exit code; return the seconds that it took."""
     start = time.perf_counter()
     command = [sys.executable, str(harness.ROOT / f"{script}.py"), *overrides]
     finished = subprocess.run(command, cwd=harness.ROOT, capture_output=True, text=True)
-    if finished.returncode:
+    if finished.returncode != code:
         sys.exit(f"{' '.join(command)} failed:\n{finished.stderr}")
     return time.perf_counter() - start
 
