@@ -12,6 +12,7 @@ from elmo.errors import ConfigError, check_range
 from elmo.modules.characters import CharacterCNN
 from elmo.modules.dropout import Dropout
 from elmo.modules.embedding import TokenEmbedding
+from elmo.modules.linear import Linear
 from elmo.modules.projected_lstm import Clips, Memory, ProjectedStack
 
 MAX_LAYERS = 64
@@ -153,7 +154,7 @@ class BiLM(nn.Module):
         self.projection = (
             nn.Identity()
             if embedding_dim == hidden_dim
-            else nn.Linear(embedding_dim, hidden_dim, bias=False)
+            else Linear(embedding_dim, hidden_dim, bias=False)
         )
         self.cell_dim = cell_dim
         self.cell_clip = cell_clip

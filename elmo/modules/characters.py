@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from elmo.errors import ConfigError, check_range
 from elmo.modules.dropout import Dropout
+from elmo.modules.linear import Linear
 
 CHARACTERS = 262  # ids, 0 is outside a document
 IN_WORD_PADDING = 261  # as in `elmo.data.characters`, shifted by one
@@ -28,8 +29,8 @@ class Highway(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.carry = nn.Linear(dim, dim)
-        self.transform = nn.Linear(dim, dim)
+        self.carry = Linear(dim, dim)
+        self.transform = Linear(dim, dim)
         for linear, bias in ((self.carry, -2.0), (self.transform, 0.0)):
             nn.init.normal_(linear.weight, std=dim**-0.5)
             nn.init.constant_(linear.bias, bias)
@@ -89,7 +90,7 @@ class CharacterCNN(nn.Module):
             nn.init.zeros_(convolution.get_parameter("bias"))
         total = sum(count for _, count in filters)
         self.highways = nn.Sequential(*(Highway(total) for _ in range(num_highways)))
-        self.projection = nn.Identity() if total == dim else nn.Linear(total, dim)
+        self.projection = nn.Identity() if total == dim else Linear(total, dim)
         if isinstance(self.projection, nn.Linear):
             nn.init.normal_(self.projection.weight, std=total**-0.5)
             nn.init.zeros_(self.projection.bias)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from elmo.errors import check_range
 from elmo.modules.bilm import reverse_sequences
 from elmo.modules.dropout import Dropout
+from elmo.modules.linear import Linear
 
 
 class Head(nn.Module, ABC):
@@ -55,8 +56,8 @@ class PoolHead(Head):
         self, dim: int, num_classes: int, hidden_dim: int = 256, dropout: float = 0.3
     ) -> None:
         super().__init__(dim, num_classes, hidden_dim, dropout)
-        self.token = nn.Sequential(Dropout(dropout), nn.Linear(dim, hidden_dim), nn.ReLU())
-        self.output = nn.Sequential(Dropout(dropout), nn.Linear(2 * hidden_dim, num_classes))
+        self.token = nn.Sequential(Dropout(dropout), Linear(dim, hidden_dim), nn.ReLU())
+        self.output = nn.Sequential(Dropout(dropout), Linear(2 * hidden_dim, num_classes))
 
     def forward(self, embeddings: Tensor, mask: Tensor) -> Tensor:
         return self.output(pool(self.token(embeddings), mask))  # (B, C)
@@ -76,7 +77,7 @@ class BiLSTMHead(Head):
         self.drop = Dropout(dropout)
         self.forward_lstm = nn.LSTM(dim, hidden_dim, batch_first=True)
         self.backward_lstm = nn.LSTM(dim, hidden_dim, batch_first=True)
-        self.output = nn.Linear(4 * hidden_dim, num_classes)
+        self.output = Linear(4 * hidden_dim, num_classes)
 
     def forward(self, embeddings: Tensor, mask: Tensor) -> Tensor:
         embeddings = self.drop(embeddings)  # (B, T, D)
@@ -111,12 +112,12 @@ class AttentionHead(Head):
         super().__init__(dim, num_classes, hidden_dim, dropout)
         check_range({"head.attentions": attentions}, at_least=1)
         self.attentions = attentions
-        self.token = nn.Sequential(Dropout(dropout), nn.Linear(dim, hidden_dim), nn.ReLU())
+        self.token = nn.Sequential(Dropout(dropout), Linear(dim, hidden_dim), nn.ReLU())
         self.score = nn.Sequential(
-            nn.Linear(hidden_dim, 64), nn.Tanh(), nn.Linear(64, attentions, bias=False)
+            Linear(hidden_dim, 64), nn.Tanh(), Linear(64, attentions, bias=False)
         )
         width = (attentions + 1) * hidden_dim
-        self.output = nn.Sequential(Dropout(dropout), nn.Linear(width, num_classes))
+        self.output = nn.Sequential(Dropout(dropout), Linear(width, num_classes))
 
     def forward(self, embeddings: Tensor, mask: Tensor) -> Tensor:
         states = self.token(embeddings)  # (B, T, H)

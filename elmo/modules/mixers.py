@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from elmo.errors import ConfigError, check_range
 from elmo.modules.dropout import Dropout
+from elmo.modules.linear import Linear, linear
 
 
 class Mixer(nn.Module, ABC):
@@ -126,7 +127,7 @@ class LambdaMix(Mixer):
         self.gamma = nn.Parameter(torch.ones(()), requires_grad=learn_gamma)
         self.projection_dim = projection_dim
         if projection_dim:
-            self.projection = nn.Linear(num_layers * dim, projection_dim, bias=False)
+            self.projection = Linear(num_layers * dim, projection_dim, bias=False)
 
     @property
     def output_dim(self) -> int:
@@ -181,7 +182,7 @@ class ScalarMix(LambdaMix):
             mixed = torch.einsum("l,lbtd->btd", lambdas, layers)  # (B, T, D)
         else:  # weight the matrices: they are smaller than a batch of layers
             matrices = self.projection.weight * lambdas.repeat_interleave(self.dim)
-            mixed = functional.linear(concatenate(layers), matrices)  # (B, T, projection_dim)
+            mixed = linear(concatenate(layers), matrices)  # (B, T, projection_dim)
         return self.gamma * mixed  # (B, T, output_dim)
 
     def lambdas(self) -> Tensor:
@@ -270,7 +271,7 @@ class ProjectedMix(Mixer):
         self, num_layers: int, dim: int, layer_norm: bool = True, layer_dropout: float = 0.0
     ) -> None:
         super().__init__(num_layers, dim, layer_norm, layer_dropout)
-        self.projection = nn.Linear(num_layers * dim, dim, bias=False)
+        self.projection = Linear(num_layers * dim, dim, bias=False)
         with torch.no_grad():
             self.projection.weight.copy_(torch.eye(dim).repeat(1, num_layers) / num_layers)
 
@@ -318,8 +319,8 @@ class LearnedMix(LambdaMix):
         super().__init__(num_layers, dim, layer_norm, learn_gamma, layer_dropout, projection_dim)
         check_range({"mixer.hidden_dim": hidden_dim}, at_least=1)
         self.hidden_dim = hidden_dim
-        self.hidden = nn.Linear(num_layers * dim, hidden_dim)
-        self.gate = nn.Linear(hidden_dim, num_layers)
+        self.hidden = Linear(num_layers * dim, hidden_dim)
+        self.gate = Linear(hidden_dim, num_layers)
         nn.init.zeros_(self.gate.weight)
         nn.init.zeros_(self.gate.bias)
         self.gate_sum: Tensor

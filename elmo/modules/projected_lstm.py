@@ -16,6 +16,7 @@ from torch.autograd.function import once_differentiable
 from torch.func import functional_call
 
 from elmo.modules.dropout import Dropout
+from elmo.modules.linear import product
 
 FORGET_BIAS = 1.0  # added in the cell, as in TensorFlow: the stored bias stays that of the file
 CHUNK = 2**22  # numbers of the input products that are held at a time without gradients
@@ -111,8 +112,7 @@ def _run(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Run all steps; see `ProjectedLSTM.forward`. With `kept`, fill it."""
     steps, rows, width = len(inputs), len(h), c.shape[1]
-    recurrent = weights.recurrent.t()
-    projection = None if weights.projection is None else weights.projection.t()
+    projection = weights.projection
     h, c = h.clone(), c.clone()
     outputs = inputs.new_zeros(steps, rows, h.shape[1])
     hidden = torch.empty_like(c)
@@ -120,10 +120,7 @@ def _run(
         for step, z in enumerate(gates, start):
             n = counts[step]
             z, state = z[:n], c[:n]
-            if h.dtype == recurrent.dtype:
-                z.addmm_(h[:n], recurrent)
-            else:
-                z += h[:n].to(recurrent.dtype) @ recurrent
+            z += product(h[:n].to(weights.recurrent.dtype), weights.recurrent)
             z[:, : 2 * width].sigmoid_()
             z[:, 2 * width : 3 * width].tanh_()
             z[:, 3 * width :].sigmoid_()
@@ -134,10 +131,8 @@ def _run(
             m = torch.tanh(state, out=hidden[:n]).mul_(o)
             if projection is None:
                 h[:n] = m
-            elif m.dtype == projection.dtype:
-                torch.mm(m, projection, out=h[:n])
             else:
-                h[:n] = m.to(projection.dtype) @ projection
+                h[:n] = product(m.to(projection.dtype), projection)
             if projection is not None and clips.projection is not None:
                 h[:n].clamp_(-clips.projection, clips.projection)
             outputs[step, :n] = h[:n]
@@ -155,16 +150,13 @@ def _input_products(
     bias = weights.bias.clone()
     width = len(bias) // 4
     bias[width : 2 * width] += FORGET_BIAS
-    matrix = weights.inputs.t()
     size = steps if out is not None else max(1, CHUNK // (rows * len(bias)))
     buffer = inputs.new_empty(min(size, steps), rows, len(bias)) if out is None else out
     for start in range(0, steps, size):
         part = inputs[start : start + size].flatten(0, 1)  # (steps B, H)
         into = buffer[: len(part) // rows]
-        if part.dtype == matrix.dtype:
-            torch.addmm(bias, part, matrix, out=into.view(len(part), -1))
-        else:
-            torch.add(part.to(matrix.dtype) @ matrix, bias, out=into.view(len(part), -1))
+        found = product(part.to(weights.inputs.dtype), weights.inputs)
+        torch.add(found, bias, out=into.view(len(part), -1))
         yield start, into
 
 
@@ -219,7 +211,7 @@ class _Recurrence(torch.autograd.Function):
             else:
                 if clips.projection is not None:
                     dh.masked_fill_(kept.before[step + 1, :n].abs() >= clips.projection, 0)
-                dm = (dh.to(dtype) @ weights.projection).to(grad.dtype)  # (n, C)
+                dm = product(dh.to(dtype), weights.projection.t()).to(grad.dtype)  # (n, C)
             i, f, g, o = kept.gates[step, :n].split(width, 1)
             di, df, dg, do = dz[step, :n].split(width, 1)
             tanh = kept.cells[step + 1, :n].tanh()
@@ -231,17 +223,18 @@ class _Recurrence(torch.autograd.Function):
             _tanh_backward(dc * i, g, grad_input=dg)
             _sigmoid_backward(dc * kept.cells[step, :n], f, grad_input=df)
             dc.mul_(f)
-            dh_next[:n] = dz[step, :n].to(dtype) @ weights.recurrent
+            dh_next[:n] = product(dz[step, :n].to(dtype), weights.recurrent.t())
         flat = dz.flatten(0, 1).to(dtype)  # (T B, 4 C)
         before = kept.before[:-1].flatten(0, 1).to(dtype)
         d_projection = None
         if weights.projection is not None:
             hidden = kept.gates[..., 3 * width :] * kept.cells[1:].tanh()  # (T, B, C)
-            d_projection = dh_all.flatten(0, 1).to(dtype).t() @ hidden.flatten(0, 1).to(dtype)
+            flat_dh = dh_all.flatten(0, 1).to(dtype)  # (T B, H)
+            d_projection = product(flat_dh.t(), hidden.flatten(0, 1).to(dtype).t())
         gradients = (
-            (flat @ weights.inputs).view_as(inputs),
-            flat.t() @ inputs.flatten(0, 1).to(dtype),
-            flat.t() @ before,
+            product(flat, weights.inputs.t()).view_as(inputs),
+            product(flat.t(), inputs.flatten(0, 1).to(dtype).t()),
+            product(flat.t(), before.t()),
             dz.sum((0, 1)),
             d_projection,
         )

@@ -12,12 +12,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from elmo.errors import ConfigError, check_range
+from elmo.modules.linear import Linear
 
 # Logits computed at a time: 16 MiB in single precision, for any V. Larger blocks of memory are
 # returned to the system after each use, and allocating them again adds half of the time.
 CHUNK = 2**22
 # Nats by which two computations of a log-probability may differ, even in half precision.
 ROUNDING = 0.1
+# Rows of the products of the adaptive softmax are rounded up to multiples of these.
+HEAD_ROWS, CLUSTER_ROWS = 128, 64
 
 
 class Softmax(nn.Module, ABC):
@@ -97,7 +100,7 @@ class LinearSoftmax(Softmax, ABC):
 
     def __init__(self, dim: int, vocab_size: int) -> None:
         super().__init__(dim, vocab_size)
-        self.output = nn.Linear(dim, vocab_size)
+        self.output = Linear(dim, vocab_size)
 
     def _nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
         return functional.cross_entropy(self.output(hidden), targets, reduction="none")  # (N,)
@@ -139,18 +142,38 @@ class AdaptiveSoftmax(Softmax):
         self.output = nn.AdaptiveLogSoftmaxWithLoss(
             dim, vocab_size, cutoffs, (dim / 2) ** (1 / len(cutoffs)), head_bias=True
         )
+        self.output.head = Linear.like(self.output.head)
         for index, (start, end) in enumerate(itertools.pairwise(self.output.cutoffs)):
             width = cluster_width(dim / div_value ** (index + 1))
             self.output.tail[index] = nn.Sequential(
-                nn.Linear(dim, width, bias=False), nn.Linear(width, end - start, bias=False)
+                Linear(dim, width, bias=False), Linear(width, end - start, bias=False)
             )
 
     # PyTorch's class writes the clusters into one tensor with the dtype of its input, which fails
     # where autocast gives them another dtype; so autocast is off here.
 
     def _nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        # What PyTorch's class does, but with rows rounded up: oneDNN compiles a product for every
+        # number of rows that it has not met lately, which can take longer than the product.
+        short = self.output.shortlist_size
+        starts = targets.new_tensor(self.output.cutoffs[:-1])  # (clusters,)
+        cluster = torch.bucketize(targets, starts, right=True)  # (N,), 0 for the head
+        entries = torch.where(cluster == 0, targets, short + cluster - 1)  # (N,), of the head
         with torch.autocast(hidden.device.type, enabled=False):
-            return -self.output(self._to_weight_dtype(hidden), targets).output  # (N,)
+            hidden = self._to_weight_dtype(hidden)
+            extra = _missing(len(targets), HEAD_ROWS)
+            head = self.output.head(functional.pad(hidden, (0, 0, 0, extra)))
+            nll = _cross_entropy(head, functional.pad(entries, (0, extra)))[: len(targets)]
+            for index, tail in enumerate(self.output.tail, start=1):
+                rows = (cluster == index).nonzero().squeeze(1)  # (R,)
+                if not len(rows):
+                    continue
+                extra = _missing(len(rows), CLUSTER_ROWS)
+                words = targets.index_select(0, rows) - starts[index - 1]
+                inside = tail(hidden.index_select(0, functional.pad(rows, (0, extra))))
+                of_cluster = _cross_entropy(inside, functional.pad(words, (0, extra)))
+                nll = nll.index_add(0, rows, of_cluster[: len(rows)])
+        return nll  # (N,)
 
     def _log_prob(self, hidden: Tensor) -> Tensor:
         with torch.autocast(hidden.device.type, enabled=False):
@@ -191,6 +214,15 @@ class AdaptiveSoftmax(Softmax):
 
     def _to_weight_dtype(self, hidden: Tensor) -> Tensor:
         return hidden.to(self.output.head.weight.dtype)
+
+
+def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    return functional.cross_entropy(logits, targets, reduction="none")
+
+
+def _missing(count: int, multiple: int) -> int:
+    """Return what is missing from `count` to the next multiple."""
+    return -count % multiple
 
 
 def adaptive_cutoffs(vocab_size: int) -> list[int]:

@@ -161,6 +161,32 @@ def test_clusters_of_a_narrow_model_are_not_empty() -> None:
     assert {next(cluster.children()).out_features for cluster in output.tail} == {1}
 
 
+@pytest.mark.parametrize("count", [1, 127, 128, 700])
+def test_adaptive_losses_and_gradients_are_those_of_pytorch(count: int) -> None:
+    """Rows that are rounded up change nothing, nor do targets that leave a cluster empty."""
+    torch.manual_seed(5)
+    softmax = AdaptiveSoftmax(64, 2000)
+    hidden = torch.randn(count, 64) * 2
+    for targets in (torch.randint(2000, (count,)), torch.randint(300, (count,))):
+        found = []
+        for loss in (
+            lambda states, words=targets: softmax(states, words),
+            lambda states, words=targets: -softmax.output(states, words).output,
+        ):
+            states = hidden.clone().requires_grad_()
+            softmax.zero_grad()
+            nll = loss(states)
+            (nll * torch.arange(1, count + 1)).sum().backward()
+            gradients = [weight.grad for weight in softmax.parameters()]
+            zeros = [torch.zeros_like(weight) for weight in softmax.parameters()]
+            found.append([
+                nll.detach(), states.grad,
+                *(z if g is None else g for g, z in zip(gradients, zeros, strict=True)),
+            ])  # fmt: skip
+        for ours, theirs in zip(*found, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-2)
+
+
 def test_sampled_loss_tends_to_the_full_loss(hidden: torch.Tensor, targets: torch.Tensor) -> None:
     torch.manual_seed(0)
     full = SampledSoftmax(DIM, VOCAB).eval()
