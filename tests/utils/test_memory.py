@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+import weakref
+from collections.abc import Callable
 
 import pytest
+
+from elmo.utils.memory import exempt_from_collection
 
 SCRIPT = """
 import resource
@@ -28,3 +33,25 @@ def test_freed_tensors_stay_with_the_process(call: str, given_back: float) -> No
     command = [sys.executable, "-c", SCRIPT.format(call=call)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert float(done.stdout) == pytest.approx(given_back, abs=0.05)
+
+
+class Node:
+    """Refers to itself, so that only a collection can free it."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def test_only_what_was_there_is_exempt_from_collection() -> None:
+    made: list[Callable[[], Node | None]] = []
+    try:
+        with pytest.raises(ZeroDivisionError), exempt_from_collection():
+            assert not gc.isenabled()
+            made.append(weakref.ref(Node()))
+            raise ZeroDivisionError
+        assert gc.isenabled()
+        made.append(weakref.ref(Node()))
+        gc.collect()
+        assert [node() is None for node in made] == [False, True]
+    finally:
+        gc.unfreeze()
