@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ import elmo.runs.identity  # noqa: F401  # its resolvers
 from conftest import ROOT
 from elmo.data.corpora.toy import ToyNews
 from elmo.models.classifier import TextClassifier
+from elmo.models.encoders import Encoder
 from elmo.runs.latest import latest_run
 from elmo.runs.settings import check_settings
 from elmo.utils.tensor_files import state_checksum
@@ -131,15 +133,33 @@ def names(group: str) -> list[str]:
     return sorted(file.stem for file in (CONF / group).glob("*.yaml"))
 
 
+@pytest.fixture(scope="module")
+def encoders(pretrained: Path, toy: ToyNews) -> Callable[[str], Encoder]:
+    """Each encoder as its file makes it, once."""
+
+    @functools.cache
+    def build(name: str) -> Encoder:
+        bilm = f"bilm_path={latest_run(pretrained, 'toy')}"
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            cfg = compose("train_cls", [f"encoder={name}", bilm])
+        return instantiate(cfg.encoder)(corpus=toy)
+
+    return build
+
+
 @pytest.mark.parametrize("head", names("head"))
 @pytest.mark.parametrize("mixer", names("mixer"))
 @pytest.mark.parametrize("encoder", names("encoder"))
 def test_every_encoder_mixer_and_head_runs_a_step(
-    composed: Composer, pretrained: Path, toy: ToyNews, encoder: str, mixer: str, head: str
+    composed: Composer,
+    encoders: Callable[[str], Encoder],
+    toy: ToyNews,
+    encoder: str,
+    mixer: str,
+    head: str,
 ) -> None:
-    choices = [f"encoder={encoder}", f"mixer={mixer}", f"head={head}"]
-    cfg = composed("train_cls", *choices, f"bilm_path={latest_run(pretrained, 'toy')}")
-    source = instantiate(cfg.encoder)(corpus=toy)
+    cfg = composed("train_cls", f"mixer={mixer}", f"head={head}", "datamodule.token_budget=512")
+    source = encoders(encoder)
     mixing = instantiate(cfg.mixer)(num_layers=source.num_layers, dim=source.dim)
     scoring = instantiate(cfg.head)(dim=mixing.output_dim, num_classes=len(toy.class_names))
     model = TextClassifier(source, mixing, scoring, toy.class_names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import subprocess
 import sys
@@ -16,6 +17,7 @@ CONF = ROOT / "conf"
 SCRIPTS = ("train_lm", "train_cls", "train_tfidf")
 
 
+@functools.cache  # Hydra takes more than a second for it
 def help_of(script: str) -> str:
     finished: Finished = run_here([str(ROOT / f"{script}.py"), "--help"])
     assert finished.code == 0, finished.stderr
