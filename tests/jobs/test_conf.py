@@ -56,10 +56,14 @@ CASES += [  # experiments that are another for each script
 Composer = Callable[..., DictConfig]
 
 
-@pytest.fixture
-def composed(tmp_path: Path) -> Iterator[Composer]:
+@pytest.fixture(scope="module")
+def composed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composer]:
+    """Composes the settings of a job, those of the same overrides once; nobody changes them."""
+    folder = tmp_path_factory.mktemp("run")
+
+    @functools.cache
     def run(job: str, *overrides: str) -> DictConfig:
-        extra = [f"hydra.runtime.output_dir={tmp_path}"]
+        extra = [f"hydra.runtime.output_dir={folder}"]
         with initialize_config_dir(str(CONF), version_base="1.3"):
             cfg = compose(job, [*overrides, *extra], return_hydra_config=True)
         HydraConfig.instance().set_config(cfg)
@@ -134,14 +138,13 @@ def names(group: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def encoders(pretrained: Path, toy: ToyNews) -> Callable[[str], Encoder]:
+def encoders(composed: Composer, pretrained: Path, toy: ToyNews) -> Callable[[str], Encoder]:
     """Each encoder as its file makes it, once."""
 
     @functools.cache
     def build(name: str) -> Encoder:
         bilm = f"bilm_path={latest_run(pretrained, 'toy')}"
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            cfg = compose("train_cls", [f"encoder={name}", bilm])
+        cfg = composed("train_cls", f"encoder={name}", bilm)
         return instantiate(cfg.encoder)(corpus=toy)
 
     return build
@@ -158,12 +161,15 @@ def test_every_encoder_mixer_and_head_runs_a_step(
     mixer: str,
     head: str,
 ) -> None:
-    cfg = composed("train_cls", f"mixer={mixer}", f"head={head}", "datamodule.token_budget=512")
     source = encoders(encoder)
-    mixing = instantiate(cfg.mixer)(num_layers=source.num_layers, dim=source.dim)
+    cfg = composed("train_cls", f"head={head}")
+    mixing = instantiate(composed("train_cls", f"mixer={mixer}").mixer)(
+        num_layers=source.num_layers, dim=source.dim
+    )
     scoring = instantiate(cfg.head)(dim=mixing.output_dim, num_classes=len(toy.class_names))
     model = TextClassifier(source, mixing, scoring, toy.class_names)
-    data = instantiate(cfg.datamodule)(corpus=toy, tokenizer=source.tokenizer)
+    few = instantiate(cfg.datamodule, token_budget=512)
+    data = few(corpus=toy, tokenizer=source.tokenizer)
     batch = next(iter(data.val_dataloader()))
     before = state_checksum(source.state_dict())
     optimizer = instantiate(cfg.optimizer, _convert_="all")(
