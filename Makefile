@@ -35,7 +35,7 @@ $(DOCS): $(STAMP) requirements-docs.txt
 	$(BIN)/python -m pip install --quiet -r requirements-docs.txt -c constraints.txt
 	@touch $@
 
-demo: $(STAMP) ## pretrain, sweep three mixers, compare: toy corpus, offline, 3 minutes
+demo: $(STAMP) ## pretrain, sweep three mixers, compare: toy corpus, offline, a minute
 	@echo "Pretraining a small biLM on the built-in toy corpus (no real news, no download) ..."
 	$(BIN)/python train_lm.py experiment=demo bilm=tiny
 	@echo "Classifying on the frozen biLM with three mixers ..."

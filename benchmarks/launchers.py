@@ -49,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         common = (*small_jobs(args.rows, Path(folder)), "evaluate_test=false")
         one_batch = [f"trainer.limit_{split}_batches=1" for split in ("train", "val", "test")]
-        run("train_lm", *common, *one_batch, "trainer.max_epochs=1")
+        bilm = Path(folder) / "bilm"  # cut short, so it is never the latest one
+        run("train_lm", *common, *one_batch, "trainer.max_epochs=1", f"hydra.run.dir={bilm}")
         for turn in range(args.rounds):
             for name in chosen:
                 settings = LAUNCHERS[name]
@@ -58,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     "train_cls",
                     *common,
                     *settings,
+                    f"bilm_path={bilm}",
                     f"store.folder={sweep}-layers",
                     f"seed={','.join(map(str, range(args.seeds)))}",
                     f"mixer={','.join(MIXERS)}",

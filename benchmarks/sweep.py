@@ -24,6 +24,10 @@ Runs two sweeps of train_cls.py on a biLM of the default size, and their jobs on
   shared      one multirun with an empty store: the first job computes the frozen layers
   one by one  a process for each job, store=off; for `pool`, the three jobs of one seed, times five
 
+The rest of a job is what neither the frozen pass nor its epochs nor the final evaluation took:
+imports where it is alone, data, validation, files and figures. The first job of a sweep, which
+imports for all, does not count there.
+
 The biLM is hardly trained, which has no effect on the times."""
 
 MIXERS = ("trainable", "frozen", "learned")
@@ -41,10 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         common = small_jobs(args.rows, Path(folder))
         one_batch = [f"trainer.limit_{split}_batches=1" for split in ("train", "val", "test")]
-        run("train_lm", *common, *one_batch, "trainer.max_epochs=1", "evaluate_test=false")
+        bilm = Path(folder) / "bilm"  # cut short, so it is never the latest one
+        place = f"hydra.run.dir={bilm}"
+        run("train_lm", *common, *one_batch, "trainer.max_epochs=1", "evaluate_test=false", place)
         seeds = ",".join(map(str, range(args.seeds)))
         for head, seed in (("bilstm", "0"), ("pool", seeds)):
-            settings = (*common, f"head={head}", "evaluate_test=false")
+            settings = (*common, f"bilm_path={bilm}", f"head={head}", "evaluate_test=false")
             rows.append(compare(Path(folder), head, seed, settings))
     harness.report("sweep", args.output, {"rows": args.rows}, {"sweeps": rows})
 
@@ -70,7 +76,8 @@ def compare(folder: Path, head: str, seeds: str, settings: tuple[str, ...]) -> h
             "train_cls", *settings, "store=off", f"mixer={mixer}", f"hydra.run.dir={single}"
         )
         alone.append((seconds, record(single)))
-    jobs = [record(job.parent) for job in sweep.glob("*/metrics.json")]
+    finished = sorted(sweep.glob("*/metrics.json"), key=lambda file: file.stat().st_mtime)
+    jobs = [record(job.parent) for job in finished]
     one_by_one = count * sum(seconds for seconds, _ in alone)
     return {
         "head": head,
@@ -84,7 +91,16 @@ def compare(folder: Path, head: str, seeds: str, settings: tuple[str, ...]) -> h
         "epoch, alone (s)": mean(job["seconds_of"]["epoch"] for _, job in alone),
         "evaluation, shared (s)": mean(job["seconds_of"]["evaluation"] for job in jobs),
         "evaluation, alone (s)": mean(job["seconds_of"]["evaluation"] for _, job in alone),
+        "rest, shared (s)": mean(rest(job["seconds"], job) for job in jobs[1:]),
+        "rest, alone (s)": mean(rest(seconds, job) for seconds, job in alone),
     }
+
+
+def rest(seconds: float, job: dict[str, Any]) -> float:
+    """Return the seconds of a job without its frozen pass, epochs and final evaluation."""
+    parts = job["seconds_of"]
+    epochs = job["settings"]["trainer"]["max_epochs"] * parts["epoch"]
+    return seconds - parts["frozen_pass"] - epochs - parts["evaluation"]
 
 
 def record(run_dir: Path) -> dict[str, Any]:

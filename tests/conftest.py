@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import os
 import runpy
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple
 # Before anything imports torch, which reads it once: the processes that tests start inherit it, and
 # another number of threads gives other last bits.
 os.environ["OMP_NUM_THREADS"] = "1"
+gc.disable()  # until all tests are imported: see elmo.utils.memory.exempt_from_collection
 
 import h5py
 import pytest
@@ -97,6 +99,11 @@ class Finished(NamedTuple):
 
 
 Script = Callable[..., Finished]
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

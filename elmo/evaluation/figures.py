@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
@@ -10,43 +11,76 @@ from elmo.evaluation.language_model_scores import DIRECTIONS, Group
 
 COLOURS = dict(zip(DIRECTIONS, ("tab:blue", "tab:orange", "black"), strict=True))
 MARKERS = dict(zip(DIRECTIONS, (">", "<", "o"), strict=True))
+TITLE = "Confusion matrix"
 SPACIOUS = 10  # up to this number of rows, a cell has room for its count
 
 
-def confusion_matrix_figure(counts: np.ndarray, names: list[str], title: str) -> Figure:
-    """Draw a confusion matrix, coloured by the share of the true class or word.
+def rendered(figure: Figure) -> np.ndarray:
+    """Return the pixels of a figure, (height, width, 3)."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.array(canvas.buffer_rgba())[..., :3]
+
+
+class ConfusionMatrix:
+    """Draws confusion matrices of the same classes or words, coloured by the share of the true one.
 
     Cells show share and count; in a matrix of many words, only the share, where it is 1 % or more.
+    The frame, which is laid out and drawn once, takes ten times as long as what fills it.
 
     Args:
-        counts: (C true, C predicted).
+        names: of the C classes or words.
     """
-    shares = counts / np.maximum(1, counts.sum(1, keepdims=True))
-    spacious = len(names) <= SPACIOUS
-    # Few pixels: TensorBoard shows images small at first, and the numbers must be readable there.
-    size = 1.1 + 0.75 * len(names) if spacious else 1.6 + 0.33 * len(names)
-    figure = Figure(figsize=(size + 0.9, size), layout="constrained", dpi=100)
-    axes = figure.add_subplot()
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    label = "share of the true class" if spacious else "share of the true word; numbers in per cent"
-    figure.colorbar(image, ax=axes, shrink=0.8, label=label)
-    axes.set_xticks(range(len(names)), names, rotation=0 if spacious else 90)
-    axes.set_yticks(range(len(names)), names)
-    axes.set(xlabel="predicted", ylabel="true", title=f"Confusion matrix, {title}")
-    for (true, predicted), share in np.ndenumerate(shares):
-        count = counts[true, predicted]
-        text = f"{share:.1%}\n{count:,}" if spacious else f"{share:.0%}".rstrip("%")
-        if spacious or text != "0":
-            axes.text(
-                predicted,
-                true,
-                text,
-                ha="center",
-                va="center",
-                fontsize=9 if spacious else 8,
-                color="white" if share > 0.5 else "black",
-            )
-    return figure
+
+    def __init__(self, names: list[str]) -> None:
+        self.spacious = len(names) <= SPACIOUS
+        # Few pixels: TensorBoard shows images small at first, where numbers must be readable.
+        size = 1.1 + 0.75 * len(names) if self.spacious else 1.6 + 0.33 * len(names)
+        figure = Figure(figsize=(size + 0.9, size), layout="constrained", dpi=100)
+        self.axes = figure.add_subplot()
+        empty = np.zeros((len(names), len(names)))
+        self._image = self.axes.imshow(empty, cmap="Blues", vmin=0, vmax=1)
+        label = "share of the true "
+        label += "class" if self.spacious else "word; numbers in per cent"
+        figure.colorbar(self._image, ax=self.axes, shrink=0.8, label=label)
+        self.axes.set_xticks(range(len(names)), names, rotation=0 if self.spacious else 90)
+        self.axes.set_yticks(range(len(names)), names)
+        self.axes.set(xlabel="predicted", ylabel="true", title=TITLE)
+        self._filling = [self._image, *self.axes.spines.values(), self.axes.title]  # in this order
+        for artist in self._filling:
+            artist.set_animated(True)  # left out of the frame
+        self._canvas = FigureCanvasAgg(figure)
+        self._canvas.draw()
+        self._frame = self._canvas.copy_from_bbox(figure.bbox)
+
+    def draw(self, counts: np.ndarray, title: str) -> np.ndarray:
+        """Return the pixels of one matrix, (height, width, 3).
+
+        Args:
+            counts: (C true, C predicted).
+        """
+        shares = counts / np.maximum(1, counts.sum(1, keepdims=True))
+        self._image.set_data(shares)
+        self.axes.title.set_text(f"{TITLE}, {title}")
+        for text in list(self.axes.texts):
+            text.remove()
+        for (true, predicted), share in np.ndenumerate(shares):
+            count = counts[true, predicted]
+            shown = f"{share:.1%}\n{count:,}" if self.spacious else f"{share:.0%}".rstrip("%")
+            if self.spacious or shown != "0":
+                self.axes.text(
+                    predicted,
+                    true,
+                    shown,
+                    ha="center",
+                    va="center",
+                    fontsize=9 if self.spacious else 8,
+                    color="white" if share > 0.5 else "black",
+                )
+        self._canvas.restore_region(self._frame)
+        for artist in (*self._filling, *self.axes.texts):
+            self.axes.draw_artist(artist)
+        return np.array(self._canvas.buffer_rgba())[..., :3]
 
 
 def perplexity_figure(groups: list[Group], axis: str, title: str) -> Figure:

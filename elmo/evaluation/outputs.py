@@ -13,17 +13,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from lightning.pytorch.loggers import TensorBoardLogger
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from PIL import Image
+from tensorboard.compat.proto.summary_pb2 import Summary
 
 from elmo.data.corpus import Corpus, column
 from elmo.data.datamodule import TokenData
 from elmo.data.text import WordTokenizer
-from elmo.evaluation.figures import confusion_matrix_figure, perplexity_figure, reliability_figure
+from elmo.evaluation.figures import (
+    ConfusionMatrix,
+    perplexity_figure,
+    reliability_figure,
+    rendered,
+)
 from elmo.evaluation.language_model_scores import (
     DIRECTIONS,
     FIRST_WORD,
+    FREQUENT,
     Group,
     LanguageModelResult,
     as_record,
@@ -51,15 +56,26 @@ class Writer:
         csv.writer(text).writerows([header, *rows])
         write_text(self.folder / "tables" / f"{name}.csv", text.getvalue())
 
-    def figure(self, kind: str, split: str, figure: Figure) -> None:
-        """Write `figures/KIND_SPLIT.png` and, to TensorBoard, the image `KIND/SPLIT`."""
-        canvas = FigureCanvasAgg(figure)
-        canvas.draw()  # once for both: a matrix of many words takes half a second to draw
-        pixels = np.asarray(canvas.buffer_rgba())[..., :3]
+    def figure(self, kind: str, split: str, pixels: np.ndarray) -> None:
+        """Write `figures/KIND_SPLIT.png` and, to TensorBoard, the image `KIND/SPLIT`.
+
+        Args:
+            pixels: (height, width, 3).
+        """
+        png = io.BytesIO()
+        Image.fromarray(pixels).save(png, format="png", compress_level=3)
         with atomic_writer(self.folder / "figures" / f"{kind}_{split}.png") as handle:
-            Image.fromarray(pixels).save(handle, format="png")
-        if self.logger:
-            self.logger.experiment.add_image(f"{kind}/{split}", pixels, dataformats="HWC")
+            handle.write(png.getvalue())
+        if self.logger:  # its `add_image` would compress the pixels once more
+            height, width, colours = pixels.shape
+            image = Summary.Image(
+                height=height,
+                width=width,
+                colorspace=colours,
+                encoded_image_string=png.getvalue(),
+            )
+            value = Summary.Value(tag=f"{kind}/{split}", image=image)
+            self.logger.experiment._get_file_writer().add_summary(Summary(value=[value]), 0)
 
 
 class Outputs(ABC):
@@ -85,7 +101,8 @@ class LanguageModelOutputs(Outputs):
     """
 
     def __init__(self, tokenizer: WordTokenizer) -> None:
-        self.tokenizer = tokenizer
+        self.names = [*tokenizer.words[FIRST_WORD:][:FREQUENT], "other"]
+        self.confusion = ConfusionMatrix(self.names)
 
     def write_split(
         self, split: str, result: LanguageModelResult, writer: Writer
@@ -95,13 +112,12 @@ class LanguageModelOutputs(Outputs):
             ("perplexity_by_position", "position in the description", result.by_position),
         ):
             writer.table(f"{kind}_{split}", [axis, *_group_header()], _group_rows(groups))
-            writer.figure(kind, split, perplexity_figure(groups, axis, split))
-        names = [*self.tokenizer.words[FIRST_WORD:][: result.confusion.shape[1] - 1], "other"]
+            writer.figure(kind, split, rendered(perplexity_figure(groups, axis, split)))
         for direction, counts in zip(DIRECTIONS, result.confusion.numpy(), strict=True):
-            _confusion_table(writer, f"{split}_{direction}", names, counts)
-            title = f"{len(names) - 1} most frequent words, {split}, {direction}"
-            figure = confusion_matrix_figure(counts, names, title)
-            writer.figure("confusion", f"{split}_{direction}", figure)
+            _confusion_table(writer, f"{split}_{direction}", self.names, counts)
+            title = f"{len(self.names) - 1} most frequent words, {split}, {direction}"
+            pixels = self.confusion.draw(counts, title)
+            writer.figure("confusion", f"{split}_{direction}", pixels)
         return as_record(result)
 
 
@@ -117,6 +133,7 @@ class ClassificationOutputs(Outputs):
         self.corpus = corpus
         self.data = data
         self.class_names = list(corpus.class_names)
+        self.confusion = ConfusionMatrix(self.class_names)
 
     def write_split(
         self, split: str, result: ClassificationResult, writer: Writer
@@ -124,20 +141,20 @@ class ClassificationOutputs(Outputs):
         with atomic_writer(writer.folder / "predictions" / f"{split}.parquet") as handle:
             pq.write_table(self._predictions(split, result), handle)
         names = self.class_names
-        confusion = result.per_class["confusion"]
+        confusion = result.per_class["confusion"].numpy()
         scores = {name: result.per_class[name] for name in ("precision", "recall", "f1")}
         rows = [
             [name, *(f"{scores[score][i]:.4f}" for score in scores), int(confusion[i].sum())]
             for i, name in enumerate(names)
         ]
         writer.table(f"per_class_{split}", ["class", *scores, "rows"], rows)
-        _confusion_table(writer, split, names, confusion.numpy())
-        writer.figure("confusion", split, confusion_matrix_figure(confusion.numpy(), names, split))
+        _confusion_table(writer, split, names, confusion)
+        writer.figure("confusion", split, self.confusion.draw(confusion, split))
         probabilities, labels = result.probabilities.numpy(), result.labels.numpy()
         figure = reliability_figure(
             probabilities, labels, CALIBRATION_BINS, result.calibration_error, split
         )
-        writer.figure("calibration", split, figure)
+        writer.figure("calibration", split, rendered(figure))
         return {
             "per_class": {
                 name: {score: float(values[i]) for score, values in scores.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
@@ -9,7 +10,7 @@ import shlex
 import sys
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -31,7 +32,7 @@ from elmo.runs.record import FAILURE_FILE, read_start
 from elmo.runs.resume import quoted
 from elmo.utils.cores import hold_cores, usable_cores
 from elmo.utils.files import write_json
-from elmo.utils.memory import keep_freed_memory
+from elmo.utils.memory import exempt_from_collection, keep_freed_memory
 from elmo.utils.ranks import is_launched_apart, rank
 from elmo.utils.shipped import INSTALLED
 
@@ -63,7 +64,6 @@ def run_job(job: Callable[[DictConfig, Run], float], cfg: DictConfig, artifact: 
     if FINISHED in run_dir.parts:
         log.info("job %s was finished before: skipped", hydra.job.num)
         return math.nan
-    from elmo.runs.settings import check_settings
     from elmo.utils.cache import redirect_library_caches
 
     redirect_library_caches(Path(cfg.cache_dir))
@@ -73,7 +73,7 @@ def run_job(job: Callable[[DictConfig, Run], float], cfg: DictConfig, artifact: 
         (run_dir / FAILURE_FILE).unlink(missing_ok=True)
     try:
         settings = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
-        check_settings(settings)
+        _check_settings(settings)
         may_continue = in_multirun() or cfg.resume is not None
         _check_processes(cfg)
         _check_accelerator(cfg)
@@ -109,6 +109,15 @@ def run_job(job: Callable[[DictConfig, Run], float], cfg: DictConfig, artifact: 
         reason = (message or f"{type(error).__name__}: {error}").splitlines()[0]
         write_json(run_dir / FAILURE_FILE, {"reason": reason})
         return math.nan
+
+
+def _check_settings(settings: Mapping[str, Any]) -> None:
+    """Check the settings, which imports the classes that they name and so nearly everything."""
+    from elmo.runs.settings import check_settings
+
+    first = "torch" not in sys.modules  # of the jobs in this process
+    with exempt_from_collection() if first else contextlib.nullcontext():
+        check_settings(settings)
 
 
 def in_multirun() -> bool:

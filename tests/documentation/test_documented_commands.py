@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import shlex
 from argparse import ArgumentParser, Namespace
@@ -74,8 +75,23 @@ def test_every_page_with_commands_is_read() -> None:
     assert {"README.md", "tutorial.md", "sweeps.md", "extend.md", "results.md"} <= pages
 
 
+@functools.cache  # pages repeat each other's commands
+def check_job(script: str, job: tuple[str, ...]) -> None:
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        extra = ["hydra.runtime.output_dir=run"]
+        cfg = compose(script.removesuffix(".py"), [*job, *extra], return_hydra_config=True)
+    HydraConfig.instance().set_config(cfg)
+    try:
+        with open_dict(cfg):
+            del cfg["hydra"]
+        settings = OmegaConf.to_container(cfg, resolve=True)
+        check_settings(cast(dict[str, Any], settings))
+    finally:
+        HydraConfig.instance().cfg = None
+
+
 @pytest.mark.parametrize("command", SCRIPTS, ids=title)
-def test_the_settings_of_a_training_compose(command: Command, tmp_path: Path) -> None:
+def test_the_settings_of_a_training_compose(command: Command) -> None:
     script, *words = command.words
     plain = [word for word in words if "=" in word and not word.startswith(("hydra", "+trial"))]
     if OF_THE_PAGE in plain:
@@ -93,17 +109,7 @@ def test_the_settings_of_a_training_compose(command: Command, tmp_path: Path) ->
         [value or last[index] for index, value in enumerate(job)] for job in zip_longest(*choices)
     ]
     for job in jobs or [[]]:
-        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-            extra = [f"hydra.runtime.output_dir={tmp_path}"]
-            cfg = compose(script.removesuffix(".py"), [*job, *extra], return_hydra_config=True)
-        HydraConfig.instance().set_config(cfg)
-        try:
-            with open_dict(cfg):
-                del cfg["hydra"]
-            settings = OmegaConf.to_container(cfg, resolve=True)
-            check_settings(cast(dict[str, Any], settings))
-        finally:
-            HydraConfig.instance().cfg = None
+        check_job(script, tuple(job))
 
 
 @pytest.mark.parametrize("command", OTHERS, ids=title)

@@ -2,32 +2,61 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from elmo.evaluation.figures import confusion_matrix_figure, perplexity_figure, reliability_figure
+from elmo.evaluation.figures import (
+    ConfusionMatrix,
+    perplexity_figure,
+    reliability_figure,
+    rendered,
+)
 from elmo.evaluation.language_model_scores import Group
 
 
 def drawn(figure: Figure) -> Figure:
-    FigureCanvasAgg(figure).draw()
+    rendered(figure)
     return figure
 
 
 def test_cells_of_a_small_matrix_hold_share_and_count() -> None:
     counts = np.array([[3, 1], [0, 0]])
-    figure = drawn(confusion_matrix_figure(counts, ["a", "b"], "test"))
-    texts = [text.get_text() for text in figure.axes[0].texts]
+    matrix = ConfusionMatrix(["a", "b"])
+    matrix.draw(counts, "test")
+    texts = [text.get_text() for text in matrix.axes.texts]
     assert texts == ["75.0%\n3", "25.0%\n1", "0.0%\n0", "0.0%\n0"]
 
 
 def test_cells_of_a_large_matrix_hold_per_cent_from_one_on() -> None:
     counts = np.zeros((31, 31), dtype=int)
     counts[2, 5], counts[2, 6] = 995, 5  # 99.5 and 0.5 per cent
-    figure = drawn(confusion_matrix_figure(counts, [f"w{i}" for i in range(31)], "test"))
-    (text,) = figure.axes[0].texts
+    matrix = ConfusionMatrix([f"w{i}" for i in range(31)])
+    matrix.draw(counts, "test")
+    (text,) = matrix.axes.texts
     assert text.get_text() == "100"
     assert text.get_position() == (5, 2)  # column, row
+
+
+@pytest.mark.parametrize("classes", [4, 31])
+def test_a_matrix_is_the_same_alone_and_after_another(classes: int) -> None:
+    names = [f"w{i}" for i in range(classes)]
+    counts = np.arange(classes**2).reshape(classes, classes)
+    matrix = ConfusionMatrix(names)
+    before = matrix.draw(counts, "train")
+    after = matrix.draw(counts.T, "test, forward")
+    np.testing.assert_array_equal(after, ConfusionMatrix(names).draw(counts.T, "test, forward"))
+    assert (after != before).any()
+
+
+@pytest.mark.parametrize("classes", [4, 31])
+def test_a_frame_and_what_fills_it_are_the_whole_figure(classes: int) -> None:
+    matrix = ConfusionMatrix([f"w{i}" for i in range(classes)])
+    pixels = matrix.draw(np.eye(classes, dtype=int), "test")
+    figure = matrix.axes.figure
+    assert isinstance(figure, Figure)
+    figure.set_layout_engine("none")  # another pass would move the axes by a fraction of a pixel
+    for artist in matrix.axes.get_children():
+        artist.set_animated(False)
+    np.testing.assert_array_equal(pixels, rendered(figure))
 
 
 def test_perplexities_of_each_direction() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import runpy
@@ -46,6 +47,7 @@ def _main(name: str, arguments: tuple[str, ...], output: str, fault: Fault | Non
     os.dup2(file, 1)
     os.dup2(file, 2)
     os.chdir(ROOT)
+    gc.freeze()  # what was imported before, as a process of its own does after its imports
     sys.argv = [f"{name}.py", *arguments]
     if fault is not None:
         fault()

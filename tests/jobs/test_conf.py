@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ import elmo.runs.identity  # noqa: F401  # its resolvers
 from conftest import ROOT
 from elmo.data.corpora.toy import ToyNews
 from elmo.models.classifier import TextClassifier
+from elmo.models.encoders import Encoder
 from elmo.runs.latest import latest_run
 from elmo.runs.settings import check_settings
 from elmo.utils.tensor_files import state_checksum
@@ -54,10 +56,14 @@ CASES += [  # experiments that are another for each script
 Composer = Callable[..., DictConfig]
 
 
-@pytest.fixture
-def composed(tmp_path: Path) -> Iterator[Composer]:
+@pytest.fixture(scope="module")
+def composed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composer]:
+    """Composes the settings of a job, those of the same overrides once; nobody changes them."""
+    folder = tmp_path_factory.mktemp("run")
+
+    @functools.cache
     def run(job: str, *overrides: str) -> DictConfig:
-        extra = [f"hydra.runtime.output_dir={tmp_path}"]
+        extra = [f"hydra.runtime.output_dir={folder}"]
         with initialize_config_dir(str(CONF), version_base="1.3"):
             cfg = compose(job, [*overrides, *extra], return_hydra_config=True)
         HydraConfig.instance().set_config(cfg)
@@ -131,19 +137,39 @@ def names(group: str) -> list[str]:
     return sorted(file.stem for file in (CONF / group).glob("*.yaml"))
 
 
+@pytest.fixture(scope="module")
+def encoders(composed: Composer, pretrained: Path, toy: ToyNews) -> Callable[[str], Encoder]:
+    """Each encoder as its file makes it, once."""
+
+    @functools.cache
+    def build(name: str) -> Encoder:
+        bilm = f"bilm_path={latest_run(pretrained, 'toy')}"
+        cfg = composed("train_cls", f"encoder={name}", bilm)
+        return instantiate(cfg.encoder)(corpus=toy)
+
+    return build
+
+
 @pytest.mark.parametrize("head", names("head"))
 @pytest.mark.parametrize("mixer", names("mixer"))
 @pytest.mark.parametrize("encoder", names("encoder"))
 def test_every_encoder_mixer_and_head_runs_a_step(
-    composed: Composer, pretrained: Path, toy: ToyNews, encoder: str, mixer: str, head: str
+    composed: Composer,
+    encoders: Callable[[str], Encoder],
+    toy: ToyNews,
+    encoder: str,
+    mixer: str,
+    head: str,
 ) -> None:
-    choices = [f"encoder={encoder}", f"mixer={mixer}", f"head={head}"]
-    cfg = composed("train_cls", *choices, f"bilm_path={latest_run(pretrained, 'toy')}")
-    source = instantiate(cfg.encoder)(corpus=toy)
-    mixing = instantiate(cfg.mixer)(num_layers=source.num_layers, dim=source.dim)
+    source = encoders(encoder)
+    cfg = composed("train_cls", f"head={head}")
+    mixing = instantiate(composed("train_cls", f"mixer={mixer}").mixer)(
+        num_layers=source.num_layers, dim=source.dim
+    )
     scoring = instantiate(cfg.head)(dim=mixing.output_dim, num_classes=len(toy.class_names))
     model = TextClassifier(source, mixing, scoring, toy.class_names)
-    data = instantiate(cfg.datamodule)(corpus=toy, tokenizer=source.tokenizer)
+    few = instantiate(cfg.datamodule, token_budget=512)
+    data = few(corpus=toy, tokenizer=source.tokenizer)
     batch = next(iter(data.val_dataloader()))
     before = state_checksum(source.state_dict())
     optimizer = instantiate(cfg.optimizer, _convert_="all")(

@@ -114,18 +114,24 @@ def same_figures(one: Path, other: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    "launcher",
-    ["joblib", *(pytest.param(name, marks=pytest.mark.slow) for name in ("submitit_local", "ray"))],
-)
+def finds_the_same(command: Command, launcher: str, folder: Path, expected: Path) -> None:
+    said = swept(command, launcher)
+    same_figures(folder, expected)
+    said += "".join(file.read_text() for file in folder.glob(".submitit/*/*.out"))
+    assert said.count("computing the frozen layers of train once") == 1
+
+
+def test_a_sweep_finds_the_same(command: Command, sweep: tuple[Path, str], tmp_path: Path) -> None:
+    finds_the_same(command, "joblib", tmp_path / "sweep", sweep[0])
+
+
+@pytest.mark.slow  # the basic launcher resumes in faults/test_resume_sweep.py
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local", "ray"])
 def test_a_sweep_finds_the_same_and_resumes(
     command: Command, sweep: tuple[Path, str], tmp_path: Path, launcher: str
 ) -> None:
     folder = tmp_path / "sweep"
-    said = swept(command, launcher)
-    same_figures(folder, sweep[0])
-    said += "".join(file.read_text() for file in folder.glob(".submitit/*/*.out"))
-    assert said.count("computing the frozen layers of train once") == 1
+    finds_the_same(command, launcher, folder, sweep[0])
 
     (job(folder, "frozen") / "metrics.json").unlink()  # as if it had been killed
     finished = {mixer: (job(folder, mixer) / "metrics.json") for mixer in ("trainable", "learned")}

@@ -163,7 +163,7 @@ def test_help_waits_for_neither_torch_nor_lightning(name: str) -> None:
         f"import runpy, sys; sys.argv = ['{name}.py', '--help']\n"
         f"try: runpy.run_path('{name}.py', run_name='__main__')\n"
         "except SystemExit: pass\n"
-        "assert not {'torch', 'lightning', 'datasets', 'gensim'} & set(sys.modules)"
+        "assert not {'torch', 'lightning', 'datasets', 'gensim', 'matplotlib'} & set(sys.modules)"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False

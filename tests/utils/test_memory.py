@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+import weakref
 
 import pytest
+
+from elmo.utils.memory import exempt_from_collection
 
 SCRIPT = """
 import resource
@@ -28,3 +32,21 @@ def test_freed_tensors_stay_with_the_process(call: str, given_back: float) -> No
     command = [sys.executable, "-c", SCRIPT.format(call=call)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert float(done.stdout) == pytest.approx(given_back, abs=0.05)
+
+
+class Node:
+    """Refers to itself, so that only a collection can free it."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def test_only_what_was_there_is_exempt_from_collection() -> None:
+    with exempt_from_collection():
+        assert not gc.isenabled()
+        before = weakref.ref(Node())
+    assert gc.isenabled()
+    after = weakref.ref(Node())
+    gc.collect()
+    assert before() is not None
+    assert after() is None
