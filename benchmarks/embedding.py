@@ -1,10 +1,10 @@
-"""Embedding speed: tokens per second in bulk, and the share of the matrix-multiply rate."""
+"""Embedding speed: tokens per second in bulk, and the share of the fastest matrix product."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from itertools import islice, product
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -38,17 +38,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the benchmark."""
     parser = harness.arguments("embedding", DESCRIPTION)
     parser.add_argument("--widths", type=int, nargs="+", default=[256, 512], metavar="H")
+    harness.add_precisions(parser)
     parser.add_argument("--texts", type=int, default=1024, metavar="N", help="texts per turn")
     parser.add_argument("--rounds", type=int, default=4, metavar="N", help="turns of each peer")
     args = parser.parse_args(arguments)
     speeds: list[harness.Row] = []
     parts: list[harness.Row] = []
-    for width in args.widths:
+    for width, precision in product(args.widths, args.precisions):
+        place = Place("cpu", precision)
         peers: dict[str, tuple[harness.Peer, tuple]] = {
-            "elmo embed": (elmo_embed, (width, args.texts)),
-            "from Python": (from_python, (width, args.texts)),
-            "one by one": (one_by_one, (width, -(-args.texts // 8))),
-            "packed": (packed, (width, -(-args.texts // 4))),
+            "elmo embed": (elmo_embed, (width, args.texts, place)),
+            "from Python": (from_python, (width, args.texts, place)),
+            "one by one": (one_by_one, (width, -(-args.texts // 8), place)),
+            "packed": (packed, (width, -(-args.texts // 4), place)),
         }
         results = harness.in_turn(peers, args.rounds)
         speed = {
@@ -58,18 +60,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
             speeds.append(
                 {
                     "width": width,
+                    "precision": precision,
                     "peer": name,
                     "tokens/s": speed[name],
                     "times one by one": speed[name] / speed["one by one"],
                     "times packed": speed[name] / speed["packed"],
-                    "mm GFLOP/s": median(turn["mm FLOP/s"] for turn in turns) / 1e9,
-                    "share of mm rate": median(turn["share"] for turn in turns),
+                    "limit GFLOP/s": median(turn["limit FLOP/s"] for turn in turns) / 1e9,
+                    "share of the limit": median(turn["share"] for turn in turns),
                 }
             )
         turns = results["elmo embed"]
         names = turns[0]["parts"]
         parts.append(
-            {"width": width}
+            {"width": width, "precision": precision}
             | {name: median(turn["parts"][name] for turn in turns) for name in names}
         )
     tables = {"embedding": speeds, "share of the time of elmo embed, by part": parts}
@@ -113,7 +116,7 @@ def forward_flops(bilm: BiLM, tokens: int) -> float:
     return float(flops)
 
 
-def elmo_embed(turn: harness.Turn, width: int, count: int) -> None:
+def elmo_embed(turn: harness.Turn, width: int, count: int, place: Place = CPU) -> None:
     """Embed as the command `elmo embed` does, and time the parts of it."""
     from elmo.data.batches import TOKEN_BUDGET, text_batches
     from elmo.utils.memory import keep_freed_memory
@@ -140,7 +143,7 @@ def elmo_embed(turn: harness.Turn, width: int, count: int) -> None:
         times["one tensor per text"] = seconds - sum(times.values())
         return {name: part / seconds for name, part in times.items()}
 
-    measure(turn, bilm, embed, parts)
+    measure(turn, bilm, embed, parts, place)
 
 
 class Stopwatch:
@@ -161,22 +164,27 @@ class Stopwatch:
         return call
 
 
-def from_python(turn: harness.Turn, width: int, count: int) -> None:
+def from_python(turn: harness.Turn, width: int, count: int, place: Place = CPU) -> None:
     """Embed all texts in a single call of `encoder.embed`."""
     encoder, texts = encoder_and_texts(width, count)
-    measure(turn, encoder.bilm, lambda: sum(map(tokens_of, encoder.embed(texts))))
+    measure(turn, encoder.bilm, lambda: sum(map(tokens_of, encoder.embed(texts))), place=place)
 
 
-def one_by_one(turn: harness.Turn, width: int, count: int) -> None:
+def one_by_one(turn: harness.Turn, width: int, count: int, place: Place = CPU) -> None:
     """Embed each text in its own call."""
     from elmo.utils.memory import keep_freed_memory
 
     keep_freed_memory()
     encoder, texts = encoder_and_texts(width, count)
-    measure(turn, encoder.bilm, lambda: sum(tokens_of(encoder.embed([text])[0]) for text in texts))
+    measure(
+        turn,
+        encoder.bilm,
+        lambda: sum(tokens_of(encoder.embed([text])[0]) for text in texts),
+        place=place,
+    )
 
 
-def packed(turn: harness.Turn, width: int, count: int) -> None:
+def packed(turn: harness.Turn, width: int, count: int, place: Place = CPU) -> None:
     """Embed in batches of packed sequences."""
     from benchmarks.models import pack
     from elmo.utils.memory import keep_freed_memory
@@ -188,6 +196,7 @@ def packed(turn: harness.Turn, width: int, count: int) -> None:
         turn,
         encoder.bilm,
         lambda: sum(map(tokens_of, embed_packed(encoder, texts, set_lengths))),
+        place=place,
     )
 
 
@@ -236,15 +245,16 @@ def measure(
     result: dict[str, Any] | None = None
     while True:
         turn(result)
-        before = place.matrix_multiply_rate()
+        before = place.limit()
         start = time.perf_counter()
-        tokens = embed()
+        with place.autocast():
+            tokens = embed()
         seconds = time.perf_counter() - start
-        mm_rate = (before + place.matrix_multiply_rate()) / 2
+        limit = (before + place.limit()) / 2
         result = {
             "tokens/s": tokens / seconds,
-            "mm FLOP/s": mm_rate,
-            "share": forward_flops(bilm, tokens) / seconds / mm_rate,
+            "limit FLOP/s": limit,
+            "share": forward_flops(bilm, tokens) / seconds / limit,
         }
         if parts:
             result |= {"parts": parts(seconds)}

@@ -101,8 +101,8 @@ def speed(peer: harness.Peer, args: tuple, seconds: float) -> dict[str, float]:
     if "steps" in turns[0]:
         row["step (ms)"] = median(1000 * turn["seconds"] / turn["steps"] for turn in turns)
     if "share" in turns[0]:
-        row["share of mm rate"] = middle("share")
-        row["mm TFLOP/s"] = middle("mm FLOP/s", 1e-12)
+        row["share of the limit"] = middle("share")
+        row["limit TFLOP/s"] = middle("limit FLOP/s", 1e-12)
     return row
 
 

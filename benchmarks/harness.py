@@ -17,6 +17,7 @@ from statistics import median
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
+LARGE_ON_CPU, LARGE_ON_GPU = (1024, 2048), (4096, 8192)  # sizes of the products of `limit`
 
 Row = Mapping[str, Any]
 Turn = Callable[[Any], None]
@@ -39,6 +40,17 @@ def arguments(name: str, description: str) -> argparse.ArgumentParser:
         help="JSON file for the figures (default: %(default)s)",
     )
     return parser
+
+
+def add_precisions(parser: argparse.ArgumentParser) -> None:
+    """Add `--precisions`: those of `benchmarks.place.Place` that a processor has."""
+    parser.add_argument(
+        "--precisions",
+        nargs="+",
+        choices=("fp32", "bf16"),
+        default=["fp32"],
+        help="of products (default: fp32)",
+    )
 
 
 def settings(job: str, *overrides: str) -> Any:
@@ -77,24 +89,56 @@ def _processor() -> str:
     return platform.processor()
 
 
-def matrix_multiply_rate(
-    size: int = 2048, repeats: int = 5, device: str = "cpu", dtype: Any = None
-) -> float:
-    """Measure the FLOP/s of a large `torch.mm`: the median of several calls.
+def limit(device: str = "cpu", dtype: Any = None) -> float:
+    """Return the FLOP/s of the fastest large product on a device: what counts as 100 %.
+
+    On a processor that of MKL (`torch.mm` in single precision) or of oneDNN, whichever is faster
+    here; on a GPU that of `torch.mm`.
 
     Args:
         dtype: of the matrices; None for single precision.
     """
     import torch
 
+    def onednn(left: Any, right: Any) -> Any:
+        return torch.ops.mkldnn._linear_pointwise(left, right, None, "none", [], "")
+
+    on_cpu = device == "cpu"
+    products: list[Callable[[Any, Any], Any]] = [torch.mm]
+    if on_cpu and torch.backends.mkldnn.is_available():
+        products.append(onednn)
+    return max(
+        matrix_multiply_rate(size, device=device, dtype=dtype, product=product)
+        for size in (LARGE_ON_CPU if on_cpu else LARGE_ON_GPU)
+        for product in products
+    )
+
+
+def matrix_multiply_rate(
+    size: int,
+    repeats: int = 5,
+    device: str = "cpu",
+    dtype: Any = None,
+    product: Callable[[Any, Any], Any] | None = None,
+) -> float:
+    """Measure the FLOP/s of a matrix product: the median of several calls.
+
+    Args:
+        size: rows and columns of both matrices.
+        dtype: of the matrices; None for single precision.
+        product: None for `torch.mm`.
+    """
+    import torch
+
+    product = product or torch.mm
     left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
-    torch.mm(left, right)
+    product(left, right)
     seconds = []
     for _ in range(repeats):
         if device != "cpu":
             torch.accelerator.synchronize(device)
         start = time.perf_counter()
-        torch.mm(left, right)
+        product(left, right)
         if device != "cpu":
             torch.accelerator.synchronize(device)
         seconds.append(time.perf_counter() - start)

@@ -1,4 +1,4 @@
-"""Pretraining speed: tokens per second, time by part, share of the matrix-multiply rate."""
+"""Pretraining speed: tokens per second, time by part, share of the fastest matrix product."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import product
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -42,18 +43,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the benchmark."""
     parser = harness.arguments("lm_training", DESCRIPTION)
     parser.add_argument("--widths", type=int, nargs="+", default=[256, 512], metavar="H")
+    harness.add_precisions(parser)
     parser.add_argument("--rounds", type=int, default=4, metavar="N", help="turns per peer")
     args = parser.parse_args(arguments)
     speeds: list[harness.Row] = []
     parts: list[harness.Row] = []
-    for width in args.widths:
+    for width, precision in product(args.widths, args.precisions):
+        place = Place("cpu", precision)
+        here = place, place.overrides()
         peers: dict[str, tuple[harness.Peer, tuple]] = {
-            "elmo": (elmo, (width, False)),
-            "bare loop": (bare_loop, (width, False)),
-            "packed": (bare_loop, (width, True)),
-            "textbook": (textbook, (width, False)),
-            "textbook, memory kept": (textbook, (width, True)),
-            "elmo, profiled": (elmo, (width, True)),
+            "elmo": (elmo, (width, False, *here)),
+            "bare loop": (bare_loop, (width, False, *here)),
+            "packed": (bare_loop, (width, True, *here)),
+            "textbook": (textbook, (width, False, *here)),
+            "textbook, memory kept": (textbook, (width, True, *here)),
+            "elmo, profiled": (elmo, (width, True, *here)),
         }
         results = harness.in_turn(peers, args.rounds)
         profiled = results.pop("elmo, profiled")
@@ -61,18 +65,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
             name: median(turn["tokens/s"] for turn in turns) for name, turns in results.items()
         }
         for name, turns in results.items():
-            row = {"width": width, "peer": name, "tokens/s": speed[name]}
+            row: dict[str, Any] = {"width": width, "precision": precision, "peer": name}
+            row["tokens/s"] = speed[name]
             row["times the textbook"] = speed[name] / speed["textbook"]
+            row["memory kept"] = speed[name] / speed["textbook, memory kept"]
             row["padding"] = median(turn["padding"] for turn in turns)
             if "share" in turns[0]:
                 row["GFLOP/s"] = median(turn["FLOP/s"] for turn in turns) / 1e9
-                row["mm GFLOP/s"] = median(turn["mm FLOP/s"] for turn in turns) / 1e9
-                row["share of mm rate"] = median(turn["share"] for turn in turns)
+                row["limit GFLOP/s"] = median(turn["limit FLOP/s"] for turn in turns) / 1e9
+                row["share of the limit"] = median(turn["share"] for turn in turns)
             speeds.append(row)
         first = profiled[0]["shares"]
         names = sorted(first, key=first.__getitem__, reverse=True)
         shares = {name: median(turn["shares"][name] for turn in profiled) for name in names}
-        parts.append({"width": width, **shares})
+        parts.append({"width": width, "precision": precision, **shares})
     from benchmarks.models import corpus_facts, language_model
 
     facts = {"data": corpus_facts(language_model(settings(8))[1]), "rounds": args.rounds}

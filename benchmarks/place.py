@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 from benchmarks import harness
 
-LARGE = (4096, 8192)  # sizes of the matrix products that find the rate of a GPU
 OUT_OF_MEMORY = ("out of memory", "ALLOC_FAILED")  # what PyTorch, cuBLAS and cuDNN say
 
 
@@ -92,9 +91,12 @@ class Place(NamedTuple):
         if not self.on_cpu:
             torch.accelerator.synchronize(self.device)
 
-    def matrix_multiply_rate(self) -> float:
-        """Return the FLOP/s of the fastest large matrix product in this process."""
-        return harness.matrix_multiply_rate() if self.on_cpu else _fastest_product(self)
+    def limit(self) -> float:
+        """Return the FLOP/s of the fastest large matrix product in this process.
+
+        Measured anew at each call on a processor, whose speed drifts; once on a GPU.
+        """
+        return _limit(self) if self.on_cpu else _limit_once(self)
 
     def start_afresh(self) -> None:
         """Free what earlier work has left on the device, and count the peak of memory anew."""
@@ -114,13 +116,15 @@ class Place(NamedTuple):
         return torch.accelerator.max_memory_allocated(self.device) / 2**20
 
 
-@cache
-def _fastest_product(place: Place) -> float:
+def _limit(place: Place) -> float:
     import torch
 
     dtype = torch.bfloat16 if place.precision == "bf16" else torch.float32
     with place.active():
-        return max(harness.matrix_multiply_rate(n, device=place.device, dtype=dtype) for n in LARGE)
+        return harness.limit(place.device, dtype)
+
+
+_limit_once = cache(_limit)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -87,8 +87,8 @@ def compare(shape: str, folder: Path, args: Any) -> list[harness.Row]:
             "ms a text": 1000 * median(turn["seconds"] / turn["texts"] for turn in turns),
         }
         if "share" in turns[0]:
-            row["mm GFLOP/s"] = median(turn["mm FLOP/s"] for turn in turns) / 1e9
-            row["share of mm rate"] = median(turn["share"] for turn in turns)
+            row["limit GFLOP/s"] = median(turn["limit FLOP/s"] for turn in turns) / 1e9
+            row["share of the limit"] = median(turn["share"] for turn in turns)
         rows.append(row)
     return rows
 
@@ -171,7 +171,7 @@ def measure(
     """Time `work`, which returns the number of tokens, in every turn."""
     turn(None)
     while True:
-        rate = harness.matrix_multiply_rate() if flops else 0.0
+        rate = harness.limit() if flops else 0.0
         start = time.perf_counter()
         tokens = work()
         seconds = time.perf_counter() - start
@@ -181,7 +181,7 @@ def measure(
             "tokens/s": tokens / seconds,
         }
         if flops:
-            result |= {"mm FLOP/s": rate, "share": flops / seconds / rate}
+            result |= {"limit FLOP/s": rate, "share": flops / seconds / rate}
         turn(result)
 
 

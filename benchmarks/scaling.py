@@ -133,11 +133,16 @@ def train(turn: harness.Turn, case: Case) -> None:
         turn(result)
         chosen = [next(batches) for _ in range(STEPS)]
         steps = [step(model, optimizer, batch, cfg.trainer.gradient_clip_val) for batch in chosen]
+        products = matrix_products(model, chosen)
+        milliseconds = median(1000 * sum(times.values()) for times in steps)
+        if products:
+            rate = 1e12 * products["GFLOP"] / milliseconds
+            products["share of the limit"] = rate / harness.limit()
         result = {
-            "step": median(1000 * sum(times.values()) for times in steps),
+            "step": milliseconds,
             **{name: median(1000 * times[name] for times in steps) for name in PARTS},
             "tokens": median(int(batch.lengths.sum()) for batch in chosen),
-            **matrix_products(model, chosen),
+            **products,
             "M weights": sum(parameter.numel() for parameter in model.parameters()) / 1e6,
             "MiB": (peak_memory() - imported) / MEBIBYTE,
         }

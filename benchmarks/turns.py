@@ -48,8 +48,8 @@ class Meter:
         }
         if self.flops is not None:
             rate = sum(map(self.flops, batches)) / seconds
-            mm_rate = self.place.matrix_multiply_rate()
-            result |= {"FLOP/s": rate, "mm FLOP/s": mm_rate, "share": rate / mm_rate}
+            limit = self.place.limit()
+            result |= {"FLOP/s": rate, "limit FLOP/s": limit, "share": rate / limit}
         return result
 
 

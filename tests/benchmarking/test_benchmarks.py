@@ -63,7 +63,7 @@ def small(monkeypatch: pytest.MonkeyPatch, cache_dir: Path) -> None:
 
     monkeypatch.setattr(harness, "in_turn", in_this_process)
     monkeypatch.setattr(harness, "settings", settings)
-    monkeypatch.setattr(harness, "matrix_multiply_rate", lambda: 1e9)
+    monkeypatch.setattr(harness, "limit", lambda *_: 1e9)
     monkeypatch.setattr("elmo.utils.memory.keep_freed_memory", lambda: None)
 
 
@@ -90,10 +90,10 @@ def test_embedding_compares_every_peer_at_every_width(
             expected = row["tokens/s"] / same_width[peer]["tokens/s"]
             assert row[f"times {peer}"] == pytest.approx(expected)
         flops = 2 * 2 * 8 * row["width"] * 2 * row["width"]  # per token
-        assert row["share of mm rate"] == pytest.approx(row["tokens/s"] * flops / 1e9)
+        assert row["share of the limit"] == pytest.approx(row["tokens/s"] * flops / 1e9)
     # There is one batch; the clock is read six times between its start and its end.
     for row in parts:
-        assert list(row.values())[1:] == pytest.approx([1 / 5, 1 / 5, 2 / 5, 1 / 5])
+        assert list(row.values())[2:] == pytest.approx([1 / 5, 1 / 5, 2 / 5, 1 / 5])
 
 
 @pytest.mark.parametrize("dim", [8, 5])

@@ -57,11 +57,10 @@ def small(monkeypatch: pytest.MonkeyPatch, cache_dir: Path) -> None:
 
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")  # set by a part, and left so in its process
     monkeypatch.setattr(harness, "settings", settings)
-    monkeypatch.setattr(harness, "matrix_multiply_rate", lambda: 1e9)
+    monkeypatch.setattr(harness, "limit", lambda *_: 1e9)
     monkeypatch.setattr("elmo.utils.memory.keep_freed_memory", lambda: None)
     # Most of a tiny job is drawing, and nothing here looks at its pictures.
     monkeypatch.setattr(outputs.Writer, "figure", lambda *_: None)
-    monkeypatch.setattr(outputs, "confusion_matrix_figure", lambda *_: None)
     monkeypatch.setattr(gpu, "rows_of", rows_of)
     monkeypatch.setattr(gpu_runs, "run", run)
     monkeypatch.setattr(gpu_runs, "STEP", 3)
@@ -256,13 +255,14 @@ def test_a_clock_is_read_when_the_gpu_has_done_its_work(monkeypatch: pytest.Monk
 def test_the_rate_of_a_gpu_is_that_of_the_fastest_product(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[Any, ...]] = []
 
-    def rate(size: int, device: str, dtype: torch.dtype) -> float:
+    def rate(size: int, device: str, dtype: torch.dtype, product: Any) -> float:
+        assert product is torch.mm
         seen.append((size, device, dtype, torch.get_float32_matmul_precision()))
         return 1.0 / size
 
     monkeypatch.setattr(harness, "matrix_multiply_rate", rate)
-    assert Place("cuda", "tf32").matrix_multiply_rate() == 1 / 4096
-    assert Place("cuda", "bf16").matrix_multiply_rate() == 1 / 4096
+    assert Place("cuda", "tf32").limit() == 1 / 4096
+    assert Place("cuda", "bf16").limit() == 1 / 4096
     assert [call[2:] for call in seen] == [
         *[(torch.float32, "high")] * 2,
         *[(torch.bfloat16, "highest")] * 2,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,6 +62,21 @@ def test_matrix_multiply_rate_counts_a_multiplication_and_an_addition(
     ticks = iter(range(100))
     monkeypatch.setattr(time, "perf_counter", lambda: next(ticks))  # each product takes a second
     assert harness.matrix_multiply_rate(size=8, repeats=3) == 2 * 8**3
+
+
+def test_the_limit_is_the_fastest_of_all_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates = iter([3.0, 5.0, 4.0, 2.0])
+    asked = []
+
+    def rate(size: int, **options: Any) -> float:
+        asked.append((size, options["dtype"], options["product"].__name__))
+        return next(rates)
+
+    monkeypatch.setattr(harness, "matrix_multiply_rate", rate)
+    assert harness.limit(dtype="a type") == 5.0
+    assert asked == [
+        (size, "a type", name) for size in harness.LARGE_ON_CPU for name in ("mm", "onednn")
+    ]
 
 
 def test_settings_are_those_of_the_script(monkeypatch: pytest.MonkeyPatch) -> None:
