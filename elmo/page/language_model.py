@@ -219,7 +219,7 @@ def at_gap(models: Models, key: str, text: str | None, gap: int | None) -> parts
     if gap is None:
         raise ConfigError(f"gap: expected a number from 0 to {len(found.words)}")
     gap = min(gap, len(found.words))
-    before, after = found.words[:gap], found.words[gap:]
+    words = [charts.cut(word) for word in found.words]
     # As the vocabulary has them: a capital or an unknown word is not what was expected.
     tokenizer = models.language_model(key).tokenizer
     (document,) = tokenizer.encode([parts.checked_text(text, tokenizer)])
@@ -244,7 +244,11 @@ def at_gap(models: Models, key: str, text: str | None, gap: int | None) -> parts
         )
     return [
         html.P(
-            [" ".join(before), html.Span(" ▮ ", className="gap", title="the gap"), " ".join(after)],
+            [
+                " ".join(words[:gap]),
+                html.Span(" ▮ ", className="gap", title="the gap"),
+                " ".join(words[gap:]),
+            ],
             className="sentence",
             dir="auto",
         ),

@@ -19,7 +19,7 @@ from elmo.runs.finished import FinishedRun
 
 NUMBER = {"type": "rightAligned", "width": 122, "filter": "agNumberColumnFilter"}
 COLUMNS: list[dict[str, Any]] = [
-    {"field": "run", "width": 260, "pinned": "left", "filter": True},
+    {"field": "run", "width": 236, "pinned": "left", "filter": True},
     {"field": "seed", **NUMBER, "width": 80, "filter": False},
     {"field": "corpus", "width": 140, "filter": True},
     {"field": "val/perplexity", **NUMBER, "digits": 2},
@@ -287,7 +287,7 @@ def _links(runs: Sequence[FinishedRun], titles: dict[str, str], without: int) ->
     """
     if not runs and not without:
         return parts.note("No run is ticked.")
-    lost = f"{without} of the ticked rows: the job failed, or its folder is gone since"
+    lost = f"No run is behind {without} of the ticked rows: its job failed, or its folder is gone"
     items = []
     for run in runs:
         key = found_runs.key_of(run.folder)
