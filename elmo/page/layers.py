@@ -163,9 +163,10 @@ def _place(
     (document,) = tokenizer.encode([text])
     lowered = [token.lower() for token in document.words]
     if word.lower() not in lowered:
+        read = " ".join(map(charts.cut, document.words))
         raise ConfigError(
-            f"{what} has no word {charts.cut(word)!r}; it is read as “{' '.join(document.words)}”. "
-            "Put another word in brackets to compare that: The [shore] of the river"
+            f"{what} has no word {charts.cut(word)!r}; it is read as “{read}”. Put another "
+            "word in brackets to compare that: The [shore] of the river"
         )
     return text, lowered.index(word.lower())
 

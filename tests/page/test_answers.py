@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 import urllib.error
 import urllib.request
@@ -14,12 +15,13 @@ from typing import Any
 import pytest
 from dash.development.base_component import Component
 
-from elmo.inference.explanation import explain
+from elmo.inference.explanation import explain, explain_side_by_side
+from elmo.inference.neighbours import Neighbour
 from elmo.inference.word_predictions import predict_words
 from elmo.models.generation import generate, join_words
-from elmo.page import classify, language_model, layers
+from elmo.page import classify, language_model, layers, run_charts
 from elmo.page import runs as runs_tab
-from elmo.page.found_runs import key_of
+from elmo.page.found_runs import find_runs, key_of
 from elmo.page.models import Models
 from page.conftest import TEXT
 
@@ -167,6 +169,34 @@ def test_the_language_model_shows_its_predictions(models: Models, runs: Path) ->
     assert said(language_model.at_gap(models, key, TEXT, 99)) == said(
         language_model.at_gap(models, key, TEXT, 7)
     )
+    empty = said(language_model.at_gap(models, key, TEXT, None))
+    assert empty == "gap: expected a number from 0 to 7"
+
+
+def test_the_word_at_a_gap_is_that_of_the_text(models: Models, runs: Path) -> None:
+    text = "It's3,000can't the bank"  # its words, joined, would be read as others
+    key = str(runs / "lm")
+    words = predict_words(models.language_model(key), text).words
+    gap = said(language_model.at_gap(models, key, text, len(words) - 1))
+    assert "next word by the forward model; there is “bank”" in gap
+    assert "previous word by the backward model; there is “the”" in gap
+
+
+def test_long_words_are_cut(models: Models, runs: Path) -> None:
+    text = f"{'w' * 5000} bank"
+    key = str(runs / "lm")
+    model = models.classifier(str(runs / "learned"))
+    for children in (
+        classify._card("", model, explain_side_by_side([model], text)[0], False),
+        language_model.surprise(models, key, text, "mean")[0],
+        language_model.at_gap(models, key, text, 1),
+        layers.answer(models, key, "bank", text.replace("bank", "river"), TEXT),
+        layers._cell(Neighbour(0.5, "w" * 5000, 0, 0, ["w" * 5000]), False),
+        layers._cell(Neighbour(0.5, "w" * 5000, 0, 0, ["w" * 5000]), True),
+    ):
+        shown = said(children)
+        assert "w…" in shown
+        assert "w" * 21 not in shown
 
 
 @pytest.mark.parametrize("side", ["forward", "backward", "both"])
@@ -202,6 +232,15 @@ def test_rows_behind_a_cell(runs: Path, tmp_path: Path) -> None:
     assert "test rows of World taken for World" in shown
     gone = said(runs_tab.behind(runs, str(tmp_path), "0", "test", "World", "World", False))
     assert gone == "this run is gone; load the page again"
+
+
+def test_damaged_curves_are_a_line(runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(runs / "trainable", tmp_path / "run")
+    (tmp_path / "run/tables/curves.csv").write_text("tag,step,value\nval/loss,a,b\n")
+    found = [run for run in find_runs(tmp_path).runs if run.folder.is_relative_to(tmp_path)]
+    assert run_charts.curve_tags(found) == []
+    assert "curves.csv: damaged" in said(runs_tab.curves(found, None))
+    assert said(runs_tab.curves([], None)) == "Tick runs that have curves."
 
 
 def post(address: str, text: str, chosen: list[str]) -> str:
@@ -267,7 +306,8 @@ def test_files_of_runs_are_read_and_nothing_else(address: str, runs: Path) -> No
     assert status(address, f"/run/{key}/") == 200
     assert status(address, f"/run/{key}/metrics.json") == 200
     assert status(address, f"/run/{key}/tables/curves.csv") == 200
-    for path in ("../learned/metrics.json", "%2e%2e/learned/metrics.json", "none"):
+    odd = ("%00", "a" * 400)  # no file can have such a name
+    for path in ("../learned/metrics.json", "%2e%2e/learned/metrics.json", "none", *odd):
         assert status(address, f"/run/{key}/{path}") == 404
     with urllib.request.urlopen(f"{address}/run/{key}//etc/passwd") as response:
         assert b"root:" not in response.read()

@@ -42,6 +42,15 @@ def test_the_tabs_have_addresses_and_keep_what_was_typed(page: Page, address: st
     expect(page.locator("#panel-runs")).to_be_visible()
 
 
+def test_an_unknown_address_is_said(page: Page, address: str) -> None:
+    page.goto(f"{address}/nowhere")
+    expect(page.get_by_role("alert")).to_have_text("No page has the address /nowhere.")
+    expect(page.locator("#panel-classify")).to_be_visible()
+    page.get_by_role("navigation").get_by_text("Runs").click()
+    expect(page.locator("#panel-runs")).to_be_visible()
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+
 def test_classify(page: Page, address: str) -> None:
     opened(page, address, "classify")
     expect(page.locator("#classify-answer .card")).to_have_count(3)
@@ -101,6 +110,10 @@ def test_language_model(page: Page, address: str) -> None:
     page.get_by_role("slider").focus()
     page.keyboard.press("ArrowLeft")
     expect(page.locator("#lm-gap-answer")).to_contain_text("there is “bank”")
+    gap = page.locator("#panel-language-model .dash-slider-container input[type=number]")
+    gap.fill("")
+    gap.press("Tab")
+    expect(page.get_by_role("alert")).to_have_text("gap: expected a number from 0 to 14")
     fill(page, "lm-prompt", "the bank")
     page.get_by_role("button", name="Write").click()
     expect(page.locator("#lm-written li")).to_have_count(3)
@@ -123,6 +136,8 @@ def test_runs(page: Page, address: str) -> None:
     assert box
     cell.click(position={"x": box["width"] / 8, "y": box["height"] / 8})  # World, World
     expect(page.locator("#runs-rows caption")).to_contain_text("test rows of World taken for World")
+    page.get_by_role("radio", name="validation").check()
+    expect(page.get_by_role("alert")).to_contain_text("no predictions of the validation split")
     expect(page.locator("#runs-learning figure")).to_have_count(1)
     with page.context.expect_page() as opening:
         page.locator("#runs-links a").first.click()
@@ -165,6 +180,9 @@ def test_every_tab_fits_and_reads(scheme: str, width: int, page: Page, address: 
         assert nameless == [], tab
         faint = page.evaluate(CONTRAST)
         assert faint == [], tab
+    table = page.locator("#runs-table .ag-root-wrapper")
+    colour = "e => getComputedStyle(e).backgroundColor"
+    assert table.evaluate(colour) == page.locator("body").evaluate(colour)
 
 
 NAMELESS = """() => [...document.querySelectorAll('main :is(input, textarea, button, a)')]

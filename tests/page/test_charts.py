@@ -1,0 +1,50 @@
+"""Charts and names where there is more than fits: long words, many words, many lines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from elmo.page import charts, classify
+from report_runs import write_classifier
+
+POINTS = np.array([[0.0, 1.0], [1.0, 2.0]])
+
+
+def test_a_long_word_is_cut_where_it_is_shown() -> None:
+    figure = charts.by_word(["bank", "w" * 500], {"effect": [0.1, 0.2]}, "effect")
+    first, second = figure.layout.xaxis.ticktext
+    assert first == "bank"
+    assert len(second) <= 20
+    assert second.endswith("…")
+
+
+def test_all_words_have_bars_and_many_words_few_names() -> None:
+    words = [f"w{number}" for number in range(200)]
+    figure = charts.by_word(words, {"effect": [1.0] * 200}, "effect")
+    assert list(figure.data[0].x) == list(range(200))
+    assert list(figure.layout.xaxis.ticktext) == words[::3]
+    assert list(figure.layout.xaxis.tickvals) == list(range(0, 200, 3))
+
+
+def test_a_legend_takes_no_room_from_its_chart() -> None:
+    def height(names: list[str]) -> int:
+        return charts.curves(dict.fromkeys(names, POINTS), "step", "loss").layout.height
+
+    short = height(["a", "b", "c"])
+    assert height(["a"]) == short  # one row
+    long = [f"{'a long name of a setting ' * 4}{number}" for number in range(10)]
+    assert height(long) == short + 9 * 20  # each in its row
+
+
+def test_classifiers_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    folders = [tmp_path / path for path in ("a/first", "a/run", "b/run", "b/other")]
+    for folder in folders[:3]:
+        write_classifier(folder, 0.9)
+    write_classifier(folders[3], 0.9, choices={"encoder": "word2vec", "mixer": "trainable"})
+    keys = [str(folder) for folder in folders]
+    first, second, third, other = classify._names(keys)
+    assert (first, other) == ("ELMo, trainable, first", "Word2Vec")
+    assert second == f"ELMo, trainable, run, {keys[1]}"
+    assert third == f"ELMo, trainable, run, {keys[2]}"
