@@ -301,6 +301,17 @@ def test_the_page_answers_to_this_machine_alone(address: str) -> None:
     assert 'src="http' not in body
 
 
+def test_a_new_run_is_there_at_the_next_visit(address: str, runs: Path) -> None:
+    def lists(folder: Path) -> bool:
+        with urllib.request.urlopen(f"{address}/_dash-layout") as response:
+            return key_of(folder) in response.read().decode()
+
+    assert not lists(runs / "new")
+    shutil.copytree(runs / "svm", runs / "new")
+    assert lists(runs / "new")
+    shutil.rmtree(runs / "new")
+
+
 def test_files_of_runs_are_read_and_nothing_else(address: str, runs: Path) -> None:
     key = key_of(runs / "trainable")
     assert status(address, f"/run/{key}/") == 200
