@@ -21,7 +21,7 @@ from elmo.inference.word_predictions import predict_words
 from elmo.models.generation import generate, join_words
 from elmo.page import classify, language_model, layers, run_charts
 from elmo.page import runs as runs_tab
-from elmo.page.found_runs import find_runs, key_of
+from elmo.page.found_runs import confusion, find_runs, key_of, table
 from elmo.page.models import Models
 from page.conftest import TEXT
 
@@ -230,8 +230,32 @@ def test_rows_behind_a_cell(runs: Path, tmp_path: Path) -> None:
     ask = (runs, str(tmp_path), key, "test", "World", "World")
     shown = said(runs_tab.behind(*ask, False))
     assert "test rows of World taken for World" in shown
+    names, counts = confusion(find_runs(runs).by_key()[key], "test") or ([], None)
+    assert counts is not None
+    for true, predicted in (("Sports", "World"), ("World", "Sports")):
+        count = counts[names.index(true), names.index(predicted)]
+        cell = said(runs_tab.behind(runs, str(tmp_path), key, "test", true, predicted, False))
+        assert f"{count} test rows of {true} taken for {predicted}" in cell
+    assert counts[0, 1] != counts[1, 0]
     gone = said(runs_tab.behind(runs, str(tmp_path), "0", "test", "World", "World", False))
     assert gone == "this run is gone; load the page again"
+
+
+def test_the_best_classifiers_are_ticked_first(runs: Path) -> None:
+    found = find_runs(runs)
+    first = runs_tab._first(table(found))
+    scores = [row["val/accuracy"] for row in table(found) if row["corpus"] == first[0]["corpus"]]
+    assert [row["val/accuracy"] for row in first] == sorted(scores, reverse=True)[:3]
+    assert not any(row["val/perplexity"] for row in first)
+
+
+def test_ticked_rows_without_a_run_are_counted(runs: Path) -> None:
+    run = find_runs(runs).by_key()[key_of(runs / "svm")]
+    titles = {key_of(run.folder): "SVM"}
+    assert said(runs_tab._links([], {}, 0)) == "No run is ticked."
+    assert "alert" not in str(runs_tab._links([run], titles, 0))
+    assert said(runs_tab._links([], {}, 2)).startswith("No run is behind 2 of the ticked rows")
+    assert "SVM" in said(runs_tab._links([run], titles, 1))
 
 
 def test_damaged_curves_are_a_line(runs: Path, tmp_path: Path) -> None:

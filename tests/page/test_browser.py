@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 
 import pytest
@@ -142,6 +143,16 @@ def test_runs(page: Page, address: str) -> None:
     with page.context.expect_page() as opening:
         page.locator("#runs-links a").first.click()
     expect(opening.value.get_by_text("metrics.json")).to_be_visible()
+
+
+def test_a_run_that_is_deleted_meanwhile_is_said(page: Page, address: str, runs: Path) -> None:
+    shutil.copytree(runs / "svm", runs / "new")
+    opened(page, address, "runs")
+    shutil.rmtree(runs / "new")
+    page.locator("#runs-table .ag-header-select-all input").first.check()
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("No run is behind 1 of the ticked rows")
+    expect(page.locator("#runs-links a")).to_have_count(8)
 
 
 def test_exports(page: Page, address: str, tmp_path: Path) -> None:

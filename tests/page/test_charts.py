@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from elmo.page import charts, classify
+from elmo.page import charts, classify, run_charts
+from elmo.page.found_runs import find_runs
 from report_runs import write_classifier
 
 POINTS = np.array([[0.0, 1.0], [1.0, 2.0]])
@@ -48,3 +50,20 @@ def test_classifiers_of_one_name_are_told_apart(tmp_path: Path) -> None:
     assert (first, other) == ("ELMo, trainable, first", "Word2Vec")
     assert second == f"ELMo, trainable, run, {keys[1]}"
     assert third == f"ELMo, trainable, run, {keys[2]}"
+
+
+def test_learning_curves_are_means_over_seeds(tmp_path: Path) -> None:
+    for name, accuracy, seed, share in (
+        ("a", 0.5, 0, 0.1),
+        ("b", 0.7, 1, 0.1),
+        ("c", 0.9, 0, 1.0),
+    ):
+        write_classifier(tmp_path / name, accuracy, seed, share=share)
+    write_classifier(tmp_path / "alone", 0.8, 0, {"encoder": "word2vec", "mixer": "trainable"})
+    found = [run for run in find_runs(tmp_path).runs if run.folder.is_relative_to(tmp_path)]
+    made = run_charts.learning_curve(found)
+    assert made is not None
+    (line,) = made.children[1].children.figure.data  # a setting of one share has none
+    assert list(line.y) == pytest.approx([0.6, 0.9], abs=1e-3)
+    assert line.x[0] == pytest.approx(line.x[1] / 10, rel=0.01)
+    assert run_charts.learning_curve(found[:1]) is None
