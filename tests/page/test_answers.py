@@ -16,7 +16,7 @@ import pytest
 from dash.development.base_component import Component
 
 from elmo.inference.explanation import explain, explain_side_by_side
-from elmo.inference.neighbours import Neighbour
+from elmo.inference.neighbours import Neighbour, NeighbourSearch
 from elmo.inference.word_predictions import predict_words
 from elmo.models.generation import generate, join_words
 from elmo.page import classify, language_model, layers, run_charts
@@ -130,6 +130,12 @@ def test_layers_name_neighbours_and_the_cosine(models: Models, runs: Path) -> No
     assert same.count("1.0000") == 3  # the same word in the same sentence, in three layers
     other = said(layers.answer(models, key, "bank", TEXT, "Voters crossed the bank of the river."))
     assert other.count("1.0000") == 1  # layer 0 alone
+    search = NeighbourSearch(models.encoder(key), TEXT, 1, layers.COUNT)
+    models.index(key).search(search)
+    for near in (neighbour for best in search.best for neighbour in best):
+        assert near.word in same
+        assert f" {near.cosine:.2f}" in same
+    assert all(len(best) == layers.COUNT for best in search.best)
     assert "Occurrences of “bank”" in other
     assert "documents of the toy corpus" in other
     marked = said(layers.answer(models, key, "bank", "[The] bank", TEXT))
@@ -161,6 +167,11 @@ def test_the_language_model_shows_its_predictions(models: Models, runs: Path) ->
     found = predict_words(models.language_model(key), TEXT)
     answer = said(language_model.surprise(models, key, TEXT, "forward"))
     assert f"forward {found.perplexity('forward'):.1f}" in answer
+    means = [sum(pair) / 2 for pair in zip(found.forward[:-1], found.backward[1:], strict=True)]
+    strip = said(language_model.surprise(models, key, TEXT, "mean")[0])
+    assert [word for word in strip.split() if word[0].isdigit()] == [
+        f"{mean:.1f}" for mean in means
+    ]
     assert all(f"{bits:.3f}" in answer for bits in [*found.forward[:-1], *found.backward[1:]])
     gap = said(language_model.at_gap(models, key, TEXT, 2))
     assert all(f"{p:.5f}" in gap for _, p in [*found.gaps[2].forward, *found.gaps[2].backward])

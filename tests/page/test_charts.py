@@ -67,3 +67,9 @@ def test_learning_curves_are_means_over_seeds(tmp_path: Path) -> None:
     assert list(line.y) == pytest.approx([0.6, 0.9], abs=1e-3)
     assert line.x[0] == pytest.approx(line.x[1] / 10, rel=0.01)
     assert run_charts.learning_curve(found[:1]) is None
+
+
+def test_the_shades_of_a_confusion_matrix_are_shares_of_the_true_class() -> None:
+    figure = charts.confusion(["a", "b"], np.array([[3, 1], [0, 0]]))
+    assert np.array(figure.data[0].z).tolist() == [[0.75, 0.25], [0, 0]]
+    assert list(figure.data[0].text[0]) == ["3", "1"]

@@ -188,7 +188,7 @@ def test_texts_of_other_data_are_not_shown(
         found_runs.with_texts(run, "test", rows, str(tmp_path))
 
 
-def test_searched_texts_of_a_file(tmp_path: Path) -> None:
+def test_searched_texts_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "news.csv"
     file.write_text("text,topic\nThe bank,money\nA river,land\n")
     texts = SearchedTexts(file, "text", "topic")
@@ -198,6 +198,10 @@ def test_searched_texts_of_a_file(tmp_path: Path) -> None:
         "news.csv",
     )
     assert SearchedTexts(file, "text").label(0) is None
+    for most, is_cut in ((3, False), (1, True)):
+        monkeypatch.setattr("elmo.page.texts.MOST_DOCUMENTS", most)
+        assert SearchedTexts(file, "text").is_cut == is_cut
+        assert len(SearchedTexts(file, "text").read()) == min(2, most)
     with pytest.raises(ConfigError, match=r"no column 'title'.*one of: text, topic"):
         SearchedTexts(file, "title")
     with pytest.raises(DataError, match="no such file"):
