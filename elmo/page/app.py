@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import mimetypes
+import os
 import socket
 from collections.abc import Sequence
 from html import escape
@@ -60,7 +61,10 @@ def create_app(models: Models, output_dir: Path, cache_dir: str, tensorboard: st
     )
     app.layout = lambda: _frame(models, output_dir, tensorboard)
     app.clientside_callback(
-        ClientsideFunction("page", "show"), Output("tab", "data"), Input("url", "pathname")
+        ClientsideFunction("page", "show"),
+        Output("tab", "data"),
+        Output("notice", "children"),
+        Input("url", "pathname"),
     )
     classify.register(app, models)
     layers.register(app, models)
@@ -109,7 +113,7 @@ def _frame(models: Models, output_dir: Path, tensorboard: str) -> Component:
                     ),
                 ]
             ),
-            html.Div(id="internal-error"),
+            html.Div(id="notice", className="notice", role="alert"),
             html.Main(
                 [
                     html.Section(
@@ -132,7 +136,7 @@ def _internal_error(error: Exception) -> None:
     """Show that an answer failed because of a fault of the page, and log it."""
     log.error("the page could not answer", exc_info=error)
     line = f"The page failed to answer ({type(error).__name__}); the terminal has the details."
-    set_props("internal-error", {"children": parts.notice(line)})
+    set_props("notice", {"children": line})
 
 
 def _guard(app: Dash) -> None:
@@ -160,8 +164,11 @@ def _serve_files(app: Dash, output_dir: Path) -> None:
     def run_file(key: str, path: str) -> Response | str:
         run = find_runs(output_dir).by_key().get(key) or abort(404)
         root = run.folder.resolve()
+        # Unlike pathlib's, this takes any address: one too long for a file names none.
+        if not os.path.exists(root / path):
+            abort(404)
         wanted = (root / path).resolve()
-        if not wanted.is_relative_to(root) or not wanted.exists():
+        if not wanted.is_relative_to(root):
             abort(404)
         if wanted.is_dir():
             return _listing(wanted, wanted == root)

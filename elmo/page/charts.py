@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import ceil
 
 import numpy as np
 import plotly.graph_objects as go
@@ -24,19 +25,31 @@ SYMBOLS = (
 PATTERNS = ("", "/", ".", "x", "-", "+")
 INK = "#3c4048"  # in exported files; on the page the style sheet sets light or dark
 LINE = "#c9ccd2"
+LONGEST = 20  # characters of a word; few English words have more
+MOST_TICKS = 80  # words named below a chart; of more, every second or third
+LEGEND = 700  # pixels of a row of a legend, as wide as the narrowest export
 WITH_COUNTS = 12  # classes up to which a confusion matrix has room for its counts
 
 Points = np.ndarray  # (N, 2), x and y
 
 
+def cut(word: str) -> str:
+    """Return a word as charts and tables show it: its start where it is very long."""
+    return word if len(word) <= LONGEST else word[: LONGEST - 1] + "…"
+
+
 def _layout(figure: go.Figure, height: int, **options: object) -> go.Figure:
+    """Set the look of a figure that has its traces; a legend of many rows makes it higher."""
+    entries = [trace.name for trace in figure.data if trace.name and trace.showlegend is not False]
+    width = 45 + 7 * max(map(len, entries), default=0)  # of one entry; all are as wide
+    rows = ceil(len(entries) / max(1, LEGEND // width))
     figure.update_layout(
-        height=height,
+        height=height + 20 * max(0, rows - 1),
         margin={"l": 56, "r": 12, "t": 34, "b": 44},
         paper_bgcolor="white",
         plot_bgcolor="white",
         font={"family": "system-ui, sans-serif", "size": 13, "color": INK},
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0, "maxheight": 1},
         colorway=COLOURS,
         hoverlabel={"namelength": -1},
         **options,
@@ -51,20 +64,26 @@ def by_word(
 ) -> go.Figure:
     """Return bars at each word of a text: one of each series, beside or on top of each other."""
     figure = go.Figure()
+    words = [cut(word) for word in words]
     places = list(range(len(words)))
+    step = ceil(len(words) / MOST_TICKS) or 1
     for index, (name, values) in enumerate(series.items()):
         figure.add_bar(
             x=places,
             y=list(values),
             name=name,
             marker={"color": COLOURS[index % 8], "pattern": {"shape": PATTERNS[index % 6]}},
-            customdata=list(words),
+            customdata=words,
             hovertemplate="%{customdata}: %{y:.3f}",
         )
     _layout(figure, 300, barmode="stack" if stacked else "group", showlegend=len(series) > 1)
     figure.update_layout(legend={"traceorder": "normal"})
     figure.update_xaxes(
-        tickvals=places, ticktext=list(words), tickangle=-50, showgrid=False, zeroline=False
+        tickvals=places[::step],
+        ticktext=words[::step],
+        tickangle=-50,
+        showgrid=False,
+        zeroline=False,
     )
     figure.update_yaxes(title=title)
     return figure

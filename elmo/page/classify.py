@@ -112,12 +112,14 @@ def answer(models: Models, text: str | None, keys: Sequence[str] | None) -> part
 
 
 def _names(keys: Sequence[str]) -> list[str]:
-    """Return the labels of classifiers; those that share one are told apart by their paths."""
-    labels = [name_of(offer_of(Path(key))) for key in keys]
-    return [
-        name if labels.count(name) == 1 else f"{name}, {key}"
-        for name, key in zip(labels, keys, strict=True)
-    ]
+    """Return the labels of classifiers; those that share one are told apart by their folders."""
+    names = [name_of(offer_of(Path(key))) for key in keys]
+    for tell_apart in (lambda key: Path(key).name, str):  # the whole path where folders are alike
+        names = [
+            name if names.count(name) == 1 else f"{name}, {tell_apart(key)}"
+            for name, key in zip(names, keys, strict=True)
+        ]
+    return names
 
 
 def _agreement(names: Sequence[str], found: Sequence[DetailedExplanation]) -> html.P:
@@ -149,7 +151,7 @@ def _card(
         ),
         parts.bars(list(probabilities.items()), f"probabilities of the classes by {name}"),
         parts.strip(
-            [word for word, _ in words],
+            [charts.cut(word) for word, _ in words],
             [effect / largest for _, effect in words],
             [f"{e:+.2f}" if abs(e) >= parts.EFFECT_SHOWN else "·" for _, e in words],
             f"words and what leaving them out takes from {predicted}, by {name}",

@@ -115,7 +115,7 @@ def confusion(run: FinishedRun, split: str) -> tuple[list[str], np.ndarray] | No
     Args:
         split: "train", "validation" or "test".
     """
-    with contextlib.suppress(KeyError, TypeError):
+    with contextlib.suppress(KeyError, TypeError, ValueError):
         of_split = run.record["splits"][split]
         return list(of_split["per_class"]), np.array(of_split["confusion"])
     with contextlib.suppress(OSError, ValueError):

@@ -127,7 +127,7 @@ def register(app: Dash, models: Models) -> None:
         State("lm-text", "value"),
         State("tab", "data"),
     )
-    def look(read: object, gap: int, key: str, text: str, tab: str) -> parts.Children:
+    def look(read: object, gap: int | None, key: str, text: str, tab: str) -> parts.Children:
         if tab != "language-model":
             raise PreventUpdate
         return at_gap(models, key, text, gap)
@@ -174,7 +174,7 @@ def surprise(models: Models, key: str, text: str | None, reading: str) -> parts.
     bits = {"forward": forward, "backward": backward, "mean": mean}
     rows = zip(found.words, forward, backward, mean, strict=True)
     words = [
-        f"{word} (unknown)" if unknown else word
+        f"{charts.cut(word)} (unknown)" if unknown else charts.cut(word)
         for word, unknown in zip(found.words, found.unknown, strict=True)
     ]
     return [
@@ -203,17 +203,27 @@ def surprise(models: Models, key: str, text: str | None, reading: str) -> parts.
 
 
 @parts.answering
-def at_gap(models: Models, key: str, text: str | None, gap: int) -> parts.Children:
-    """Return what both directions expect at a gap; nothing where the sentence is refused."""
+def at_gap(models: Models, key: str, text: str | None, gap: int | None) -> parts.Children:
+    """Return what both directions expect at a gap; nothing where the sentence is refused.
+
+    Args:
+        gap: the number of words before it; None where the field is empty.
+
+    Raises:
+        ConfigError: there is no number.
+    """
     try:
         found = _predictions(models, key, text)
     except ElmoError:
         return []  # the answer above tells why
+    if gap is None:
+        raise ConfigError(f"gap: expected a number from 0 to {len(found.words)}")
     gap = min(gap, len(found.words))
-    before, after = found.words[:gap], found.words[gap:]
+    words = [charts.cut(word) for word in found.words]
     # As the vocabulary has them: a capital or an unknown word is not what was expected.
-    (document,) = models.language_model(key).tokenizer.encode([" ".join(found.words)])
-    names = [models.language_model(key).tokenizer.words[i] for i in document.ids]
+    tokenizer = models.language_model(key).tokenizer
+    (document,) = tokenizer.encode([parts.checked_text(text, tokenizer)])
+    names = [tokenizer.words[i] for i in document.ids]
     made = []
     for direction, expected, actual, bits in (
         ("forward", found.gaps[gap].forward, names[gap + 1], found.forward[gap]),
@@ -234,8 +244,13 @@ def at_gap(models: Models, key: str, text: str | None, gap: int) -> parts.Childr
         )
     return [
         html.P(
-            [" ".join(before), html.Span(" ▮ ", className="gap", title="the gap"), " ".join(after)],
+            [
+                " ".join(words[:gap]),
+                html.Span(" ▮ ", className="gap", title="the gap"),
+                " ".join(words[gap:]),
+            ],
             className="sentence",
+            dir="auto",
         ),
         html.Div(made, className="pair"),
     ]
@@ -281,6 +296,6 @@ def written(
         else:
             texts = write(prompt or "", side, count=count)
     return [
-        html.Ol([html.Li(join_words(text)) for text in texts], className="written"),
+        html.Ol([html.Li(join_words(text), dir="auto") for text in texts], className="written"),
         parts.exports("written", ["text"], [[join_words(text)] for text in texts]),
     ]

@@ -127,12 +127,16 @@ def answer(
             index.search(searches[name])
     cosines = (searches["A"].query * searches["B"].query).sum(1).tolist()  # (L,)
     layers = [f"layer {layer}" for layer in range(len(cosines))]
+    words = {
+        name: encoder.tokenizer.encode([text])[0].words[position]
+        for name, (text, position) in sentences.items()
+    }
     return [
         parts.chart(
             "similarity",
             charts.by_layer(cosines),
-            f"How alike “{_shown(sentences['A'], encoder.tokenizer)}” of sentence A and "
-            f"“{_shown(sentences['B'], encoder.tokenizer)}” of sentence B are in each layer",
+            f"How alike “{charts.cut(words['A'])}” of sentence A and “{charts.cut(words['B'])}” of "
+            "sentence B are in each layer",
             ["layer", "cosine"],
             [[layer, f"{value:.4f}"] for layer, value in zip(layers, cosines, strict=True)],
         ),
@@ -140,7 +144,7 @@ def answer(
             [_neighbours(name, search, layers) for name, search in searches.items()],
             className="pair",
         ),
-        _map(models, index, searches, _shown(sentences["A"], encoder.tokenizer)),
+        _map(models, index, searches, words["A"]),
         parts.note(_read_so_far(models, index)),
     ]
 
@@ -159,16 +163,12 @@ def _place(
     (document,) = tokenizer.encode([text])
     lowered = [token.lower() for token in document.words]
     if word.lower() not in lowered:
+        read = " ".join(map(charts.cut, document.words))
         raise ConfigError(
-            f"{what} has no word {word!r}; it is read as: {' '.join(document.words)}. Put another "
+            f"{what} has no word {charts.cut(word)!r}; it is read as “{read}”. Put another "
             "word in brackets to compare that: The [shore] of the river"
         )
     return text, lowered.index(word.lower())
-
-
-def _shown(place: tuple[str, int], tokenizer: WordTokenizer) -> str:
-    text, position = place
-    return tokenizer.encode([text])[0].words[position]
 
 
 def _neighbours(name: str, search: NeighbourSearch, layers: Sequence[str]) -> html.Div:
@@ -197,11 +197,12 @@ def _neighbours(name: str, search: NeighbourSearch, layers: Sequence[str]) -> ht
 def _cell(near: Neighbour, static: bool) -> list[Component | str]:
     number = html.Small(f" {near.cosine:.2f}")
     if static:
-        return [html.Strong(near.word), number]
+        return [html.Strong(charts.cut(near.word)), number]
     start = max(0, near.position - AROUND)
-    before = " ".join(near.tokens[start : near.position])
-    after = " ".join(near.tokens[near.position + 1 : near.position + 1 + AROUND])
-    return [f"{before} ", html.Strong(near.word), f" {after}", number]
+    tokens = [charts.cut(token) for token in near.tokens]
+    before = " ".join(tokens[start : near.position])
+    after = " ".join(tokens[near.position + 1 : near.position + 1 + AROUND])
+    return [f"{before} ", html.Strong(tokens[near.position]), f" {after}", number]
 
 
 def _map(
@@ -211,7 +212,8 @@ def _map(
     places = index.occurrences(word)[:ON_THE_MAP]
     if len(places) < 3:
         return parts.note(
-            f"No map: {len(places)} documents of {models.texts.name} have “{word}”; 3 are needed."
+            f"No map: {len(places)} documents of {models.texts.name} have “{charts.cut(word)}”; 3 "
+            "are needed."
         )
     queries = torch.stack([search.query.cpu() for search in searches.values()], 1)  # (L, 2, D)
     vectors = torch.cat([index.unit[:, torch.from_numpy(places)], queries], 1)  # (L, n + 2, D)
@@ -223,7 +225,9 @@ def _map(
     rows = [
         [layer, index.rows[document], sense, f"{x:.4f}", f"{y:.4f}"]
         for layer in range(len(spots))
-        for document, sense, (x, y) in zip(documents, senses, spots[layer], strict=False)
+        for document, sense, (x, y) in zip(
+            documents, senses, spots[layer, : len(places)], strict=True
+        )
     ]
     return parts.chart(
         "map",
@@ -234,7 +238,8 @@ def _map(
             [_wrapped(text) for text in texts],
             {name: spots[:, len(places) + n] for n, name in enumerate(searches)},
         ),
-        f"Occurrences of “{word}” by the class of their document; A and B are the sentences",
+        f"Occurrences of “{charts.cut(word)}” by the class of their document; A and B are the "
+        "sentences",
         ["layer", "document", "class", "x", "y"],
         rows,
     )

@@ -267,7 +267,7 @@ def offer_of(path: Path) -> Offer:
         record = read_record(folder)
     offer = Offer("", path, record)
     facts = [name_of(offer)]
-    with contextlib.suppress(KeyError, TypeError):
+    with contextlib.suppress(KeyError, TypeError, ValueError):
         facts.append(str(record["data"]["name"]))
         figures = record["metrics"]  # a biLM has accuracies as well, those of its words
         name = "perplexity" if "val/perplexity" in figures else "accuracy"

@@ -112,6 +112,7 @@ def strip(
             for word, strength, value in zip(words, strengths, values, strict=True)
         ],
         className="strip",
+        dir="auto",
         **aria(label=title),
     )
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import numpy as np
 from dash.development.base_component import Component
 
+from elmo.errors import DataError
 from elmo.page import charts, parts
 from elmo.page.found_runs import confusion, key_of
 from elmo.report.collect import read_curves
@@ -18,9 +20,10 @@ SHOWN_CURVES = ("val/accuracy", "val/perplexity", "val/loss", "train/loss", "tra
 
 def curve_tags(runs: Sequence[FinishedRun]) -> list[str]:
     """Return the scalars that any of some runs recorded more than once, the usual ones first."""
-    found = {
-        tag for run in runs for tag, points in read_curves(run.folder).items() if len(points) > 1
-    }
+    found: set[str] = set()
+    for run in runs:
+        with suppress(DataError):  # drawing them says what is wrong
+            found |= {tag for tag, points in read_curves(run.folder).items() if len(points) > 1}
     usual = [tag for tag in SHOWN_CURVES if tag in found]
     return usual + sorted(tag for tag in found.difference(usual) if not tag.startswith("lambda/"))
 

@@ -12,14 +12,14 @@ import dash_ag_grid as dag
 from dash import ALL, Dash, Input, Output, State, ctx, dcc, html
 from dash.development.base_component import Component
 
-from elmo.errors import ConfigError
+from elmo.errors import ConfigError, DataError
 from elmo.page import found_runs, parts, run_charts
 from elmo.page.found_runs import Behind, FoundRuns
 from elmo.runs.finished import FinishedRun
 
 NUMBER = {"type": "rightAligned", "width": 122, "filter": "agNumberColumnFilter"}
 COLUMNS: list[dict[str, Any]] = [
-    {"field": "run", "width": 260, "pinned": "left", "filter": True},
+    {"field": "run", "width": 236, "pinned": "left", "filter": True},
     {"field": "seed", **NUMBER, "width": 80, "filter": False},
     {"field": "corpus", "width": 140, "filter": True},
     {"field": "val/perplexity", **NUMBER, "digits": 2},
@@ -154,6 +154,7 @@ def register(app: Dash, output_dir: Path, cache_dir: str) -> None:
         rows: list[dict[str, Any]] | None, tag: str | None
     ) -> tuple[Component, list[str], str | None, list[dict[str, str]], str | None]:
         runs = picked(rows)
+        without = len(rows or []) - len(runs)
         titles = found_runs.titles(runs)
         tags = run_charts.curve_tags(runs)
         chosen = tag if tag in tags else next(iter(tags), None)
@@ -163,20 +164,15 @@ def register(app: Dash, output_dir: Path, cache_dir: str) -> None:
             if any(found_runs.confusion(run, split) for split in SPLITS)
         ]
         first = with_cells[0]["value"] if with_cells else None
-        return _links(runs, titles), tags, chosen, with_cells, first
+        return _links(runs, titles, without), tags, chosen, with_cells, first
 
     @app.callback(
         Output("runs-curves", "children"),
         Input("runs-table", "selectedRows"),
         Input("runs-tag", "value"),
     )
-    def draw(rows: list[dict[str, Any]] | None, tag: str | None) -> list[Component]:
-        runs = picked(rows)
-        if not runs or tag is None:
-            return [parts.note("Tick runs that have curves.")]
-        titles = found_runs.titles(runs)
-        drawn = [run_charts.curves(runs, titles, tag), run_charts.lambdas(runs, titles)]
-        return [figure for figure in drawn if figure is not None]
+    def draw(rows: list[dict[str, Any]] | None, tag: str | None) -> parts.Children:
+        return curves(picked(rows), tag)
 
     @app.callback(
         Output("runs-confusions", "children"),
@@ -197,12 +193,17 @@ def register(app: Dash, output_dir: Path, cache_dir: str) -> None:
         Input("runs-cell-run", "value"),
         Input({"type": "confusion", "run": ALL}, "clickData"),
         State("runs-split", "value"),
+        State("runs-cell-true", "value"),
+        State("runs-cell-predicted", "value"),
         prevent_initial_call=True,
     )
     def choose(
-        key: str | None, clicks: list[dict[str, Any] | None], split: str
+        key: str | None,
+        clicks: list[dict[str, Any] | None],
+        split: str,
+        true: str | None,
+        predicted: str | None,
     ) -> tuple[list[str], list[str], str | None, str | None, str | None]:
-        true = predicted = None
         if isinstance(ctx.triggered_id, dict) and ctx.triggered[0]["value"]:
             key = ctx.triggered_id["run"]
             (point,) = ctx.triggered[0]["value"]["points"]
@@ -210,6 +211,7 @@ def register(app: Dash, output_dir: Path, cache_dir: str) -> None:
         run = found_runs.find_runs(output_dir).by_key().get(key or "")
         found = found_runs.confusion(run, split) if run else None
         names = found[0] if found else []
+        true, predicted = (name if name in names else None for name in (true, predicted))
         return names, names, true, predicted, key
 
     @app.callback(
@@ -226,6 +228,20 @@ def register(app: Dash, output_dir: Path, cache_dir: str) -> None:
         if not (key and true and predicted):
             return []
         return behind(output_dir, cache_dir, key, split, true, predicted, bool(texts))
+
+
+@parts.answering
+def curves(runs: Sequence[FinishedRun], tag: str | None) -> parts.Children:
+    """Return the curves of a scalar, None where no run has any, and of the lambdas.
+
+    Raises:
+        DataError: the curves of a run are damaged; `answering` shows it.
+    """
+    titles = found_runs.titles(runs)
+    lambdas = run_charts.lambdas(runs, titles)
+    if tag is None:
+        return [parts.note("Tick runs that have curves.")]
+    return [run_charts.curves(runs, titles, tag), *([lambdas] if lambdas is not None else [])]
 
 
 @parts.answering
@@ -246,7 +262,7 @@ def behind(
     if texts and shown:
         try:
             shown = found_runs.with_texts(run, split, shown, cache_dir)
-        except found_runs.DataError as error:
+        except DataError as error:
             problem = parts.notice(str(error))
     cells = [[row.row, f"{row.probability:.4f}", row.text or ""] for row in shown]
     width = 3 if any(row.text for row in shown) else 2
@@ -263,13 +279,19 @@ def behind(
     ]
 
 
-def _links(runs: Sequence[FinishedRun], titles: dict[str, str]) -> Component:
-    """Return a link to the folder of each run."""
-    if not runs:
+def _links(runs: Sequence[FinishedRun], titles: dict[str, str], without: int) -> Component:
+    """Return a link to the folder of each run.
+
+    Args:
+        without: how many of the ticked rows have no run.
+    """
+    if not runs and not without:
         return parts.note("No run is ticked.")
+    lost = f"No run is behind {without} of the ticked rows: its job failed, or its folder is gone"
     items = []
     for run in runs:
         key = found_runs.key_of(run.folder)
         link = html.A(titles[key], href=f"/run/{quote(key)}/", target="_blank", rel="noopener")
         items.append(html.Li([link, " ", html.Code(str(found_runs.shown(run.folder)))]))
-    return html.Div([html.H3("Run folders"), html.Ul(items)])
+    folders = [html.H3("Run folders"), html.Ul(items)] if runs else []
+    return html.Div([*([parts.notice(lost)] if without else []), *folders])

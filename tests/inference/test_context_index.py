@@ -83,8 +83,16 @@ def test_the_plane_keeps_the_distances_of_points_on_a_plane() -> None:
     assert torch.cdist(places, places).allclose(torch.cdist(flat, flat), atol=1e-4)
     assert share.sum(1).tolist() == pytest.approx([1, 1])
     assert (share[:, 0] >= share[:, 1]).all()
+    largest = places.gather(1, places.abs().argmax(1, keepdim=True))
+    assert (largest > 0).all()  # whatever the sign of a component
     mirrored, _ = principal_plane(-flat)
-    assert mirrored.allclose(places, atol=1e-4) or mirrored.allclose(-places, atol=1e-4)
+    assert mirrored.abs().allclose(places.abs(), atol=1e-4)
+
+
+def test_equal_vectors_lie_in_one_place() -> None:
+    equal = torch.randn(3, 1, 64).expand(3, 50, 64).clone()
+    places, share = principal_plane(equal)
+    assert places.abs().max() == share.max() == 0
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
-import urllib.error
-import urllib.request
-from concurrent.futures import ThreadPoolExecutor
+import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,17 +11,15 @@ from typing import Any
 import pytest
 from dash.development.base_component import Component
 
-from elmo.inference.explanation import explain
+from elmo.inference.explanation import explain, explain_side_by_side
+from elmo.inference.neighbours import Neighbour, NeighbourSearch
 from elmo.inference.word_predictions import predict_words
 from elmo.models.generation import generate, join_words
-from elmo.page import classify, language_model, layers
+from elmo.page import classify, language_model, layers, run_charts
 from elmo.page import runs as runs_tab
-from elmo.page.found_runs import key_of
+from elmo.page.found_runs import confusion, find_runs, key_of, table
 from elmo.page.models import Models
 from page.conftest import TEXT
-
-SENTENCES = [f"The {word} raised its rates in {place}." for word in ("bank", "club", "army", "chip",
-             "court") for place in ("Toronto", "Paris")]  # fmt: skip
 
 
 def said(children: Any) -> str:
@@ -128,6 +123,12 @@ def test_layers_name_neighbours_and_the_cosine(models: Models, runs: Path) -> No
     assert same.count("1.0000") == 3  # the same word in the same sentence, in three layers
     other = said(layers.answer(models, key, "bank", TEXT, "Voters crossed the bank of the river."))
     assert other.count("1.0000") == 1  # layer 0 alone
+    search = NeighbourSearch(models.encoder(key), TEXT, 1, layers.COUNT)
+    models.index(key).search(search)
+    for near in (neighbour for best in search.best for neighbour in best):
+        assert near.word in same
+        assert f" {near.cosine:.2f}" in same
+    assert all(len(best) == layers.COUNT for best in search.best)
     assert "Occurrences of “bank”" in other
     assert "documents of the toy corpus" in other
     marked = said(layers.answer(models, key, "bank", "[The] bank", TEXT))
@@ -159,6 +160,11 @@ def test_the_language_model_shows_its_predictions(models: Models, runs: Path) ->
     found = predict_words(models.language_model(key), TEXT)
     answer = said(language_model.surprise(models, key, TEXT, "forward"))
     assert f"forward {found.perplexity('forward'):.1f}" in answer
+    means = [sum(pair) / 2 for pair in zip(found.forward[:-1], found.backward[1:], strict=True)]
+    strip = said(language_model.surprise(models, key, TEXT, "mean")[0])
+    assert [word for word in strip.split() if word[0].isdigit()] == [
+        f"{mean:.1f}" for mean in means
+    ]
     assert all(f"{bits:.3f}" in answer for bits in [*found.forward[:-1], *found.backward[1:]])
     gap = said(language_model.at_gap(models, key, TEXT, 2))
     assert all(f"{p:.5f}" in gap for _, p in [*found.gaps[2].forward, *found.gaps[2].backward])
@@ -167,6 +173,34 @@ def test_the_language_model_shows_its_predictions(models: Models, runs: Path) ->
     assert said(language_model.at_gap(models, key, TEXT, 99)) == said(
         language_model.at_gap(models, key, TEXT, 7)
     )
+    empty = said(language_model.at_gap(models, key, TEXT, None))
+    assert empty == "gap: expected a number from 0 to 7"
+
+
+def test_the_word_at_a_gap_is_that_of_the_text(models: Models, runs: Path) -> None:
+    text = "It's3,000can't the bank"  # its words, joined, would be read as others
+    key = str(runs / "lm")
+    words = predict_words(models.language_model(key), text).words
+    gap = said(language_model.at_gap(models, key, text, len(words) - 1))
+    assert "next word by the forward model; there is “bank”" in gap
+    assert "previous word by the backward model; there is “the”" in gap
+
+
+def test_long_words_are_cut(models: Models, runs: Path) -> None:
+    text = f"{'w' * 5000} bank"
+    key = str(runs / "lm")
+    model = models.classifier(str(runs / "learned"))
+    for children in (
+        classify._card("", model, explain_side_by_side([model], text)[0], False),
+        language_model.surprise(models, key, text, "mean")[0],
+        language_model.at_gap(models, key, text, 1),
+        layers.answer(models, key, "bank", text.replace("bank", "river"), TEXT),
+        layers._cell(Neighbour(0.5, "w" * 5000, 0, 0, ["w" * 5000]), False),
+        layers._cell(Neighbour(0.5, "w" * 5000, 0, 0, ["w" * 5000]), True),
+    ):
+        shown = said(children)
+        assert "w…" in shown
+        assert "w" * 21 not in shown
 
 
 @pytest.mark.parametrize("side", ["forward", "backward", "both"])
@@ -200,80 +234,38 @@ def test_rows_behind_a_cell(runs: Path, tmp_path: Path) -> None:
     ask = (runs, str(tmp_path), key, "test", "World", "World")
     shown = said(runs_tab.behind(*ask, False))
     assert "test rows of World taken for World" in shown
+    names, counts = confusion(find_runs(runs).by_key()[key], "test") or ([], None)
+    assert counts is not None
+    for true, predicted in (("Sports", "World"), ("World", "Sports")):
+        count = counts[names.index(true), names.index(predicted)]
+        cell = said(runs_tab.behind(runs, str(tmp_path), key, "test", true, predicted, False))
+        assert f"{count} test rows of {true} taken for {predicted}" in cell
+    assert counts[0, 1] != counts[1, 0]
     gone = said(runs_tab.behind(runs, str(tmp_path), "0", "test", "World", "World", False))
     assert gone == "this run is gone; load the page again"
 
 
-def post(address: str, text: str, chosen: list[str]) -> str:
-    """Ask as the page does; return the answer as text."""
-    inputs = [("tab", "data", "classify"), ("classify-go", "n_clicks", 1),
-              ("classify-example", "value", None)]  # fmt: skip
-    state = [("classify-text", "value", text), ("classify-models", "value", chosen)]
-    body = {
-        "output": "classify-answer.children",
-        "outputs": {"id": "classify-answer", "property": "children"},
-        "inputs": [dict(zip(("id", "property", "value"), i, strict=True)) for i in inputs],
-        "state": [dict(zip(("id", "property", "value"), s, strict=True)) for s in state],
-        "changedPropIds": ["classify-go.n_clicks"],
-    }
-    request = urllib.request.Request(
-        f"{address}/_dash-update-component",
-        json.dumps(body).encode(),
-        {"Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=60) as response:
-        return json.dumps(json.load(response)["response"]["classify-answer"], sort_keys=True)
+def test_the_best_classifiers_are_ticked_first(runs: Path) -> None:
+    found = find_runs(runs)
+    first = runs_tab._first(table(found))
+    scores = [row["val/accuracy"] for row in table(found) if row["corpus"] == first[0]["corpus"]]
+    assert [row["val/accuracy"] for row in first] == sorted(scores, reverse=True)[:3]
+    assert not any(row["val/perplexity"] for row in first)
 
 
-def test_ten_visitors_at_once_get_their_own_answers(address: str, runs: Path) -> None:
-    chosen = keys(runs, "learned", "trainable", "word2vec")
-    alone = [post(address, text, chosen) for text in SENTENCES]
-    assert len(set(alone)) == 10
-    start = threading.Barrier(10)
-
-    def ask(text: str) -> list[str]:
-        start.wait()
-        return [post(address, text, chosen) for _ in range(3)]
-
-    with ThreadPoolExecutor(10) as visitors:
-        together = list(visitors.map(ask, SENTENCES))
-    assert together == [[answer] * 3 for answer in alone]
+def test_ticked_rows_without_a_run_are_counted(runs: Path) -> None:
+    run = find_runs(runs).by_key()[key_of(runs / "svm")]
+    titles = {key_of(run.folder): "SVM"}
+    assert said(runs_tab._links([], {}, 0)) == "No run is ticked."
+    assert "alert" not in str(runs_tab._links([run], titles, 0))
+    assert said(runs_tab._links([], {}, 2)).startswith("No run is behind 2 of the ticked rows")
+    assert "SVM" in said(runs_tab._links([run], titles, 1))
 
 
-def status(address: str, path: str, host: str | None = None) -> int:
-    headers = {"Host": host} if host else {}
-    try:
-        with urllib.request.urlopen(urllib.request.Request(address + path, headers=headers)) as r:
-            return r.status
-    except urllib.error.HTTPError as error:
-        return error.code
-
-
-def test_the_page_answers_to_this_machine_alone(address: str) -> None:
-    assert status(address, "/") == 200
-    assert status(address, "/", "localhost:1") == 200
-    assert status(address, "/", "evil.example:8051") == 403
-    with urllib.request.urlopen(f"{address}/") as response:
-        policy = response.headers["Content-Security-Policy"]
-        body = response.read().decode()
-    assert "default-src 'self'" in policy
-    assert "unsafe-eval" not in policy
-    assert "http" not in policy
-    assert 'src="http' not in body
-
-
-def test_files_of_runs_are_read_and_nothing_else(address: str, runs: Path) -> None:
-    key = key_of(runs / "trainable")
-    assert status(address, f"/run/{key}/") == 200
-    assert status(address, f"/run/{key}/metrics.json") == 200
-    assert status(address, f"/run/{key}/tables/curves.csv") == 200
-    for path in ("../learned/metrics.json", "%2e%2e/learned/metrics.json", "none"):
-        assert status(address, f"/run/{key}/{path}") == 404
-    with urllib.request.urlopen(f"{address}/run/{key}//etc/passwd") as response:
-        assert b"root:" not in response.read()
-    assert status(address, "/run/0123/") == 404
-    (runs / "trainable" / "link").symlink_to("/etc/passwd")
-    assert status(address, f"/run/{key}/link") == 404
-    (runs / "trainable" / "link").unlink()
-    with urllib.request.urlopen(f"{address}/run/{key}/classifier.pt") as response:
-        assert response.headers["Content-Disposition"].startswith("attachment")
+def test_damaged_curves_are_a_line(runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(runs / "trainable", tmp_path / "run")
+    (tmp_path / "run/tables/curves.csv").write_text("tag,step,value\nval/loss,a,b\n")
+    found = [run for run in find_runs(tmp_path).runs if run.folder.is_relative_to(tmp_path)]
+    assert run_charts.curve_tags(found) == []
+    assert "curves.csv: damaged" in said(runs_tab.curves(found, None))
+    assert said(runs_tab.curves([], None)) == "Tick runs that have curves."

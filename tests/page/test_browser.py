@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,15 @@ def test_the_tabs_have_addresses_and_keep_what_was_typed(page: Page, address: st
     expect(page.locator("#classify-text")).to_have_value("A typed sentence.")
     page.go_back()
     expect(page.locator("#panel-runs")).to_be_visible()
+
+
+def test_an_unknown_address_is_said(page: Page, address: str) -> None:
+    page.goto(f"{address}/nowhere")
+    expect(page.get_by_role("alert")).to_have_text("No page has the address /nowhere.")
+    expect(page.locator("#panel-classify")).to_be_visible()
+    page.get_by_role("navigation").get_by_text("Runs").click()
+    expect(page.locator("#panel-runs")).to_be_visible()
+    expect(page.get_by_role("alert")).to_have_count(0)
 
 
 def test_classify(page: Page, address: str) -> None:
@@ -101,6 +111,10 @@ def test_language_model(page: Page, address: str) -> None:
     page.get_by_role("slider").focus()
     page.keyboard.press("ArrowLeft")
     expect(page.locator("#lm-gap-answer")).to_contain_text("there is “bank”")
+    gap = page.locator("#panel-language-model .dash-slider-container input[type=number]")
+    gap.fill("")
+    gap.press("Tab")
+    expect(page.get_by_role("alert")).to_have_text("gap: expected a number from 0 to 14")
     fill(page, "lm-prompt", "the bank")
     page.get_by_role("button", name="Write").click()
     expect(page.locator("#lm-written li")).to_have_count(3)
@@ -123,10 +137,22 @@ def test_runs(page: Page, address: str) -> None:
     assert box
     cell.click(position={"x": box["width"] / 8, "y": box["height"] / 8})  # World, World
     expect(page.locator("#runs-rows caption")).to_contain_text("test rows of World taken for World")
+    page.get_by_role("radio", name="validation").check()
+    expect(page.get_by_role("alert")).to_contain_text("no predictions of the validation split")
     expect(page.locator("#runs-learning figure")).to_have_count(1)
     with page.context.expect_page() as opening:
         page.locator("#runs-links a").first.click()
     expect(opening.value.get_by_text("metrics.json")).to_be_visible()
+
+
+def test_a_run_that_is_deleted_meanwhile_is_said(page: Page, address: str, runs: Path) -> None:
+    shutil.copytree(runs / "svm", runs / "new")
+    opened(page, address, "runs")
+    shutil.rmtree(runs / "new")
+    page.locator("#runs-table .ag-header-select-all input").first.check()
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("No run is behind 1 of the ticked rows")
+    expect(page.locator("#runs-links a")).to_have_count(8)
 
 
 def test_exports(page: Page, address: str, tmp_path: Path) -> None:
@@ -165,6 +191,9 @@ def test_every_tab_fits_and_reads(scheme: str, width: int, page: Page, address: 
         assert nameless == [], tab
         faint = page.evaluate(CONTRAST)
         assert faint == [], tab
+    table = page.locator("#runs-table .ag-root-wrapper")
+    colour = "e => getComputedStyle(e).backgroundColor"
+    assert table.evaluate(colour) == page.locator("body").evaluate(colour)
 
 
 NAMELESS = """() => [...document.querySelectorAll('main :is(input, textarea, button, a)')]

@@ -3,10 +3,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
+import time
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from datasets import Dataset
 
 from elmo.errors import ArtifactError, ConfigError, DataError, MissingModelError
 from elmo.page import found_runs
@@ -62,6 +68,33 @@ def test_other_weights_are_another_encoder(models: Models, runs: Path, tmp_path:
         model.save(changed / "classifier.pt", {})
         weight.copy_(kept)
     assert models.classifier(str(changed)).encoder is not model.encoder
+
+
+def test_a_model_is_loaded_once_for_all_who_ask(models: Models) -> None:
+    loaded: list[str] = []
+    start = threading.Barrier(4)
+
+    def load() -> str:
+        loaded.append("model")
+        time.sleep(0.05)  # the others ask meanwhile
+        return "model"
+
+    kept: OrderedDict[str, str] = OrderedDict()
+
+    def ask(_: int) -> str:
+        start.wait()
+        return models._kept(kept, "path", load)
+
+    with ThreadPoolExecutor(4) as visitors:
+        assert list(visitors.map(ask, range(4))) == ["model"] * 4
+    assert len(loaded) == 1
+
+
+def test_the_model_that_was_not_used_for_longest_goes(models: Models) -> None:
+    kept: OrderedDict[str, str] = OrderedDict()
+    for key in ("a", "b", "a", "c"):
+        assert models._kept(kept, key, lambda key=key: key.upper(), most=2) == key.upper()  # type: ignore[misc]
+    assert kept == {"a": "A", "c": "C"}
 
 
 @pytest.mark.parametrize("named", [None, "latest"])
@@ -139,7 +172,23 @@ def test_texts_are_not_downloaded(
         found_runs.with_texts(run, "test", rows, str(tmp_path))
 
 
-def test_searched_texts_of_a_file(tmp_path: Path) -> None:
+def test_texts_of_other_data_are_not_shown(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (run,) = (run for run in found_runs.find_runs(runs).runs if run.folder.name == "trainable")
+    run.record["data"] = {"name": "toy", "fingerprint": "aaaa1111"}
+    split = Dataset.from_dict({"row": [3, 5], "text": ["A bank", "A river"]})
+    corpus = SimpleNamespace(fingerprint="aaaa1111", splits={"test": split})
+    monkeypatch.setattr(found_runs, "training_corpus", lambda folder, cache_dir: corpus)
+    rows = [found_runs.Behind(5, 0.9, None), found_runs.Behind(3, 0.8, None)]
+    shown = found_runs.with_texts(run, "test", rows, str(tmp_path))
+    assert [row.text for row in shown] == ["A river", "A bank"]
+    corpus.fingerprint = "bbbb2222"
+    with pytest.raises(DataError, match="not the data that the run was trained on"):
+        found_runs.with_texts(run, "test", rows, str(tmp_path))
+
+
+def test_searched_texts_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "news.csv"
     file.write_text("text,topic\nThe bank,money\nA river,land\n")
     texts = SearchedTexts(file, "text", "topic")
@@ -149,6 +198,10 @@ def test_searched_texts_of_a_file(tmp_path: Path) -> None:
         "news.csv",
     )
     assert SearchedTexts(file, "text").label(0) is None
+    for most, is_cut in ((3, False), (1, True)):
+        monkeypatch.setattr("elmo.page.texts.MOST_DOCUMENTS", most)
+        assert SearchedTexts(file, "text").is_cut == is_cut
+        assert len(SearchedTexts(file, "text").read()) == min(2, most)
     with pytest.raises(ConfigError, match=r"no column 'title'.*one of: text, topic"):
         SearchedTexts(file, "title")
     with pytest.raises(DataError, match="no such file"):

@@ -1,11 +1,12 @@
 // Tabs by address, and exports: all else is Dash's.
 window.dash_clientside = window.dash_clientside || {};
 window.dash_clientside.page = {
-  // Show the panel that the address names, and return its name.
+  // Show the panel that the address names; return its name, and the notice above it, if any.
   show: function (pathname) {
     const panels = Array.from(document.querySelectorAll("main > section"));
     const wanted = "panel-" + (pathname || "/").replace(/^\/|\/$/g, "");
     const shown = panels.find((panel) => panel.id === wanted) || panels[0];
+    const found = shown.id === wanted || wanted === "panel-";
     for (const panel of panels) {
       panel.hidden = panel !== shown;
       const link = document.getElementById(panel.id.replace("panel-", "tab-"));
@@ -16,7 +17,7 @@ window.dash_clientside.page = {
         link.removeAttribute("aria-current");
       }
     }
-    return shown.id.replace("panel-", "");
+    return [shown.id.replace("panel-", ""), found ? "" : "No page has the address " + pathname + "."];
   },
 };
 
