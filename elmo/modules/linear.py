@@ -11,6 +11,8 @@ from torch.nn import functional
 
 # Multiplications of a product from which its call is worth more than it costs.
 LARGE = 2**20
+# Elements of a gradient that are transposed at a time: oneDNN copies them.
+BLOCK = 2**22
 
 
 def product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -51,9 +53,17 @@ class _Linear(torch.autograd.Function):
         needs_inputs, needs_weight, needs_bias = ctx.needs_input_grad
         return (
             product(grad, weight.t()) if needs_inputs else None,  # (N, I)
-            product(grad.t(), inputs.t()) if needs_weight else None,  # (O, I)
+            _weight_gradient(grad, inputs) if needs_weight else None,  # (O, I)
             grad.sum(0) if needs_bias else None,  # (O,)
         )
+
+
+def _weight_gradient(grad: Tensor, inputs: Tensor) -> Tensor:
+    """Return grad^T inputs (O, I), given (N, O) and (N, I)."""
+    columns = max(64, BLOCK // max(1, len(grad)))
+    turned = inputs.t()
+    blocks = [product(part.t(), turned) for part in grad.split(columns, 1)]
+    return blocks[0] if len(blocks) == 1 else torch.cat(blocks)
 
 
 def linear(inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -28,9 +28,15 @@ def onednn_calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("has_bias", [True, False])
+@pytest.mark.parametrize("block", [module.BLOCK, 5000])
 def test_values_and_gradients_are_those_of_pytorch(
-    shape: tuple[int, int, int], has_bias: bool, onednn_calls: list[tuple[int, int]]
+    shape: tuple[int, int, int],
+    has_bias: bool,
+    block: int,
+    onednn_calls: list[tuple[int, int]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(module, "BLOCK", block)
     torch.manual_seed(0)
     rows, width, outputs = shape
     inputs, weight = torch.randn(rows, width), torch.randn(outputs, width)
