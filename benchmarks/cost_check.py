@@ -93,6 +93,8 @@ def measure_stream(vocabulary: int, steps: int) -> dict[str, Any]:
             *(f"cache_dir={folder}/cache", f"output_dir={folder}", f"hydra.run.dir={run_dir}"),
             *(*EACH_STEP, f"datamodule.epoch_batches={steps}", "trainer.max_epochs=1"),
             *("trainer.limit_val_batches=1", "evaluate_test=false", "~callbacks.samples"),
+            # Neither what is trained on nor what is evaluated is the words that come once.
+            *("datamodule.buffer_documents=500", "datamodule.evaluation_rows=20"),
         )
         rate = speed(run_dir)
         model = load_language_model(run_dir)

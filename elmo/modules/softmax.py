@@ -221,8 +221,8 @@ def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def _missing(count: int, multiple: int) -> int:
-    """Return what is missing from `count` to the next multiple."""
-    return -count % multiple
+    """Return what is missing from `count` to the next multiple, or power of two if that is less."""
+    return min(-count % multiple, (1 << (count - 1).bit_length()) - count)
 
 
 def adaptive_cutoffs(vocab_size: int) -> list[int]:

@@ -7,7 +7,13 @@ import pytest
 import torch
 
 from elmo.errors import ConfigError
-from elmo.modules.softmax import AdaptiveSoftmax, FullSoftmax, SampledSoftmax, Softmax
+from elmo.modules.softmax import (
+    AdaptiveSoftmax,
+    FullSoftmax,
+    SampledSoftmax,
+    Softmax,
+    _missing,
+)
 
 DIM, VOCAB = 16, 500
 KINDS = (FullSoftmax, AdaptiveSoftmax, SampledSoftmax)
@@ -185,6 +191,11 @@ def test_adaptive_losses_and_gradients_are_those_of_pytorch(count: int) -> None:
             ])  # fmt: skip
         for ours, theirs in zip(*found, strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-2)
+
+
+def test_rows_are_rounded_up_by_less_than_as_many() -> None:
+    """A few rows of a large cluster would otherwise cost as much as 64."""
+    assert [_missing(count, 64) for count in (1, 2, 5, 33, 64, 65, 130)] == [0, 0, 3, 31, 0, 63, 62]
 
 
 def test_sampled_loss_tends_to_the_full_loss(hidden: torch.Tensor, targets: torch.Tensor) -> None:
