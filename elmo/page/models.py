@@ -108,6 +108,7 @@ class Models:
             self.lines += lines
         if len(missing) == len(KINDS):
             raise missing[-1]
+        self.lines += [f"note: {error}" for error in missing]
 
     def classifiers(self, runs: Iterable[FinishedRun]) -> list[Offer]:
         """Return the classifiers to choose from, the one that is shown first at the front."""

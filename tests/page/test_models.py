@@ -103,6 +103,18 @@ def test_without_any_model_the_user_is_told_to_train(named: str | None, tmp_path
         Models([named] if named else [], tmp_path, CPU, SearchedTexts())
 
 
+def test_one_kind_that_is_missing_is_said(runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(runs / "lm", tmp_path / "lm")
+    (tmp_path / "latest").mkdir()
+    (tmp_path / "latest" / "toy").write_text("lm\n")
+    models = Models(["latest"], tmp_path, CPU, SearchedTexts())
+    assert names(models.bilms([])) == ["lm"]
+    model, note = models.lines
+    assert model.startswith("model: ")
+    assert note.startswith("note: ")
+    assert "no classifier was trained yet" in note
+
+
 def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "notes.pt"
     file.write_text("not a model")
