@@ -39,13 +39,7 @@ NETWORKS = {"1 Gbit/s": 0.125, "10 Gbit/s": 1.25, "PCIe 4": 20.0, "NVLink": 200.
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the benchmark."""
     parser = harness.arguments("cost", DESCRIPTION)
-    parser.add_argument(
-        "--scaling",
-        type=Path,
-        metavar="FILE",
-        default=Path("outputs/benchmarks/scaling.json"),
-        help="the file that `scaling` wrote (default: %(default)s)",
-    )
+    add_scaling(parser)
     published = PUBLISHED_FLOPS / PUBLISHED_SECONDS / 1e12
     parser.add_argument(
         "--gpu",
@@ -73,6 +67,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "TFLOP/s of a GPU": args.gpu,
     }
     harness.report("cost", args.output, facts, tables)
+
+
+def add_scaling(parser: argparse.ArgumentParser) -> None:
+    """Add `--scaling`, the file that `read_rows` reads."""
+    parser.add_argument(
+        "--scaling",
+        type=Path,
+        metavar="FILE",
+        default=Path("outputs/benchmarks/scaling.json"),
+        help="the file that `scaling` wrote (default: %(default)s)",
+    )
 
 
 def read_rows(file: Path) -> list[dict[str, Any]]:

@@ -31,13 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ArtifactError: the file of `scaling` cannot be read.
     """
     parser = harness.arguments("cost_check", DESCRIPTION)
-    parser.add_argument(
-        "--scaling",
-        type=Path,
-        metavar="FILE",
-        default=Path("outputs/benchmarks/scaling.json"),
-        help="the file that `scaling` wrote (default: %(default)s)",
-    )
+    cost.add_scaling(parser)
     parser.add_argument("--width", type=int, default=768, metavar="H")
     parser.add_argument("--vocabulary", type=int, default=800_000, metavar="V")
     parser.add_argument("--steps", type=int, default=30, metavar="N", help="of the stream")

@@ -43,16 +43,13 @@ def layout(models: Models, runs: Sequence[FinishedRun]) -> list[Component]:
         parts.field(
             "Or pick one", dcc.Dropdown(EXAMPLES, id="classify-example", placeholder="examples")
         ),
-        parts.field(
+        parts.choice(
             "Classifiers, side by side",
-            dcc.Dropdown(
-                [{"label": offer.title, "value": offer.key} for offer in offers],
-                [offer.key for offer in side_by_side(offers)],
-                id="classify-models",
-                multi=True,
-            ),
+            offers,
+            [offer.key for offer in side_by_side(offers)],
+            "classify-models",
         ),
-        html.Button("Classify", id="classify-go", type="button", className="go"),
+        parts.button("Classify", "classify-go"),
         parts.place("classify-answer"),
     ]
 

@@ -37,15 +37,7 @@ def layout(models: Models, runs: Sequence[FinishedRun]) -> list[Component]:
             "before the words after it; and how much each word surprises them, in bits."
         ),
         parts.field("Sentence", dcc.Textarea(id="lm-text", value=EXAMPLE, className="text")),
-        parts.field(
-            "Language model",
-            dcc.Dropdown(
-                [{"label": offer.title, "value": offer.key} for offer in offers],
-                offers[0].key,
-                id="lm-model",
-                clearable=False,
-            ),
-        ),
+        parts.choice("Language model", offers, offers[0].key, "lm-model"),
         parts.field(
             "Surprise given",
             dcc.RadioItems(
@@ -55,7 +47,7 @@ def layout(models: Models, runs: Sequence[FinishedRun]) -> list[Component]:
                 inline=True,
             ),
         ),
-        html.Button("Read", id="lm-go", type="button", className="go"),
+        parts.button("Read", "lm-go"),
         parts.place("lm-answer"),
         parts.field(
             "Gap",
@@ -95,7 +87,7 @@ def layout(models: Models, runs: Sequence[FinishedRun]) -> list[Component]:
             className="row",
         ),
         parts.field("Start from", dcc.Input(id="lm-prompt", type="text", value="the bank")),
-        html.Button("Write", id="lm-write", type="button", className="go"),
+        parts.button("Write", "lm-write"),
         parts.place("lm-written"),
     ]
 

@@ -59,16 +59,8 @@ def layout(models: Models, runs: Sequence[FinishedRun]) -> list[Component]:
             ],
             className="row wide",
         ),
-        parts.field(
-            "Model",
-            dcc.Dropdown(
-                [{"label": offer.title, "value": offer.key} for offer in offers],
-                offers[0].key,
-                id="layers-model",
-                clearable=False,
-            ),
-        ),
-        html.Button("Compare", id="layers-go", type="button", className="go"),
+        parts.choice("Model", offers, offers[0].key, "layers-model"),
+        parts.button("Compare", "layers-go"),
         parts.place("layers-answer"),
     ]
 

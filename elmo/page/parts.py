@@ -14,6 +14,7 @@ from dash.development.base_component import Component
 
 from elmo.data.text import WordTokenizer, clean
 from elmo.errors import ConfigError, ElmoError
+from elmo.page.models import Offer
 
 MOST_CHARACTERS = 20_000
 MOST_WORDS = 200  # of a text; AG News has at most 177
@@ -42,6 +43,21 @@ def field(title: str, control: Component, hint: str = "") -> html.Div:
     if hint:
         children.append(html.Small(hint))
     return html.Div(children, className="field", role="group", **aria(labelledby=title_id))
+
+
+def choice(
+    title: str, offers: Sequence[Offer], chosen: str | list[str], choice_id: str
+) -> html.Div:
+    """Return a list of models to choose from: several of them where `chosen` is a list."""
+    options = [{"label": offer.title, "value": offer.key} for offer in offers]
+    several = isinstance(chosen, list)
+    control = dcc.Dropdown(options, chosen, id=choice_id, multi=several, clearable=several)
+    return field(title, control)
+
+
+def button(title: str, button_id: str) -> html.Button:
+    """Return the button that asks the page."""
+    return html.Button(title, id=button_id, type="button", className="go")
 
 
 def notice(text: str) -> html.Div:
