@@ -56,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not args.no_browser and _has_screen():
         webbrowser.open(address)
     create_server(app, listener).run()
+    # Where Python ends while a thread loads or answers, PyTorch aborts the process with a message.
+    os._exit(0)
 
 
 def _listener(port: int) -> socket.socket:

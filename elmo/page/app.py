@@ -29,7 +29,7 @@ TABS = {
     "runs": "Runs",
 }
 THREADS = 8  # answers prepared at once; models compute one at a time
-HOSTS = {"127.0.0.1", "localhost", "[::1]"}  # what a browser may call the page
+HOSTS = {"127.0.0.1", "localhost"}  # what a browser may call the page
 # The page asks for nothing but itself: the browser refuses the rest. Dash's start is inline, and
 # so are the styles of charts; images are made in the browser for exports.
 POLICY = (

@@ -99,12 +99,12 @@ def answer(models: Models, text: str | None, keys: Sequence[str] | None) -> part
         found = explain_side_by_side(chosen, text or "")
     names = _names(keys)
     return [
-        _agreement(names, found),
+        _agreement(found),
         html.Div(
             [_card(*one, _is_odd(one[2], found)) for one in zip(names, chosen, found, strict=True)],
             className="cards",
         ),
-        *_charts(names, chosen, found),
+        *_charts(names, found),
     ]
 
 
@@ -119,7 +119,7 @@ def _names(keys: Sequence[str]) -> list[str]:
     return names
 
 
-def _agreement(names: Sequence[str], found: Sequence[DetailedExplanation]) -> html.P:
+def _agreement(found: Sequence[DetailedExplanation]) -> html.P:
     classes = Counter(details.explanation.prediction.label for details in found)
     if len(found) == 1:
         return parts.note("One classifier.")
@@ -171,11 +171,7 @@ def _is_gated(details: DetailedExplanation) -> bool:
     return gates.shape[1] > 1 and bool((gates - gates[:, :1]).abs().max() > GATED)
 
 
-def _charts(
-    names: Sequence[str],
-    models: Sequence[TextClassifier],
-    found: Sequence[DetailedExplanation],
-) -> list[html.Figure]:
+def _charts(names: Sequence[str], found: Sequence[DetailedExplanation]) -> list[html.Figure]:
     """Return the chart of the effects, and one of the gates for each mixer that has them."""
     by_tokens: dict[tuple[str, ...], dict[str, list[float]]] = {}
     for name, details in zip(names, found, strict=True):
@@ -193,14 +189,13 @@ def _charts(
                 [[word, *(f"{v[i]:.4f}" for v in series.values())] for i, word in enumerate(words)],
             )
         )
-    for name, details in zip(names, found, strict=True):
-        if not _is_gated(details):
-            continue
+    gated = [pair for pair in zip(names, found, strict=True) if _is_gated(pair[1])]
+    for number, (name, details) in enumerate(gated):
         words = tuple(word for word, _ in details.explanation.words)
         layers = {f"layer {n}": gate for n, gate in enumerate(details.gates.tolist())}
         made.append(
             parts.chart(
-                "layers",
+                f"layers{number or ''}",
                 charts.by_word(words, layers, "weight", stacked=True),
                 f"Weight of each layer for each word: {name}",
                 ["word", *layers],

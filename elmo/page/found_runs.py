@@ -17,11 +17,10 @@ from elmo.data.corpus import column, texts_of
 from elmo.errors import DataError, ElmoError
 from elmo.models.training_corpus import training_corpus
 from elmo.runs.finished import FinishedRun, read_outcome
+from elmo.runs.folder import HEADLINES
 from elmo.runs.labels import label_of
 from elmo.runs.latest import RELEASED, TOY, is_released, shown
 from elmo.runs.record import FAILURE_FILE, METRICS_FILE, read_record
-
-FIGURES = ("val/perplexity", "test/perplexity", "val/accuracy", "test/accuracy", "test/f1")
 
 
 class FoundRuns(NamedTuple):
@@ -82,7 +81,7 @@ def _row(run: FinishedRun) -> dict[str, Any]:
         "run": label_of(record),
         "seed": record["settings"].get("seed"),
         "corpus": record["data"]["name"],
-        **{figure: metrics.get(figure) for figure in FIGURES},
+        **{figure: metrics.get(figure) for figure in HEADLINES},
         "lambdas": " ".join(f"{value:.2f}" for value in record.get("lambdas", [])),
         "seconds": record.get("seconds"),
         "status": "ok",

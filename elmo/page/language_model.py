@@ -38,15 +38,7 @@ def layout(models: Models, runs: Sequence[FinishedRun]) -> list[Component]:
         ),
         parts.field("Sentence", dcc.Textarea(id="lm-text", value=EXAMPLE, className="text")),
         parts.choice("Language model", offers, offers[0].key, "lm-model"),
-        parts.field(
-            "Surprise given",
-            dcc.RadioItems(
-                [{"label": title, "value": key} for key, title in READINGS.items()],
-                "mean",
-                id="lm-reading",
-                inline=True,
-            ),
-        ),
+        parts.radio("Surprise given", READINGS, "mean", "lm-reading"),
         parts.button("Read", "lm-go"),
         parts.place("lm-answer"),
         parts.field(
@@ -58,15 +50,7 @@ def layout(models: Models, runs: Sequence[FinishedRun]) -> list[Component]:
         html.H2("Write"),
         html.Div(
             [
-                parts.field(
-                    "Words are added",
-                    dcc.RadioItems(
-                        [{"label": title, "value": key} for key, title in SIDES.items()],
-                        "forward",
-                        id="lm-side",
-                        inline=True,
-                    ),
-                ),
+                parts.radio("Words are added", SIDES, "forward", "lm-side"),
                 parts.field(
                     "Temperature",
                     dcc.Input(id="lm-temperature", type="number", value=0.8, min=0, step="any"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import functools
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -53,6 +53,12 @@ def choice(
     several = isinstance(chosen, list)
     control = dcc.Dropdown(options, chosen, id=choice_id, multi=several, clearable=several)
     return field(title, control)
+
+
+def radio(title: str, names: Mapping[str, str], chosen: str, radio_id: str) -> html.Div:
+    """Return a choice of one of a few things, by their names."""
+    options = [{"label": name, "value": key} for key, name in names.items()]
+    return field(title, dcc.RadioItems(options, chosen, id=radio_id, inline=True))
 
 
 def button(title: str, button_id: str) -> html.Button:

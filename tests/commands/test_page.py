@@ -37,7 +37,7 @@ def test_it_serves_this_machine_until_it_is_interrupted(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     out, errors = process.communicate(timeout=60)
     assert (out, errors) == ("", "")
-    assert process.returncode in (0, -signal.SIGINT)  # see test_base.py
+    assert process.returncode == 0  # though models are still being loaded
 
 
 @pytest.mark.parametrize(
