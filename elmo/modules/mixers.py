@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -101,6 +103,21 @@ def concatenate(layers: Tensor) -> Tensor:
     return layers.permute(1, 2, 0, 3).flatten(2)  # (B, T, L D)
 
 
+def products(layers: Tensor, matrices: Tensor) -> list[Tensor]:
+    """Return M_l h_l (B, T, O) for each of the layers (L, B, T, D), given [M_1 ... M_L] (O, L D).
+
+    Their sum is the product with the concatenation of the layers, which would be one more copy of
+    everything that a classifier reads.
+    """
+    parts = matrices.split(layers.shape[-1], 1)  # each (O, D)
+    return [linear(layer, part.contiguous()) for layer, part in zip(layers, parts, strict=True)]
+
+
+def total(parts: Sequence[Tensor]) -> Tensor:
+    """Return the sum of tensors of the same shape."""
+    return functools.reduce(torch.add, parts)
+
+
 class LambdaMix(Mixer):
     """Base of the lambda modes: gamma * sum_l s_l W_l h_l with lambdas s_l that sum to one.
 
@@ -182,7 +199,7 @@ class ScalarMix(LambdaMix):
             mixed = torch.einsum("l,lbtd->btd", lambdas, layers)  # (B, T, D)
         else:  # weight the matrices: they are smaller than a batch of layers
             matrices = self.projection.weight * lambdas.repeat_interleave(self.dim)
-            mixed = linear(concatenate(layers), matrices)  # (B, T, projection_dim)
+            mixed = total(products(layers, matrices))  # (B, T, projection_dim)
         return self.gamma * mixed  # (B, T, output_dim)
 
     def lambdas(self) -> Tensor:
@@ -276,7 +293,7 @@ class ProjectedMix(Mixer):
             self.projection.weight.copy_(torch.eye(dim).repeat(1, num_layers) / num_layers)
 
     def forward(self, layers: Tensor, mask: Tensor) -> Tensor:
-        return self.projection(concatenate(self.prepare(layers)))  # (B, T, D)
+        return total(products(self.prepare(layers), self.projection.weight))  # (B, T, D)
 
     def _norms(self) -> Tensor:
         matrices = self.projection.weight.view(self.dim, self.num_layers, self.dim)
@@ -336,25 +353,28 @@ class LearnedMix(LambdaMix):
         return super().train(mode)
 
     def gates(self, layers: Tensor) -> Tensor:
-        return self._gates(self.prepare(layers))
+        return self._gates(products(self.prepare(layers), self.hidden.weight))
 
-    def _gates(self, layers: Tensor) -> Tensor:
-        """Return the gates (L, B, T) of layers (L, B, T, D) that `prepare` returned."""
-        hidden = self.hidden(concatenate(layers)).tanh()  # (B, T, hidden_dim)
+    def _gates(self, parts: Sequence[Tensor]) -> Tensor:
+        """Return the gates (L, B, T), given U_l h_l (B, T, hidden_dim) of each layer."""
+        hidden = (total(parts) + self.hidden.bias).tanh()  # (B, T, hidden_dim)
         return self.gate(hidden).softmax(-1).permute(2, 0, 1)  # (L, B, T)
 
     def forward(self, layers: Tensor, mask: Tensor) -> Tensor:
         layers = self.prepare(layers)
-        gates = self._gates(layers)  # (L, B, T)
+        weighted: Iterable[Tensor] = layers
+        if self.projection_dim is None:
+            hidden = products(layers, self.hidden.weight)
+        else:  # both products of a layer at once; W_l h_l is weighted, which is narrower than h_l
+            both = products(layers, torch.cat([self.hidden.weight, self.projection.weight]))
+            hidden = [part[..., : self.hidden_dim] for part in both]
+            weighted = [part[..., self.hidden_dim :] for part in both]
+        gates = self._gates(hidden)  # (L, B, T)
         with torch.no_grad():
             self.gate_sum += (gates * mask).sum((1, 2))  # (L,)
             self.gate_count += mask.sum()
-        weighted = gates.unsqueeze(-1) * layers  # (L, B, T, D)
-        if self.projection_dim is None:
-            mixed = weighted.sum(0)  # (B, T, D)
-        else:
-            mixed = self.projection(concatenate(weighted))  # (B, T, projection_dim)
-        return self.gamma * mixed  # (B, T, output_dim)
+        parts = [gate.unsqueeze(-1) * part for gate, part in zip(gates, weighted, strict=True)]
+        return self.gamma * total(parts)  # (B, T, output_dim)
 
     def lambdas(self) -> Tensor:
         """Return the mean gates (L,) of real tokens since the last change of train or eval mode."""
