@@ -32,8 +32,9 @@ def train(cfg: DictConfig, run: Run) -> float:
     data = make(cfg.datamodule)(corpus=corpus, tokenizer=encoder.tokenizer)
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     model = build_classifier(encoder, mixer, head, corpus.class_names)
-    rates = (cfg.label_smoothing, cfg.finetune_lr, cfg.layer_decay)
-    task = ClassificationTask(model, *rates, optimizer=optimizer, warmup=cfg.warmup)
+    teacher = make(cfg.teacher)(data=data) if cfg.get("teacher") else None
+    rates = (cfg.label_smoothing, cfg.finetune_lr, cfg.layer_decay, cfg.robust_exponent)
+    task = ClassificationTask(model, *rates, teacher, optimizer=optimizer, warmup=cfg.warmup)
     device = trainer.strategy.root_device
     task.seconds["frozen_pass"] = make(cfg.store).attach(encoder, data, device, cfg.evaluate_test)
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)  # the same dropout for all

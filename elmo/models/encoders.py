@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from elmo.data.batches import TOKEN_BUDGET, Batch, Text, text_batches
-from elmo.data.characters import Spellings
 from elmo.data.text import WordTokenizer
 from elmo.errors import ArtifactError, ConfigError
 from elmo.models.artifacts import build, describe, find_class
+from elmo.models.word_vectors import WordVectors
 from elmo.modules.bilm import BiLM
 from elmo.modules.characters import CharacterCNN
 from elmo.modules.embedding import TokenEmbedding
@@ -74,6 +74,10 @@ class Encoder(nn.Module, ABC):
     def prepares(self) -> Callable[[Batch], Batch]:
         """Return a function that does once what batches of the same documents have in common."""
         return lambda batch: batch
+
+    def parts(self) -> list[Encoder]:
+        """Return the encoders whose layers, side by side, are those of this one."""
+        return [self]
 
     def layer_groups(self) -> Sequence[nn.Module]:
         """Return the parts that fine-tuning trains, from the top layer down."""
@@ -202,37 +206,68 @@ class ElmoEncoder(Encoder):
         return cls(tokenizer, bilm, config["arguments"].get("finetune", False))
 
 
-class WordVectors:
-    """Replaces the characters of batches by the vectors of the words, each computed once.
+class SideBySideEncoder(Encoder):
+    """The layers of several pretrained biLMs, concatenated layer by layer: D = D_1 + ... + D_n.
+
+    biLMs that differ in their seed alone make different mistakes, of which a head on all of them
+    can average some out.
 
     Args:
-        embedding: makes the vectors.
+        encoders: one for each biLM, with the same tokenizer and number of layers.
+
+    Raises:
+        ConfigError: there are fewer than two, or they do not fit together.
     """
 
-    def __init__(self, embedding: CharacterCNN) -> None:
-        self.embedding = embedding
-        weight = embedding.characters.weight
-        self._vectors = weight.new_empty(
-            0, embedding.dim
-        )  # of all spellings so far, by number (N, E)
-        self._known = torch.empty(0, dtype=torch.bool, device=weight.device)  # (N,)
+    def __init__(self, encoders: Sequence[ElmoEncoder]) -> None:
+        if len(encoders) < 2:
+            raise ConfigError(
+                f"encoder.bilm_paths names {len(encoders)} biLM; expected two or more, or "
+                "encoder=elmo with bilm_path"
+            )
+        first = encoders[0]
+        super().__init__(first.tokenizer)
+        for place, encoder in enumerate(encoders[1:], start=2):
+            for name, one, other in (
+                ("vocabulary", first.tokenizer.fingerprint, encoder.tokenizer.fingerprint),
+                ("number of layers", first.num_layers, encoder.num_layers),
+            ):
+                if one != other:
+                    raise ConfigError(
+                        f"encoder.bilm_paths: the first biLM has the {name} {one}, number {place} "
+                        f"has {other}; expected biLMs of the same data and depth"
+                    )
+        self.num_layers = first.num_layers
+        self.stored_layers = first.stored_layers
+        self.dim = sum(encoder.dim for encoder in encoders)
+        self.finetune = first.finetune
+        self.encoders = nn.ModuleList(encoders)
 
-    @torch.no_grad()
-    def __call__(self, batch: Batch) -> Batch:
-        assert batch.spellings is not None  # as the tokenizer of a biLM that reads characters
-        characters, places, numbers = batch.spellings
-        size = int(numbers[-1]) + 1  # they ascend
-        if size > len(self._known):
-            vectors = self._vectors.new_empty(2 * size, self.embedding.dim)
-            known = characters.new_zeros(2 * size, dtype=torch.bool)
-            count = len(self._known)
-            vectors[:count], known[:count] = self._vectors, self._known
-            self._vectors, self._known = vectors, known
-        new = ~self._known[numbers]  # (U,)
-        if new.any():
-            self._vectors[numbers[new]] = self.embedding.word_vectors(characters[new])
-            self._known[numbers] = True
-        return batch._replace(spellings=Spellings(self._vectors[numbers], places, numbers))
+    def forward(self, batch: Batch) -> Tensor:
+        parts: list[Tensor | None] = [None] * len(self.encoders)
+        if batch.layers is not None:
+            parts = list(batch.layers.split([part.dim for part in self.parts()], -1))
+        layers = [
+            encoder(batch._replace(layers=part))
+            for encoder, part in zip(self.encoders, parts, strict=True)
+        ]
+        return torch.cat(layers, -1)  # (L, B, T, D)
+
+    def parts(self) -> list[Encoder]:
+        return [encoder for encoder in self.encoders if isinstance(encoder, Encoder)]
+
+    def layer_groups(self) -> Sequence[nn.Module]:
+        groups = zip(*(part.layer_groups() for part in self.parts()), strict=True)
+        return [nn.ModuleList(group) for group in groups]
+
+    def config(self) -> dict[str, Any]:
+        arguments = {"encoders": [part.config() for part in self.parts()]}
+        return {"class": "SideBySideEncoder", "arguments": arguments}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], tokenizer: WordTokenizer) -> Self:
+        parts = [encoder_from_config(part, tokenizer) for part in config["arguments"]["encoders"]]
+        return cls([part for part in parts if isinstance(part, ElmoEncoder)])
 
 
 class StaticEncoder(Encoder):

@@ -14,7 +14,13 @@ from elmo.data.corpus import Corpus, texts_of
 from elmo.data.text import UNK, WordTokenizer
 from elmo.errors import ArtifactError, ConfigError
 from elmo.models.artifacts import build, load_artifact, load_weights
-from elmo.models.encoders import ElmoEncoder, Encoder, check_vocabulary, encoder_from_config
+from elmo.models.encoders import (
+    ElmoEncoder,
+    Encoder,
+    SideBySideEncoder,
+    check_vocabulary,
+    encoder_from_config,
+)
 from elmo.models.published import find_published, is_published, load_published
 from elmo.modules.bilm import BiLM
 from elmo.runs.latest import bilm_for, is_released, model_path, shown, title_of
@@ -174,6 +180,27 @@ def pretrained_elmo(
             f"bilm_path={shown(path)} or bilm_path=released to use that one anyway"
         )
     return encoder
+
+
+def pretrained_side_by_side(
+    corpus: Corpus, bilm_paths: str | list[str] | None, output_dir: str, finetune: bool = False
+) -> SideBySideEncoder:
+    """Load the encoder of `encoder=side_by_side`: several pretrained biLMs.
+
+    Args:
+        corpus: the corpus of the classifier.
+        bilm_paths: the biLMs, each as in `pretrained_elmo`.
+        output_dir: where runs are written.
+        finetune: see `ElmoEncoder`.
+
+    Raises:
+        ConfigError: see `SideBySideEncoder` and `pretrained_elmo`.
+        MissingModelError: a biLM does not exist.
+        ArtifactError: see `elmo.models.artifacts.load_artifact`.
+    """
+    paths = [bilm_paths] if isinstance(bilm_paths, str) else bilm_paths or []
+    encoders = [pretrained_elmo(corpus, path, output_dir, finetune) for path in paths]
+    return SideBySideEncoder(encoders)
 
 
 def _check_words(tokenizer: WordTokenizer, corpus: Corpus) -> float:

@@ -21,16 +21,36 @@ class Head(nn.Module, ABC):
         num_classes: C, number of classes.
         hidden_dim: H, width of the hidden layer, or of each direction of an LSTM.
         dropout: rate on the embeddings and on the pooled vector.
+        token_dropout: rate at which whole tokens are left out of a document in training, where the
+            words that a frozen biLM has read can no longer be dropped (word dropout: Iyyer et al.
+            2015, section 3.3). The first token, `<s>`, stays.
     """
 
-    def __init__(self, dim: int, num_classes: int, hidden_dim: int, dropout: float) -> None:
+    def __init__(
+        self,
+        dim: int,
+        num_classes: int,
+        hidden_dim: int,
+        dropout: float,
+        token_dropout: float | None,
+    ) -> None:
         super().__init__()
         check_range({"head.hidden_dim": hidden_dim}, at_least=1)
-        check_range({"head.dropout": dropout}, at_least=0, below=1)
+        rates = {"head.dropout": dropout, "head.token_dropout": token_dropout}
+        check_range(rates, at_least=0, below=1)
         self.dim = dim
         self.num_classes = num_classes
         self.hidden_dim = hidden_dim
         self.dropout = dropout
+        self.token_dropout = token_dropout
+
+    def thinned(self, mask: Tensor) -> Tensor:
+        """Return the mask (B, T) without the tokens that are dropped in training."""
+        if not self.training or not self.token_dropout:
+            return mask
+        kept = torch.rand(mask.shape, device=mask.device) >= self.token_dropout  # (B, T)
+        kept[:, 0] = True
+        return mask & kept
 
     @abstractmethod
     def forward(self, embeddings: Tensor, mask: Tensor) -> Tensor:
@@ -49,31 +69,41 @@ class PoolHead(Head):
     """A hidden layer for each token, maximum and mean over the tokens, and an output layer.
 
     Args:
-        dim, num_classes, hidden_dim, dropout: see `Head`.
+        dim, num_classes, hidden_dim, dropout, token_dropout: see `Head`.
     """
 
     def __init__(
-        self, dim: int, num_classes: int, hidden_dim: int = 256, dropout: float = 0.3
+        self,
+        dim: int,
+        num_classes: int,
+        hidden_dim: int = 256,
+        dropout: float = 0.3,
+        token_dropout: float | None = None,
     ) -> None:
-        super().__init__(dim, num_classes, hidden_dim, dropout)
+        super().__init__(dim, num_classes, hidden_dim, dropout, token_dropout)
         self.token = nn.Sequential(Dropout(dropout), Linear(dim, hidden_dim), nn.ReLU())
         self.output = nn.Sequential(Dropout(dropout), Linear(2 * hidden_dim, num_classes))
 
     def forward(self, embeddings: Tensor, mask: Tensor) -> Tensor:
-        return self.output(pool(self.token(embeddings), mask))  # (B, C)
+        return self.output(pool(self.token(embeddings), self.thinned(mask)))  # (B, C)
 
 
 class BiLSTMHead(Head):
     """A bidirectional LSTM over the tokens, maximum and mean of its states, and an output layer.
 
     Args:
-        dim, num_classes, hidden_dim, dropout: see `Head`.
+        dim, num_classes, hidden_dim, dropout, token_dropout: see `Head`.
     """
 
     def __init__(
-        self, dim: int, num_classes: int, hidden_dim: int = 128, dropout: float = 0.3
+        self,
+        dim: int,
+        num_classes: int,
+        hidden_dim: int = 128,
+        dropout: float = 0.3,
+        token_dropout: float | None = None,
     ) -> None:
-        super().__init__(dim, num_classes, hidden_dim, dropout)
+        super().__init__(dim, num_classes, hidden_dim, dropout, token_dropout)
         self.drop = Dropout(dropout)
         self.forward_lstm = nn.LSTM(dim, hidden_dim, batch_first=True)
         self.backward_lstm = nn.LSTM(dim, hidden_dim, batch_first=True)
@@ -86,7 +116,7 @@ class BiLSTMHead(Head):
         forward, _ = self.forward_lstm(embeddings)  # (B, T, H)
         backward, _ = self.backward_lstm(reverse_sequences(embeddings, lengths))  # (B, T, H)
         states = torch.cat([forward, reverse_sequences(backward, lengths)], dim=-1)  # (B, T, 2 H)
-        return self.output(self.drop(pool(states, mask)))  # (B, C)
+        return self.output(self.drop(pool(states, self.thinned(mask))))  # (B, C)
 
 
 class AttentionHead(Head):
@@ -97,7 +127,7 @@ class AttentionHead(Head):
     weighted mean of each, and the maximum.
 
     Args:
-        dim, num_classes, hidden_dim, dropout: see `Head`.
+        dim, num_classes, hidden_dim, dropout, token_dropout: see `Head`.
         attentions: K, number of attentions.
     """
 
@@ -108,8 +138,9 @@ class AttentionHead(Head):
         hidden_dim: int = 256,
         dropout: float = 0.3,
         attentions: int = 4,
+        token_dropout: float | None = None,
     ) -> None:
-        super().__init__(dim, num_classes, hidden_dim, dropout)
+        super().__init__(dim, num_classes, hidden_dim, dropout, token_dropout)
         check_range({"head.attentions": attentions}, at_least=1)
         self.attentions = attentions
         self.token = nn.Sequential(Dropout(dropout), Linear(dim, hidden_dim), nn.ReLU())
@@ -121,7 +152,7 @@ class AttentionHead(Head):
 
     def forward(self, embeddings: Tensor, mask: Tensor) -> Tensor:
         states = self.token(embeddings)  # (B, T, H)
-        padding = ~mask.unsqueeze(-1)  # (B, T, 1)
+        padding = ~self.thinned(mask).unsqueeze(-1)  # (B, T, 1)
         weights = self.score(states).masked_fill(padding, -torch.inf).softmax(1)  # (B, T, K)
         attended = torch.einsum("btk,bth->bkh", weights, states).flatten(1)  # (B, K H)
         maximum = states.masked_fill(padding, -torch.inf).amax(1)  # (B, H)

@@ -80,6 +80,11 @@ def identity(cfg: DictConfig, choices: Mapping[str, str]) -> dict[str, Any]:
     settings = dict(_leaves(OmegaConf.to_container(plain, resolve=True), ""))
     if choices.get("encoder") == "elmo" and settings["bilm_path"]:
         settings["bilm_sha256"] = _hash_of_bilm(Path(settings["bilm_path"]))
+    if paths := settings.get("encoder.bilm_paths"):
+        hashes = [_hash_of_bilm(Path(path)) or "" for path in _as_list(paths)]
+        settings["bilm_sha256"] = hashlib.sha256("".join(hashes).encode()).hexdigest()
+    if settings.get("teacher.runs"):
+        settings["teacher_sha256"] = _hash_of_predictions(settings["teacher.runs"])
     return {
         key: value
         for key, value in settings.items()
@@ -112,6 +117,19 @@ def _hash_of_bilm(path: Path) -> str | None:
         return None  # reported where the model is read
     state = file.stat()
     return _hash_of_file(file, state.st_mtime_ns, state.st_size)
+
+
+def _as_list(paths: str | list[str]) -> list[str]:
+    return [paths] if isinstance(paths, str) else paths
+
+
+def _hash_of_predictions(folders: str | list[str]) -> str:
+    """Return a hash of all predictions for train rows below some folders."""
+    digest = hashlib.sha256()
+    for folder in _as_list(folders):
+        for file in sorted(Path(folder).rglob("predictions/train.parquet")):
+            digest.update(sha256_of(file).encode())
+    return digest.hexdigest()
 
 
 @functools.lru_cache

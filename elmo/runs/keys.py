@@ -13,7 +13,13 @@ OWN_PATHS = {"output_dir", "cache_dir", "resume"}
 OWN = OWN_PATHS | {"study", "label"}
 # Where inputs lie. What the inputs hold is recorded apart, by fingerprint or hash.
 INPUTS = {
-    *("bilm_path", "encoder.bilm_path", "encoder.output_dir", "embedding.path"),
+    *(
+        "bilm_path",
+        "encoder.bilm_path",
+        "encoder.output_dir",
+        "embedding.path",
+        "encoder.bilm_paths",
+    ),
     *("data.dir", "data.cache_dir", "data.files", "data.test_files"),
 }
 # How a run is executed and what it shows.

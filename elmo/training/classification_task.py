@@ -15,6 +15,7 @@ from elmo.errors import check_range
 from elmo.evaluation.metrics import TokenMean, classification_metrics, per_class_metrics
 from elmo.evaluation.results import ClassificationResult
 from elmo.models.classifier import TextClassifier
+from elmo.training.distillation import Teacher
 from elmo.training.task import Task, count_parameters
 from elmo.utils.tensor_files import state_checksum
 
@@ -31,6 +32,10 @@ class ClassificationTask(Task[ClassificationResult]):
         layer_decay: of each layer below, as a share of the one above.
         label_smoothing: share of the target's probability that is spread over all classes (Szegedy
             et al. 2016, section 7); only in training, so that losses are comparable.
+        robust_exponent: q of the generalised cross-entropy (1 - p^q) / q, which wrong labels pull
+            less than the cross-entropy, its limit for q = 0 (Zhang and Sabuncu 2018, section 3.2);
+            only in training. None takes the cross-entropy.
+        teacher: makes the targets of training; None takes the labels.
         optimizer, warmup: see `Task`.
 
     Raises:
@@ -51,14 +56,19 @@ class ClassificationTask(Task[ClassificationResult]):
         label_smoothing: float = 0.0,
         finetune_lr: float = 1.0,
         layer_decay: float = 0.4,
+        robust_exponent: float | None = None,
+        teacher: Teacher | None = None,
         **arguments: Any,
     ) -> None:
         super().__init__(**arguments)
         shares = {"finetune_lr": finetune_lr, "layer_decay": layer_decay}
         check_range(shares, above=0, at_most=1)
         check_range({"label_smoothing": label_smoothing}, at_least=0, below=1)
+        check_range({"robust_exponent": robust_exponent}, above=0, at_most=1, otherwise="null")
         self.model = model
         self.label_smoothing = label_smoothing
+        self.robust_exponent = robust_exponent
+        self.teacher = teacher
         self.finetune_lr = finetune_lr
         self.layer_decay = layer_decay
         classes = len(model.class_names)
@@ -98,13 +108,28 @@ class ClassificationTask(Task[ClassificationResult]):
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         logits = self.model(batch)
-        losses = functional.cross_entropy(
-            logits, batch.label, reduction="none", label_smoothing=self.label_smoothing
-        )
+        losses = self._losses(logits, batch)  # (B,)
         loss = self.mean_over_ranks(losses, index)
         self.train_loss.update(losses.detach())
         self.train_metrics.update(logits.detach(), batch.label)
         return loss
+
+    def _losses(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Return the training loss of each document (B,), given its logits (B, C)."""
+        if self.teacher is None and self.robust_exponent is None:
+            return functional.cross_entropy(
+                logits, batch.label, reduction="none", label_smoothing=self.label_smoothing
+            )
+        if self.teacher is not None:
+            targets = self.teacher.targets(batch.label, batch.row)  # (B, C)
+        else:
+            targets = functional.one_hot(batch.label, logits.shape[1]).float()
+        targets = targets.lerp(torch.full_like(targets, 1 / logits.shape[1]), self.label_smoothing)
+        log_probabilities = logits.float().log_softmax(1)
+        if self.robust_exponent is None:
+            return -(targets * log_probabilities).sum(1)
+        powers = (self.robust_exponent * log_probabilities).exp()  # p^q
+        return (targets * (1 - powers)).sum(1) / self.robust_exponent
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         super().on_before_optimizer_step(optimizer)
@@ -160,5 +185,7 @@ class ClassificationTask(Task[ClassificationResult]):
     def facts(self) -> dict[str, Any]:
         facts = super().facts()
         facts["parameters"] = count_parameters({"encoder": self.model.encoder, **self.parts()})
+        if self.teacher is not None:
+            facts["teachers"] = self.teacher.count
         lambdas = self.results["validation"].lambdas
         return {**facts, "lambdas": lambdas, "gamma": self.model.mixer.scale.item()}

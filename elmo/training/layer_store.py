@@ -85,28 +85,40 @@ class DiskStore(Store):
     ) -> float:
         if not encoder.stored_layers:
             return 0.0
-        key = self._key(encoder, data, device)
-        entries = {
-            split: Entry(self.folder / f"{key}-{split}", data.splits[split], encoder)
-            for split in data.splits
-            if test or split != "test"
-        }
+        splits = [split for split in data.splits if test or split != "test"]
+        entries = {split: self._entries(encoder, data, device, split) for split in splits}
+        wanted = [entry for parts in entries.values() for entry in parts]
         began = time.monotonic()
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(self.folder / "lock"):
-                if not self._make_room(list(entries.values())):
+                if not self._make_room(wanted):
                     return 0.0
-                for split, entry in entries.items():
+                for entry in wanted:
                     if not entry.exists():
-                        entry.build(encoder.to(device), device, split)
+                        entry.build(device)
                     os.utime(entry.folder)
-                    data.splits[split].layers = entry.open()
+                for split, parts in entries.items():
+                    data.splits[split].layers = SideBySideLayers([part.open() for part in parts])
         except OSError as error:
             for split in entries:
                 data.splits[split].layers = None
             log.warning("store: %s; the frozen layers are computed in every batch", error)
         return time.monotonic() - began
+
+    def _entries(
+        self, encoder: Encoder, data: TokenData, device: torch.device, split: str
+    ) -> list[Entry]:
+        """Return the entries of a split, one for each biLM."""
+        return [
+            Entry(
+                self.folder / f"{self._key(part, data, device)}-{split}",
+                split,
+                data.splits[split],
+                part,
+            )
+            for part in encoder.parts()
+        ]
 
     @staticmethod
     def _key(encoder: Encoder, data: TokenData, device: torch.device) -> str:
@@ -163,9 +175,11 @@ class Entry:
     `layers.bin` holds them token by token, from the shortest row to the longest.
     """
 
-    def __init__(self, folder: Path, split: TokenizedSplit, encoder: Encoder) -> None:
+    def __init__(self, folder: Path, name: str, split: TokenizedSplit, encoder: Encoder) -> None:
         self.folder = folder
+        self.name = name
         self.split = split
+        self.encoder = encoder
         self.shape = (len(split.tokens), encoder.stored_layers, encoder.dim)
 
     @property
@@ -180,19 +194,20 @@ class Entry:
         """Tell whether the entry is complete; a damaged one is removed."""
         return is_intact(self.folder)
 
-    def build(self, encoder: Encoder, device: torch.device, split: str) -> None:
-        """Compute the layers of the split and write them."""
+    def build(self, device: torch.device) -> None:
+        """Compute the layers of the split on a device and write them."""
+        encoder = self.encoder.to(device)
         batches = TokenBudgetBatches(EpochOrder(self.split.lengths, seed=None), TOKEN_BUDGET)
         log.info(
             "store: computing the frozen layers of %s once, %.1f GB in %s",
-            split,
+            self.name,
             self.bytes / 1e9,
             self.folder,
         )
 
         def write(folder: Path) -> None:
             with (folder / self._file.name).open("wb") as file:
-                for rows in tqdm(batches, desc=f"frozen layers, {split}", disable=None):
+                for rows in tqdm(batches, desc=f"frozen layers, {self.name}", disable=None):
                     batch = self.split.__getitems__(rows).to(device)
                     layers = encoder(batch)[-self.shape[1] :].half()  # (S, B, T, D)
                     file.write(layers.permute(1, 2, 0, 3)[batch.mask].cpu().numpy().data)
@@ -231,3 +246,19 @@ class StoredLayers:
         for into, start, length in zip(padded, self.starts[rows], lengths, strict=True):
             into[:length] = self.layers[start : start + length]
         return torch.from_numpy(padded).permute(2, 0, 1, 3)
+
+
+class SideBySideLayers:
+    """Reads the layers of rows from the files of several biLMs.
+
+    Args:
+        parts: a reader for each biLM.
+    """
+
+    def __init__(self, parts: list[StoredLayers]) -> None:
+        self.parts = parts
+
+    def __call__(self, rows: list[int]) -> Tensor:
+        """Return the stored layers of B rows, padded with zeros: (S, B, T, D), half precision."""
+        found = [part(rows) for part in self.parts]
+        return found[0] if len(found) == 1 else torch.cat(found, -1)

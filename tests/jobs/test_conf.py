@@ -39,6 +39,7 @@ GROUPS = {  # which jobs know a group
     "head": {"train_cls"},
     "store": {"train_cls"},
     "labels": {"train_cls"},
+    "teacher": {"train_cls"},
     "classifier": {"train_tfidf"},
     "experiment": JOBS,
 }

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -135,7 +136,12 @@ def test_label_smoothing_changes_the_training_loss(batch: Batch) -> None:
     task.log = lambda *_, **__: None  # type: ignore[method-assign]
     expected = -(smooth * logits.log_softmax(1)).sum(1).mean()
     torch.testing.assert_close(task.training_step(batch, 0), expected)
-    for wrong in ({"label_smoothing": 1.0}, {"finetune_lr": 0.0}, {"layer_decay": 1.5}):
+    impossible: tuple[dict[str, Any], ...] = (
+        {"label_smoothing": 1.0},
+        {"finetune_lr": 0.0},
+        {"layer_decay": 1.5},
+    )
+    for wrong in impossible:
         with pytest.raises(ConfigError, match=next(iter(wrong))):
             ClassificationTask(model, optimizer=torch.optim.AdamW, warmup=0.0, **wrong)
 

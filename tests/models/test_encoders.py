@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from elmo.data.batches import Batch, text_batches
 from elmo.data.text import WordTokenizer
 from elmo.errors import ConfigError
-from elmo.models.encoders import ElmoEncoder, StaticEncoder
+from elmo.models.encoders import ElmoEncoder, SideBySideEncoder, StaticEncoder
+from elmo.modules.bilm import BiLM
 
 TEXTS = ["The bank raised its rates.", "", "the river left its bank!", "nothing known here"]
 
@@ -108,3 +109,29 @@ def test_static_vectors_do_not_depend_on_the_context() -> None:
     first, second = encoder.embed(["the bank raised", "river bank"])
     assert first.vectors.shape == (1, 3, 5)
     assert torch.equal(first.vectors[:, 1], second.vectors[:, 1])
+
+
+def two_bilms() -> list[ElmoEncoder]:
+    tokenizer = WordTokenizer.train(TEXTS, min_count=1, max_size=None)
+    torch.manual_seed(0)
+    return [ElmoEncoder(tokenizer, BiLM(len(tokenizer), 6, width)) for width in (8, 4)]
+
+
+def test_side_by_side_every_layer_is_that_of_each_bilm() -> None:
+    parts = two_bilms()
+    both = SideBySideEncoder(parts)
+    assert (both.num_layers, both.dim) == (3, 24)
+    for found, one, other in zip(both.embed(TEXTS), *(p.embed(TEXTS) for p in parts), strict=True):
+        assert torch.equal(found.vectors, torch.cat([one.vectors, other.vectors], -1))
+    assert not any(parameter.requires_grad for parameter in both.parameters())
+
+
+def test_bilms_that_do_not_fit_are_not_put_side_by_side(encoder: ElmoEncoder) -> None:
+    first, second = two_bilms()
+    with pytest.raises(ConfigError, match="number 2 has"):
+        SideBySideEncoder([first, encoder])
+    deep = ElmoEncoder(first.tokenizer, BiLM(len(first.tokenizer), 6, 8, num_layers=3))
+    with pytest.raises(ConfigError, match=r"number of layers 3, number 3 has 4"):
+        SideBySideEncoder([first, second, deep])
+    with pytest.raises(ConfigError, match="names 1 biLM"):
+        SideBySideEncoder([first])

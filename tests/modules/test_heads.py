@@ -80,3 +80,23 @@ def test_attention_against_each_document_alone(embeddings: torch.Tensor) -> None
 def test_a_head_without_attention_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"head.attentions is 0"):
         AttentionHead(8, 4, attentions=0)
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_dropped_tokens_have_no_influence(
+    kind: Callable[..., Head], embeddings: torch.Tensor
+) -> None:
+    torch.manual_seed(0)
+    head = kind(8, 4, dropout=0.0, token_dropout=0.5).train()
+    torch.manual_seed(1)
+    kept = head.thinned(MASK)
+    assert kept[:, 0].all()
+    assert not kept[~MASK].any()
+    assert 2 < kept.sum() < MASK.sum()
+    torch.manual_seed(1)
+    logits = head(embeddings, MASK)
+    assert not torch.allclose(logits, head.eval()(embeddings, MASK))
+    if kind is not BiLSTMHead:  # whose states have read the dropped tokens
+        torch.testing.assert_close(logits, head(embeddings, kept))
+    with pytest.raises(ConfigError, match="token_dropout is 1"):
+        kind(8, 4, token_dropout=1.0)

@@ -15,7 +15,7 @@ import torch
 from elmo.data.corpora.toy import ToyNews
 from elmo.data.datamodule import ClassificationData
 from elmo.errors import ConfigError
-from elmo.models.encoders import ElmoEncoder, Encoder, StaticEncoder
+from elmo.models.encoders import ElmoEncoder, SideBySideEncoder, StaticEncoder
 from elmo.modules.bilm import BiLM
 from elmo.training import layer_store as store_module
 from elmo.training.layer_store import DiskStore, NoStore
@@ -190,9 +190,9 @@ def test_two_jobs_at_once_build_once(
     built = []
     build = store_module.Entry.build
 
-    def counted(self: store_module.Entry, encoder: Encoder, *args: Any) -> None:
+    def counted(self: store_module.Entry, device: torch.device) -> None:
         built.append(self.folder.name)
-        build(self, encoder, *args)
+        build(self, device)
 
     monkeypatch.setattr(store_module.Entry, "build", counted)
     jobs = [new_data(toy) for _ in range(4)]
@@ -253,3 +253,19 @@ def test_off(toy: ToyNews, encoder: ElmoEncoder) -> None:
 def test_a_store_of_no_size_is_refused(tmp_path: Path, size: float) -> None:
     with pytest.raises(ConfigError, match="store=off"):
         DiskStore(str(tmp_path), size)
+
+
+def test_bilms_side_by_side_share_the_entries_of_each(toy: ToyNews, tmp_path: Path) -> None:
+    parts = [bilm_encoder(toy, seed) for seed in (0, 1)]
+    DiskStore(str(tmp_path), 1).attach(parts[0], new_data(toy), CPU)
+    before = entries(tmp_path)
+    both = SideBySideEncoder(parts)
+    data = new_data(toy)
+    DiskStore(str(tmp_path), 1).attach(both, data, CPU)
+    assert before < entries(tmp_path)
+    assert len(entries(tmp_path)) == 2 * len(before)
+    batch = next(iter(data.evaluation_loader("validation")))
+    assert batch.layers is not None
+    computed = both(batch._replace(layers=None))[1:].half() * batch.mask.unsqueeze(-1)
+    assert torch.equal(batch.layers, computed)
+    assert torch.equal(both(batch)[1:], computed.float())
