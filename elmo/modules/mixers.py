@@ -97,6 +97,10 @@ class Mixer(nn.Module, ABC):
     def scale(self) -> Tensor:
         """The scalar gamma."""
 
+    def penalty(self) -> Tensor | None:
+        """Return what training adds to the loss; None where that is nothing."""
+        return None
+
 
 def concatenate(layers: Tensor) -> Tensor:
     """Concatenate the layers (L, B, T, D) of each token to (B, T, L D)."""
@@ -162,9 +166,11 @@ class ScalarMix(LambdaMix):
         num_layers, dim, layer_norm, learn_gamma, layer_dropout, projection_dim: see `LambdaMix`.
         trainable: learn w, starting from zeros; otherwise w ~ N(0, 1) is drawn once and kept.
         seed: seed for drawing w, with a separate generator; None where w is trainable.
+        l2: a: training adds a * |w|^2 to the loss, which draws trainable lambdas towards equal ones
+            (Peters et al. 2018, section 3.3); None adds nothing.
 
     Raises:
-        ConfigError: a seed with trainable w, or frozen w without a seed.
+        ConfigError: a seed with trainable w, or frozen w without a seed or with `l2`.
     """
 
     def __init__(
@@ -177,8 +183,12 @@ class ScalarMix(LambdaMix):
         seed: int | None = None,
         layer_dropout: float = 0.0,
         projection_dim: int | None = None,
+        l2: float | None = None,
     ) -> None:
         super().__init__(num_layers, dim, layer_norm, learn_gamma, layer_dropout, projection_dim)
+        check_range({"mixer.l2": l2}, at_least=0, otherwise="null")
+        if l2 is not None and not trainable:
+            raise ConfigError(f"mixer.l2 is {l2} with frozen lambdas; expected null: they stay")
         if trainable == (seed is not None):
             raise ConfigError(
                 f"mixer.seed is {seed} with mixer.trainable={trainable}; expected a number for "
@@ -186,6 +196,7 @@ class ScalarMix(LambdaMix):
             )
         self.trainable = trainable
         self.seed = seed
+        self.l2 = l2
         start = torch.zeros(num_layers)
         if seed is not None:
             start = torch.randn(
@@ -204,6 +215,9 @@ class ScalarMix(LambdaMix):
 
     def lambdas(self) -> Tensor:
         return self.weights.softmax(0)
+
+    def penalty(self) -> Tensor | None:
+        return None if self.l2 is None else self.l2 * self.weights.square().sum()
 
 
 class UntrainedMix(Mixer):

@@ -110,6 +110,8 @@ class ClassificationTask(Task[ClassificationResult]):
         logits = self.model(batch)
         losses = self._losses(logits, batch)  # (B,)
         loss = self.mean_over_ranks(losses, index)
+        if (penalty := self.model.mixer.penalty()) is not None:
+            loss = loss + penalty
         self.train_loss.update(losses.detach())
         self.train_metrics.update(logits.detach(), batch.label)
         return loss

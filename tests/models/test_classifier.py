@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn import functional
 
 from elmo.data.batches import Batch
 from elmo.data.text import WordTokenizer
@@ -144,6 +145,18 @@ def test_label_smoothing_changes_the_training_loss(batch: Batch) -> None:
     for wrong in impossible:
         with pytest.raises(ConfigError, match=next(iter(wrong))):
             ClassificationTask(model, optimizer=torch.optim.AdamW, warmup=0.0, **wrong)
+
+
+def test_the_penalty_on_the_lambdas_is_part_of_the_training_loss(batch: Batch) -> None:
+    model = classifier().eval()
+    plain = functional.cross_entropy(model(batch), batch.label)
+    assert isinstance(model.mixer, ScalarMix)
+    model.mixer.l2 = 0.5
+    with torch.no_grad():
+        model.mixer.weights.fill_(1.0)  # the lambdas stay equal
+    task = ClassificationTask(model, optimizer=partial(torch.optim.AdamW, lr=0.01), warmup=0.0)
+    task.log = lambda *_, **__: None  # type: ignore[method-assign]
+    torch.testing.assert_close(task.training_step(batch, 0), plain + 1.5)
 
 
 def test_fine_tuning_changes_every_part_of_the_bilm(batch: Batch) -> None:

@@ -266,3 +266,20 @@ def test_lambdas_of_projected_layers(layers: torch.Tensor, kind: type[LambdaMix]
     assert mixer.output_dim == 6
     with pytest.raises(ConfigError, match=r"projection_dim is 0"):
         kind(L, D, projection_dim=0)
+
+
+def test_the_penalty_draws_trainable_lambdas_towards_equal_ones() -> None:
+    assert ScalarMix(3, 8).penalty() is None
+    mix = ScalarMix(3, 8, l2=0.5)
+    with torch.no_grad():
+        mix.weights.copy_(torch.tensor([2.0, 0.0, -1.0]))
+    penalty = mix.penalty()
+    assert penalty is not None
+    assert penalty.item() == pytest.approx(0.5 * 5)
+    penalty.backward()
+    before = mix.lambdas().std()
+    with torch.no_grad():
+        mix.weights -= 0.1 * mix.weights.grad
+    assert mix.lambdas().std() < before
+    with pytest.raises(ConfigError, match=r"mixer\.l2 is 0\.5 with frozen"):
+        ScalarMix(3, 8, trainable=False, learn_gamma=False, seed=0, l2=0.5)
