@@ -21,7 +21,10 @@ Predicts from the file of `scaling`, as `cost` does, and measures:
            per second, reading included"""
 
 WORDS = 30  # of a document of the stream
-EACH_STEP = ("trainer.log_every_n_steps=1", "trainer.enable_progress_bar=false")
+EACH_STEP = (
+    *("trainer.precision=32-true", "trainer.log_every_n_steps=1"),
+    "trainer.enable_progress_bar=false",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -54,7 +54,10 @@ def add_precisions(parser: argparse.ArgumentParser) -> None:
 
 
 def settings(job: str, *overrides: str) -> Any:
-    """Return the settings of a job: on AG News if `AG_NEWS_DIR` is set, otherwise on toy news."""
+    """Return the settings of a job: on AG News if `AG_NEWS_DIR` is set, otherwise on toy news.
+
+    Products are in single precision where no precision is named.
+    """
     from hydra import compose, initialize_config_dir
 
     import elmo.runs.identity  # noqa: F401  # registers resolvers
@@ -62,6 +65,8 @@ def settings(job: str, *overrides: str) -> Any:
     chosen = list(overrides)
     if not any(override.startswith("data=") for override in chosen):
         chosen.append("data=ag_news" if os.environ.get("AG_NEWS_DIR") else "data=toy")
+    if not any(override.startswith("trainer.precision=") for override in chosen):
+        chosen.append("trainer.precision=32-true")
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         return compose(job, chosen)
 

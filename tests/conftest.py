@@ -47,6 +47,7 @@ TINY = (
     "data.validation_size=200",
     "trainer.max_epochs=1",
     "trainer.accelerator=cpu",
+    "trainer.precision=32-true",  # figures are compared, and `auto` is another by machine
     "trainer.enable_progress_bar=false",
     "trainer.log_every_n_steps=3",
 )

@@ -18,9 +18,11 @@ from elmo.errors import ConfigError
 from elmo.runs.identity import same_setting
 from elmo.runs.keys import CHANGEABLE
 from elmo.runs.labels import setting_label
+from elmo.runs.precision import KEY, as_asked, used_precision
 from elmo.runs.record import METRICS_FILE, RUN_FILE, git_state, read_start, versions
 from elmo.runs.resume import refuse_used
 from elmo.utils.files import write_json
+from elmo.utils.precision import AUTO, native_precision
 from elmo.utils.ranks import first_rank_first, rank
 
 log = logging.getLogger(__name__)
@@ -36,15 +38,19 @@ class Run:
         checkpoint: what an earlier start of the same run left to continue from, or None.
         threads: with which PyTorch computes. Their number changes last bits, so a resumed run
             keeps that of its start.
+        precision: of the training, known once the run has begun; None where nothing is trained by
+            steps. A resumed run keeps that of its start as well, whatever `auto` is here.
 
     Args:
         run_dir: the folder; it exists.
         artifact: the name of the file that the run will leave, such as `bilstm.pt`.
         start: the content of `run.json`: script, overrides, flat settings, choices.
-        settings: the resolved config as plain, nested data, for `metrics.json`.
+        settings: the resolved config as plain, nested data. `metrics.json` has them with what
+            `trainer.precision=auto` became.
         may_continue: continue where an earlier start of the same run ended.
         processes: how many train on this machine.
         threads: of each process where the settings name no number; None shares all cores.
+        sweep_precision: what `trainer.precision=auto` became in earlier jobs of its sweep.
 
     Raises:
         ConfigError: the folder holds another run, a finished run, or one that is running.
@@ -59,6 +65,7 @@ class Run:
         may_continue: bool,
         processes: int = 1,
         threads: int | None = None,
+        sweep_precision: str | None = None,
     ) -> None:
         self.run_dir = run_dir
         self.artifact = run_dir / artifact
@@ -68,6 +75,9 @@ class Run:
         self.processes = processes
         share = max(1, _default_threads() // processes)
         self.threads = settings["threads"] or threads or share
+        self.asked_precision = settings.get("trainer", {}).get("precision")
+        self.precision = self.asked_precision
+        self.sweep_precision = sweep_precision
         self.start_clock()
         self._lock = FileLock(run_dir / ".lock")
 
@@ -83,6 +93,7 @@ class Run:
 
     def __enter__(self) -> Run:
         if not self.leads:
+            self._set_precision(read_start(self.run_dir))
             self._set_threads()
             return self
         try:
@@ -131,6 +142,7 @@ class Run:
         record["label"] = setting_label(self.choices, self.settings)
         record["seconds"] = round(self.seconds, 1)
         record["threads"] = self.threads
+        record |= self._precision()
         record["versions"] = versions()
         record["git"] = git_state()
         write_json(self.run_dir / METRICS_FILE, record)
@@ -146,12 +158,14 @@ class Run:
         if not self.may_continue:
             refuse_used(self.run_dir)
         before = read_start(self.run_dir)
-        if before is None:
-            state = {"threads": self.threads, "versions": versions(), "git": git_state()}
-            write_json(self.run_dir / RUN_FILE, {**self.start, **state})
-        else:
-            self._compare(before["settings"])
+        if before is not None:
+            self._compare(before)
             self.threads = before["threads"]
+        self._set_precision(before)
+        if before is None:
+            state = {"threads": self.threads, **self._precision()}
+            state |= {"versions": versions(), "git": git_state()}
+            write_json(self.run_dir / RUN_FILE, {**self.start, **state})
         self._set_threads()
         for left in self.run_dir.glob("**/.*-????????"):  # by writes that were cut short
             left.unlink(missing_ok=True)
@@ -163,13 +177,41 @@ class Run:
         if self.processes > 1:  # otherwise Lightning picks a number
             os.environ["OMP_NUM_THREADS"] = str(self.threads)
 
-    def _compare(self, before: Mapping[str, Any]) -> None:
+    def _set_precision(self, before: Mapping[str, Any] | None) -> None:
+        """Turn `auto` into a precision: that in which the run, or its sweep, was started.
+
+        Args:
+            before: the content of `run.json`; None where this is the start.
+        """
+        if self.asked_precision != AUTO:
+            return
+        trainer = self.settings["trainer"]
+        native = native_precision(trainer["accelerator"])
+        started = self.sweep_precision if before is None else used_precision(before)
+        self.precision = started or native
+        log.info("trainer.precision=auto: %s", self.precision)
+        if self.precision != native:
+            it = "the sweep" if before is None else "the run"
+            log.warning("%s was started in it; alone, this machine would take %s", it, native)
+        self.settings = {**self.settings, "trainer": {**trainer, "precision": self.precision}}
+
+    def _precision(self) -> dict[str, Any]:
+        """Return what is recorded of the precision: nothing where nothing is trained by steps."""
+        if self.asked_precision is None:
+            return {}
+        return {"precision": {"asked": self.asked_precision, "used": self.precision}}
+
+    def _compare(self, record: Mapping[str, Any]) -> None:
         """Check that the settings are those that the run was started with.
+
+        Args:
+            record: the content of `run.json`.
 
         Raises:
             ConfigError: one has changed.
         """
         now = json.loads(json.dumps(self.start["settings"]))
+        before = as_asked(record, now.get(KEY))
         for key in sorted(before.keys() | now.keys()):
             if key not in CHANGEABLE and not same_setting(key, before.get(key), now.get(key)):
                 raise ConfigError(

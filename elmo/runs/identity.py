@@ -16,9 +16,11 @@ from omegaconf import DictConfig, OmegaConf
 from elmo.errors import MissingModelError
 from elmo.runs.keys import NEUTRAL, OWN, SHOWING
 from elmo.runs.latest import KINDS, NAMES, bilm_for
+from elmo.runs.precision import as_asked, is_typed
 from elmo.runs.preflight import check_folders
 from elmo.runs.record import METRICS_FILE, RUN_FILE
 from elmo.utils.files import sha256_of
+from elmo.utils.precision import AUTO
 from elmo.utils.shipped import CONF, command_of
 
 FINISHED = ".finished"  # where jobs run that an earlier start of the sweep finished
@@ -178,8 +180,10 @@ def _earlier_jobs(sweep_dir: Path) -> dict[str, tuple[str, bool]]:
     found = {}
     for file in sorted(sweep_dir.rglob(RUN_FILE)):
         folder = file.parent
-        key = _key(json.loads(file.read_text())["settings"])
-        found[key] = (str(folder.relative_to(sweep_dir)), (folder / METRICS_FILE).is_file())
+        record = json.loads(file.read_text())
+        job = (str(folder.relative_to(sweep_dir)), (folder / METRICS_FILE).is_file())
+        for precision in (None,) if is_typed(record) else (None, AUTO):
+            found[_key(as_asked(record, precision))] = job
     return found
 
 

@@ -28,6 +28,7 @@ from elmo.runs.identity import FINISHED, identity
 from elmo.runs.interrupts import Interrupted, interrupts
 from elmo.runs.keys import CHANGEABLE
 from elmo.runs.latest import NAMES
+from elmo.runs.precision import precision_of_sweep
 from elmo.runs.record import FAILURE_FILE, read_start
 from elmo.runs.resume import quoted
 from elmo.utils.cores import hold_cores, usable_cores
@@ -77,9 +78,12 @@ def run_job(job: Callable[[DictConfig, Run], float], cfg: DictConfig, artifact: 
         may_continue = in_multirun() or cfg.resume is not None
         _check_processes(cfg)
         _check_accelerator(cfg)
-        threads = threads_of_a_job(hydra.launcher) if in_multirun() else None
+        shared: dict[str, Any] = {}  # with the other jobs of a sweep
+        if in_multirun():
+            shared["threads"] = threads_of_a_job(hydra.launcher)
+            shared["sweep_precision"] = precision_of_sweep(Path(hydra.sweep.dir))
         start = _start(cfg)
-        run = Run(run_dir, artifact, start, settings, may_continue, processes, threads)
+        run = Run(run_dir, artifact, start, settings, may_continue, processes, **shared)
         with interrupts, run:
             held = run.threads * processes if _on_cpu(cfg) and run.leads else 0
             with hold_cores(Path(cfg.cache_dir), held):

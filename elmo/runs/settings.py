@@ -26,6 +26,8 @@ TOP_LEVEL: dict[str, Any] = {
     "study": str | None,
     "label": str | None,
 }
+# What a setting takes beside what its constructor takes; the job turns it into one of those.
+ALSO = {"trainer.precision": Literal["auto"]}
 SEEDS = 2**32  # numpy takes no more
 # Arguments that a job fills in: a value set by hand would be ignored silently.
 GIVEN = {
@@ -71,7 +73,8 @@ Value = tuple[str, Any, Any]  # key, value, type
 def _values(node: Mapping[str, Any], hints: Mapping[str, Any], prefix: str = "") -> Iterator[Value]:
     for key, value in node.items():
         if key in hints:
-            yield f"{prefix}{key}", value, hints[key]
+            hint, name = hints[key], f"{prefix}{key}"
+            yield name, value, hint | ALSO[name] if name in ALSO else hint
 
 
 def _arguments(node: Mapping[str, Any], prefix: str) -> Iterator[Value]:

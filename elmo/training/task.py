@@ -24,7 +24,12 @@ from torch.optim.lr_scheduler import LambdaLR
 from elmo.data.datamodule import TokenData
 from elmo.errors import ConfigError, DivergedError, check_range
 from elmo.evaluation.results import PREFIX, Evaluation, R, splits_to_evaluate
-from elmo.utils.ranks import leave_group, rank_and_ranks, sum_over_ranks
+from elmo.utils.ranks import (
+    gather_from_ranks,
+    leave_group,
+    rank_and_ranks,
+    sum_over_ranks,
+)
 
 # Lightning announces itself in every fit and test; the run reports what it found.
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -112,14 +117,19 @@ class Task(lightning.LightningModule, ABC, Generic[R]):
     def setup(self, stage: str) -> None:
         device = self.trainer.strategy.root_device
         self.trained_on = str(device)  # Lightning moves the model to the CPU afterwards
+        if len(found := set(gather_from_ranks(self.trainer.precision))) > 1:
+            raise ConfigError(
+                f"trainer.precision=auto is not the same for all processes: {sorted(found)}; their "
+                "machines differ, so name one, such as trainer.precision=32-true"
+            )
         try:
             with self.trainer.precision_plugin.forward_context():
                 LSTM(1, 1, device=device)(torch.zeros(1, 1, 1, device=device))
         except RuntimeError as error:
             raise ConfigError(
                 f"trainer.precision={self.trainer.precision} does not run on this {device.type}, "
-                "which lacks the instructions for an LSTM in that precision; set "
-                "trainer.precision=32-true"
+                "which lacks the instructions for an LSTM in that precision; take a machine that "
+                "has them, or start a new run with trainer.precision=32-true"
             ) from error
 
     def configure_optimizers(self) -> Any:

@@ -28,7 +28,7 @@ def make_trainer(
     """Return the trainer of a run.
 
     Args:
-        build: makes the trainer, as the config describes it.
+        build: makes the trainer, as the config describes it; the run knows the precision.
         callbacks: by name; those that are None are left out.
         optimizer, warmup: see `Task`; checked here, before any work is done.
         validated: `Task.VALIDATED` of the task; checked as well.
@@ -40,6 +40,7 @@ def make_trainer(
     used = [callback for callback in callbacks.values() if callback]
     check_monitors(used, validated)
     trainer = build(
+        precision=run.precision,
         callbacks=used,
         logger=tensorboard_logger(run),
         plugins=[AtomicCheckpoints(run)],

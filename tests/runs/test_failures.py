@@ -183,3 +183,15 @@ def test_a_precision_that_the_device_lacks_is_refused(
     result = script("train_lm", *TINY_LM, half, output_dir=tmp_path, code=1)
     assert "trainer.precision=bf16-mixed does not run on this cpu" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_processes_that_differ_in_precision_are_refused(
+    script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def of_two(value: str) -> list[str]:
+        return [value, "bf16-mixed"]
+
+    monkeypatch.setattr("elmo.training.task.gather_from_ranks", of_two)
+    result = script("train_lm", *TINY_LM, output_dir=tmp_path, code=1)
+    assert "not the same for all processes: ['32-true', 'bf16-mixed']" in result.stderr
+    assert "Traceback" not in result.stderr
