@@ -16,6 +16,7 @@ from elmo.errors import ArtifactError, ConfigError
 from elmo.models.artifacts import build, load_artifact, load_weights
 from elmo.models.encoders import ElmoEncoder, Encoder, check_vocabulary, encoder_from_config
 from elmo.models.published import find_published, is_published, load_published
+from elmo.models.training_corpus import texts_read
 from elmo.modules.bilm import BiLM
 from elmo.runs.latest import bilm_for, is_released, model_path, shown, title_of
 
@@ -159,7 +160,17 @@ def pretrained_elmo(
     )
     if bilm_path:
         log.info("biLM: %s", title)
-        log.warning("%s; used because bilm_path names it, see the unknown rate", difference)
+        if trained_on["name"] == corpus.name:  # other splits of the same rows
+            encoder.has_read = texts_read(path, corpus)
+        counts = (
+            f"its pretraining has read {count:,} of the {len(corpus.splits[split]):,} {split} "
+            "texts, without their classes"
+            for split, count in encoder.has_read.items()
+        )
+        log.warning(
+            "%s; used because bilm_path names it, see the unknown rate",
+            "; ".join([difference, *counts]),
+        )
     elif is_released(path):
         rate = _check_words(encoder.tokenizer, corpus)
         log.warning(

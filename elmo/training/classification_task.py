@@ -161,4 +161,6 @@ class ClassificationTask(Task[ClassificationResult]):
         facts = super().facts()
         facts["parameters"] = count_parameters({"encoder": self.model.encoder, **self.parts()})
         lambdas = self.results["validation"].lambdas
+        if self.model.encoder.has_read:
+            facts["bilm_has_read"] = self.model.encoder.has_read
         return {**facts, "lambdas": lambdas, "gamma": self.model.mixer.scale.item()}
