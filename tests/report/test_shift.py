@@ -62,10 +62,10 @@ def write_shift(root: Path) -> None:
     write_run(root / "elmo", 0.9, ELMO)
     write_run(root / "svm", 0.8, SVM)
     # Half of its test rows are those of the test file, which is of 400 rows.
-    held_out = {"variant": "AP held out", "first_row": 200, "hold_out": "AP"}
+    held_out: dict[str, Any] = {"variant": "AP held out", "first_row": 200, "hold_out": "AP"}
     write_run(root / "ap-elmo", 0.7, ELMO, **held_out)
     write_run(root / "ap-svm", 0.5, SVM, **held_out)
-    blocks = {"variant": "validation rows in 10 blocks", "validation_blocks": 10}
+    blocks: dict[str, Any] = {"variant": "validation rows in 10 blocks", "validation_blocks": 10}
     write_run(root / "blocks-elmo", 0.85, ELMO, **blocks)
     write_run(root / "blocks-svm", 0.8, SVM, **blocks)
 
