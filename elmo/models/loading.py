@@ -179,10 +179,11 @@ def pretrained_elmo(
             *(title, corpus.name, 100 * rate),
         )
     else:
+        naming = " and name its folder with bilm_path" if corpus.variant else ""
         raise ConfigError(
             f"{difference}, so validation or test rows may have been in its pretraining; run "
-            f"`python train_lm.py data={corpus.name}` with the same data settings, or set "
-            f"bilm_path={shown(path)} or bilm_path=released to use that one anyway"
+            f"`python train_lm.py data={corpus.name}` with the same data settings{naming}, or "
+            f"set bilm_path={shown(path)} or bilm_path=released to use that one anyway"
         )
     return encoder
 

@@ -36,7 +36,7 @@ class Lead(NamedTuple):
     """How far ELMo is ahead of TF-IDF on the rows of one split."""
 
     variant: str
-    split: str
+    split: str  # "test file alone": without the rows of the agency that are in the train file
     rows: int
     interval: Interval
     only_elmo: int  # rows that only ELMo has right, with the probabilities of the seeds averaged
@@ -55,7 +55,7 @@ def under_shift(material: Material, paper: Manuscript) -> None:
             "those of `train_cls.py experiment=shift`",
         )
         return
-    leads = _leads(shown)
+    leads = _leads(shown, material.data["test_rows_in_source"])
     controls = [row for one in shown for row in _controls(one, found)]
     paper.heading("Under shift")
     paper.paragraph(
@@ -145,21 +145,32 @@ def at_shares_of_test(validation: np.ndarray, test: np.ndarray) -> float:
     return float((recall * test.sum(1)).sum() / test.sum())
 
 
-def _leads(shown: Sequence[Shown]) -> list[Lead]:
-    """Return the lead on each split of which both settings kept their predictions."""
+def _leads(shown: Sequence[Shown], last: int) -> list[Lead]:
+    """Return the lead on each split of which both settings kept their predictions.
+
+    Of an agency that is held out, the rows of the test file alone follow, which are numbered below
+    `last`: no biLM of the default splits has read them.
+    """
     leads = []
     for one in shown:
         pair = one.elmo_and_tfidf or ()
         for split in SPLITS:
             if pair and all(c.setting.keeps(split) for c in pair):
                 outcomes = [c.setting.outcomes(split) for c in pair]
-                (test,) = compare(outcomes)
-                right = test.only_one, test.only_other, test.p
-                rows = len(outcomes[0][0].rows)
-                interval = paired_interval(outcomes[0], outcomes[1])
-                leads.append(Lead(one.variant.name, split, rows, interval, *right))
+                leads.append(_lead(one.variant.name, split, *outcomes))
+                if split == "test" and _is_held_out(one):
+                    outcomes = [[_on_rows(o, o.rows[o.rows < last]) for o in os] for os in outcomes]
+                    if len(outcomes[0][0].rows):
+                        leads.append(_lead(one.variant.name, "test file alone", *outcomes))
     adjusted = holm([lead.p for lead in leads])
     return [lead._replace(p=p) for lead, p in zip(leads, adjusted, strict=True)]
+
+
+def _lead(name: str, split: str, elmo: Sequence[Outcome], tfidf: Sequence[Outcome]) -> Lead:
+    (test,) = compare([elmo, tfidf])
+    interval = paired_interval(elmo, tfidf)
+    rows = len(elmo[0].rows)
+    return Lead(name, split, rows, interval, test.only_one, test.only_other, test.p)
 
 
 def _lead_row(lead: Lead) -> list[str]:

@@ -94,14 +94,15 @@ def rows_of(section: str, header: str) -> list[list[str]]:
 def test_each_split_has_its_accuracies_and_its_lead(section: str) -> None:
     leads = rows_of(section, "| split | on ")
     assert [(row[0], row[1], row[3]) for row in leads] == [
-        (split, on, lead)
-        for split, lead in (
-            ("default", "+10.00"),
-            ("AP held out", "+20.00"),
-            ("validation rows in 10 blocks", "+5.00"),
-        )
-        for on in ("validation", "test")
+        ("default", "validation", "+10.00"),
+        ("default", "test", "+10.00"),
+        ("AP held out", "validation", "+20.00"),
+        ("AP held out", "test", "+20.00"),
+        ("AP held out", "test file alone", leads[4][3]),
+        ("validation rows in 10 blocks", "validation", "+5.00"),
+        ("validation rows in 10 blocks", "test", "+5.00"),
     ]
+    assert [row[2] for row in leads[2:5]] == ["400", "400", "200"]
     for *_, lead, interval, _, _ in leads:
         low, high = map(float, interval.split(" to "))
         assert low < float(lead) < high
