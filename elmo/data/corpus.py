@@ -172,8 +172,10 @@ class Corpus(ABC):
     @property
     def variant(self) -> str:
         """What tells the splits from the default ones of this corpus; empty where nothing does."""
-        blocks = self.validation_blocks
-        return f"validation rows in {blocks} blocks" if blocks is not None else ""
+        if self.validation_blocks is None:
+            return ""
+        blocks = "block" if self.validation_blocks == 1 else "blocks"
+        return f"validation rows in {self.validation_blocks} {blocks}"
 
     @property
     def identity(self) -> dict[str, str]:

@@ -251,7 +251,7 @@ def shifts(splits: Mapping[str, Mapping[str, tuple[float, float, float, float]]]
     """
     with rc_context(STYLE):
         names = list(dict.fromkeys(name for settings in splits.values() for name in settings))
-        figure, (axes,) = _figure(0.9 + 0.16 * len(splits) * (len(names) + 1))
+        figure, (axes,) = _figure(0.8 + len(splits) * (0.14 + 0.11 * len(names)))
         marks: dict[str, Any] = {}
         width = 0.7 / len(names)
         for row, settings in enumerate(splits.values()):
