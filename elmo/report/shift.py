@@ -231,10 +231,9 @@ def _controls(one: Shown, others: Sequence[Shown]) -> list[list[str]]:
                 if c.summary and _recipe(c) == _recipe(classifier)
             ]
             if same:
-                # Numbers beyond those of the test file are of rows in the train file.
-                last = other.variant.data["test_rows_in_source"]
+                # Those of the test file: other splits have no train rows of it in test.
                 pair = (same[0].setting.outcomes(), classifier.setting.outcomes())
-                with_rows, without = _on_common_rows(*pair, last)
+                with_rows, without = _on_common_rows(*pair)
                 gain = paired_interval(with_rows, without)
                 accuracies = (_accuracy(outcomes) for outcomes in (with_rows, without))
                 rows.append(
@@ -273,11 +272,10 @@ def _recipe(classifier: Classifier) -> str:
 
 
 def _on_common_rows(
-    some: Sequence[Outcome], others: Sequence[Outcome], last: int
+    some: Sequence[Outcome], others: Sequence[Outcome]
 ) -> tuple[list[Outcome], list[Outcome]]:
-    """Return the outcomes on the rows that both have, numbered below `last`."""
+    """Return the outcomes on the rows that both have."""
     common = np.intersect1d(some[0].rows, others[0].rows)
-    common = common[common < last]
     return [_on_rows(o, common) for o in some], [_on_rows(o, common) for o in others]
 
 

@@ -282,6 +282,8 @@ def test_an_agency_that_is_held_out_is_in_the_test_split_alone(wires: Path, tmp_
         assert row["text"].endswith(f"{split} story {place}")
         assert row["label"] == place % 4
     assert len(corpus.splits["train"]) + len(corpus.splits["validation"]) == 60
+    assert corpus.facts["train_rows_in_source"] == 60
+    assert corpus.facts["train_rows_also_in_test"] == 0
 
 
 def test_the_names_of_agencies_are_removed(wires: Path, tmp_path: Path) -> None:
