@@ -27,7 +27,7 @@ from datasets import (
 
 from elmo.data.splitting import text_digests, train_validation_split
 from elmo.data.text import CLEANING_RULES, WordTokenizer, clean, pattern_of
-from elmo.errors import ConfigError
+from elmo.errors import ConfigError, check_range
 from elmo.utils.cache import cached
 
 log = logging.getLogger(__name__)
@@ -46,6 +46,10 @@ CLAUSES = {  # of the line on a corpus, for one row and for several
     "descriptions_with_conflicting_labels": (
         "text with more than one label",
         "texts with more than one label",
+    ),
+    "train_rows_also_in_validation": (
+        "dropped because the validation split contains it",
+        "dropped because the validation split contains them",
     ),
     "empty_test_rows": ("empty test row dropped", "empty test rows dropped"),
 }
@@ -78,6 +82,8 @@ class Corpus(ABC):
         pre_tokenizer: how words are found, by a name in `elmo.data.text.PATTERNS`: `words`, or
             `white_space` for texts that are tokenized already.
         cache_dir: folder for prepared data.
+        validation_blocks: number of blocks of consecutive rows that the validation rows are drawn
+            in; None draws single rows.
 
     Attributes:
         name: the name of the corpus in runs, reports and cache folders.
@@ -102,12 +108,14 @@ class Corpus(ABC):
         cache_dir: str,
         lowercase: bool = True,
         pre_tokenizer: str = "words",
+        validation_blocks: int | None = None,
     ) -> None:
         if validation_size <= 0 or (validation_size >= 1 and validation_size % 1):
             raise ConfigError(
                 f"data.validation_size is {validation_size}; expected a number of rows, 1 or more, "
                 "or a share of them between 0 and 1"
             )
+        check_range({"data.validation_blocks": validation_blocks}, at_least=1)
         pattern_of(pre_tokenizer)
         self.split_seed = split_seed
         self.validation_size = validation_size
@@ -116,6 +124,7 @@ class Corpus(ABC):
         self.lowercase = lowercase
         self.pre_tokenizer = pre_tokenizer
         self.cache_dir = Path(cache_dir)
+        self.validation_blocks = validation_blocks
 
     @property
     @abstractmethod
@@ -156,7 +165,23 @@ class Corpus(ABC):
             for rule in CLEANING_RULES
         ]
         key = [self.name, self.source_fingerprint(), rules, self.split_seed, self.validation_size]
+        if self.validation_blocks is not None:
+            key.append(self.validation_blocks)
         return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
+
+    @property
+    def variant(self) -> str:
+        """What tells the splits from the default ones of this corpus; empty where nothing does."""
+        if self.validation_blocks is None:
+            return ""
+        blocks = "block" if self.validation_blocks == 1 else "blocks"
+        return f"validation rows in {self.validation_blocks} {blocks}"
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What a record says of which corpus and which splits its figures are of."""
+        variant = {"variant": self.variant} if self.variant else {}
+        return {"name": self.name, "fingerprint": self.fingerprint, **variant}
 
     @property
     def _folder(self) -> Path:
@@ -207,7 +232,12 @@ class Corpus(ABC):
             wanted = max(1, round(size * len(train) if size < 1 else size))
             labels = column(train, "label")
             chosen = train_validation_split(
-                train_digests, labels, test_digests, wanted, self.split_seed
+                train_digests,
+                labels,
+                test_digests,
+                wanted,
+                self.split_seed,
+                self.validation_blocks,
             )
             kept, drawn = len(chosen.train), len(chosen.validation)
             if not kept or not len(test) or drawn < wanted:
@@ -261,7 +291,7 @@ def in_words(facts: Mapping[str, int]) -> str:
     clauses = [
         f"{facts[key]:,} {one if facts[key] == 1 else several}"
         for key, (one, several) in CLAUSES.items()
-        if facts[key]
+        if facts.get(key)
     ]
     splits = [f"{facts[f'{split}_rows']:,} {split}" for split in ("train", "validation", "test")]
     return f"{', '.join(clauses)}; split into {', '.join(splits)}"

@@ -139,7 +139,7 @@ class TokenData(lightning.LightningDataModule):
         """The facts to record with every result: fingerprints, rows, V, unknown rates, tokens."""
         return {
             **self._identity,
-            "name": self.corpus.name,
+            **self.corpus.identity,
             "vocabulary_size": len(self.tokenizer),
             "unknown_rate": {
                 split: 0.0 if self._without_vocabulary else data.unknown_rate

@@ -1,4 +1,4 @@
-"""Random selections of train rows: the validation split, and the rows with labels."""
+"""Selections of train rows: the validation split, and the rows with labels."""
 
 from __future__ import annotations
 
@@ -36,13 +36,18 @@ class TrainValidationSplit(NamedTuple):
 
 
 def train_validation_split(
-    train: np.ndarray, labels: np.ndarray, test: np.ndarray, validation_size: int, seed: int
+    train: np.ndarray,
+    labels: np.ndarray,
+    test: np.ndarray,
+    validation_size: int,
+    seed: int,
+    blocks: int | None = None,
 ) -> TrainValidationSplit:
     """Drop the train rows that are in the test split, and draw validation rows from the others.
 
-    A group of equal descriptions stays together, so that no validation row has an equal one in the
-    train split. A group that is too large for the remaining validation rows stays in the train
-    split.
+    No validation row has an equal one in the train split. Without blocks, a group of equal
+    descriptions stays together; a group that is too large for the remaining validation rows stays
+    in the train split. With blocks, the equal rows elsewhere are dropped and counted.
 
     Args:
         train: digests of the train rows (N,).
@@ -50,6 +55,8 @@ def train_validation_split(
         test: digests of the test rows.
         validation_size: rows to draw; fewer are drawn if no further group fits.
         seed: of the draw.
+        blocks: number of blocks of consecutive rows to draw instead of single rows, of equal
+            length up to one row; None draws single rows.
     """
     rows = np.flatnonzero(~np.isin(train, test))
     labels = labels[rows]
@@ -65,6 +72,11 @@ def train_validation_split(
             np.unique(group[labels != labels[first][group]])
         ),
     }
+    if blocks is not None:
+        in_validation = _in_blocks(len(rows), validation_size, blocks, seed)
+        repeats = ~in_validation & np.isin(group, group[in_validation])
+        facts["train_rows_also_in_validation"] = int(repeats.sum())
+        return TrainValidationSplit(rows[~in_validation & ~repeats], rows[in_validation], facts)
     drawn = np.zeros(len(sizes), dtype=bool)
     room = validation_size
     for number in np.argsort(first)[np.random.default_rng(seed).permutation(len(sizes))]:
@@ -75,6 +87,21 @@ def train_validation_split(
             break
     in_validation = drawn[group]
     return TrainValidationSplit(rows[~in_validation], rows[in_validation], facts)
+
+
+def _in_blocks(count: int, size: int, blocks: int, seed: int) -> np.ndarray:
+    """Return a mask (count,) of `size` rows in `blocks` runs at random places."""
+    mask = np.zeros(count, dtype=bool)
+    if size > count:
+        return ~mask
+    blocks = min(blocks, size)
+    lengths = np.full(blocks, size // blocks) + (np.arange(blocks) < size % blocks)
+    # A block that shrinks to a row is one of the places that are left; all are equally likely.
+    places = np.random.default_rng(seed).choice(count - size + blocks, blocks, replace=False)
+    starts = np.sort(places) + np.concatenate([[0], np.cumsum(lengths - 1)[:-1]])
+    for start, length in zip(starts, lengths, strict=True):
+        mask[start : start + length] = True
+    return mask
 
 
 def stratified_sample(labels: np.ndarray, share: float, seed: int) -> np.ndarray:

@@ -29,6 +29,14 @@ class Summary(NamedTuple):
     together: float  # accuracy of the probabilities averaged over the seeds
 
 
+class Interval(NamedTuple):
+    """A mean over the rows of a split and its bootstrap interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
 class Comparison(NamedTuple):
     """A paired test of two settings, each by its seed-averaged probabilities."""
 
@@ -71,8 +79,42 @@ def summarise(outcomes: Sequence[Outcome], seed: int = 0) -> Summary:
     """
     correct = np.array([outcome.correct for outcome in outcomes], dtype=float)  # (S, N)
     accuracies = correct.mean(1)
-    interval = bootstrap(
-        (correct.mean(0),),
+    interval = _interval(correct.mean(0), seed)
+    return Summary(
+        len(outcomes),
+        float(accuracies.mean()),
+        float(accuracies.std(ddof=1)) if len(outcomes) > 1 else float("nan"),
+        interval.low,
+        interval.high,
+        float(average_outcomes(outcomes).correct.mean()),
+    )
+
+
+def paired_interval(one: Sequence[Outcome], other: Sequence[Outcome], seed: int = 0) -> Interval:
+    """Return the difference of the mean accuracies of two settings with a bootstrap interval.
+
+    Each resample has the same rows of both.
+
+    Args:
+        one, other: the predictions of each seed.
+        seed: see `summarise`.
+
+    Raises:
+        DataError: the outcomes have different rows or classes.
+    """
+    average_outcomes([*one, *other])  # checks the rows
+    correct = [
+        np.mean([outcome.correct for outcome in outcomes], axis=0) for outcomes in (one, other)
+    ]
+    return _interval(correct[0] - correct[1], seed)
+
+
+def _interval(values: np.ndarray, seed: int) -> Interval:
+    """Return the mean of a value of each row (N,) with a bootstrap interval."""
+    if np.ptp(values) == 0:  # of which a bootstrap warns
+        return Interval(*[float(values[0])] * 3)
+    found = bootstrap(
+        (values,),
         np.mean,
         n_resamples=RESAMPLES,
         batch=500,
@@ -80,14 +122,12 @@ def summarise(outcomes: Sequence[Outcome], seed: int = 0) -> Summary:
         method="percentile",
         rng=seed,
     ).confidence_interval
-    return Summary(
-        len(outcomes),
-        float(accuracies.mean()),
-        float(accuracies.std(ddof=1)) if len(outcomes) > 1 else float("nan"),
-        float(interval.low),
-        float(interval.high),
-        float(average_outcomes(outcomes).correct.mean()),
-    )
+    return Interval(float(values.mean()), float(found.low), float(found.high))
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Return p-values corrected for their number (Holm 1979)."""
+    return multipletests(p, method="holm")[1].tolist() if p else []
 
 
 def compare(
@@ -124,12 +164,9 @@ def compare(
         seeds = len(both[0]) if _seeds(both[0]) == _seeds(both[1]) else 0
         only_one, only_other = int(table[0, 1]), int(table[1, 0])
         comparisons.append(Comparison(one, other, seeds, difference, only_one, only_other, p, p))
-    if not comparisons:
-        return []
-    corrected = multipletests([pair.p for pair in comparisons], method="holm")[1]
+    corrected = holm([pair.p for pair in comparisons])
     return [
-        pair._replace(corrected=float(value))
-        for pair, value in zip(comparisons, corrected, strict=True)
+        pair._replace(corrected=value) for pair, value in zip(comparisons, corrected, strict=True)
     ]
 
 

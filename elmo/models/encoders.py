@@ -39,6 +39,8 @@ class Encoder(nn.Module, ABC):
         num_layers: L, number of layers.
         stored_layers: S, the number of upper layers that are worth storing once computed.
         dim: D, width of a layer.
+        has_read: how many validation and test texts of the classifier's corpus the pretraining has
+            read, where it was on other splits of the same rows.
     """
 
     finetune = False
@@ -50,6 +52,7 @@ class Encoder(nn.Module, ABC):
     def __init__(self, tokenizer: WordTokenizer) -> None:
         super().__init__()
         self.tokenizer = tokenizer
+        self.has_read: dict[str, int] = {}
 
     @abstractmethod
     def forward(self, batch: Batch) -> Tensor:

@@ -22,6 +22,7 @@ from elmo.models.encoders import (
     encoder_from_config,
 )
 from elmo.models.published import find_published, is_published, load_published
+from elmo.models.training_corpus import texts_read
 from elmo.modules.bilm import BiLM
 from elmo.runs.latest import bilm_for, is_released, model_path, shown, title_of
 
@@ -165,7 +166,17 @@ def pretrained_elmo(
     )
     if bilm_path:
         log.info("biLM: %s", title)
-        log.warning("%s; used because bilm_path names it, see the unknown rate", difference)
+        if trained_on["name"] == corpus.name:  # other splits of the same rows
+            encoder.has_read = texts_read(path, corpus)
+        counts = (
+            f"its pretraining has read {count:,} of the {len(corpus.splits[split]):,} {split} "
+            "texts, without their classes"
+            for split, count in encoder.has_read.items()
+        )
+        log.warning(
+            "%s; used because bilm_path names it, see the unknown rate",
+            "; ".join([difference, *counts]),
+        )
     elif is_released(path):
         rate = _check_words(encoder.tokenizer, corpus)
         log.warning(
@@ -174,10 +185,11 @@ def pretrained_elmo(
             *(title, corpus.name, 100 * rate),
         )
     else:
+        naming = " and name its folder with bilm_path" if corpus.variant else ""
         raise ConfigError(
             f"{difference}, so validation or test rows may have been in its pretraining; run "
-            f"`python train_lm.py data={corpus.name}` with the same data settings, or set "
-            f"bilm_path={shown(path)} or bilm_path=released to use that one anyway"
+            f"`python train_lm.py data={corpus.name}` with the same data settings{naming}, or "
+            f"set bilm_path={shown(path)} or bilm_path=released to use that one anyway"
         )
     return encoder
 

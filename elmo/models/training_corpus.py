@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import inspect
 import json
+import logging
 import os
 import pkgutil
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from elmo.data import corpora
-from elmo.data.corpus import Corpus
-from elmo.errors import ArtifactError, ConfigError
+from elmo.data.corpora.ag_news import AgNews
+from elmo.data.corpus import Corpus, texts_of
+from elmo.data.sources import read_source
+from elmo.data.splitting import text_digests
+from elmo.errors import ArtifactError, ConfigError, ElmoError
 from elmo.runs.record import read_record
+
+log = logging.getLogger(__name__)
 
 ADVICE = "name the texts to read instead with --file FILE"
 
@@ -58,6 +66,33 @@ def training_corpus(
         kind = ConfigError if overrides else ArtifactError
         changed = f" with {overrides}" if overrides else ""
         raise kind(f"{file}: its {target} cannot be built{changed} ({error}); {ADVICE}") from error
+
+
+def texts_read(run_dir: Path, corpus: Corpus) -> dict[str, int]:
+    """Count the validation and test texts of a corpus that a pretraining on other splits read.
+
+    Names of agencies at the beginning do not count, so that texts without them are found as well.
+
+    Args:
+        run_dir: the run folder of the pretraining, or a model file in it.
+        corpus: another split of the rows that the pretraining had.
+
+    Returns:
+        The numbers of both splits; nothing where the rows of the pretraining cannot be read.
+    """
+    folder = {"dir": str(corpus.dir)} if isinstance(corpus, AgNews) and corpus.dir else None
+    try:
+        read = _digests(training_corpus(run_dir, str(corpus.cache_dir), folder), "train")
+    except ElmoError as error:
+        log.warning("which texts the biLM has read cannot be told: %s", error)
+        return {}
+    return {
+        split: int(np.isin(_digests(corpus, split), read).sum()) for split in ("validation", "test")
+    }
+
+
+def _digests(corpus: Corpus, split: str) -> np.ndarray:
+    return text_digests(read_source(text).text for text in texts_of(corpus.splits[split]))
 
 
 def _data_settings(file: Path) -> dict[str, Any]:

@@ -14,13 +14,20 @@ import pyarrow.parquet as pq
 
 from elmo.errors import ArtifactError, DataError
 from elmo.evaluation.significance import summarise
-from elmo.report.material import Bilm, Classifier, Material, metric_value, share_of_labels
+from elmo.report.material import (
+    Bilm,
+    Classifier,
+    Material,
+    Variant,
+    metric_value,
+    share_of_labels,
+)
 from elmo.runs.finished import (
     FinishedRun,
     Setting,
     finished_runs,
     group_by_setting,
-    on_one_corpus,
+    on_default_splits,
 )
 from elmo.runs.labels import label_of
 from elmo.runs.latest import KINDS
@@ -34,14 +41,15 @@ def collect(folders: Sequence[Path], data: str | None = None) -> Material:
     """Collect the material of a report from the finished runs below some folders.
 
     Args:
-        data: the corpus, where there are runs on several; see `on_one_corpus`.
+        data: the corpus, where there are runs on several; see `on_default_splits`.
 
     Raises:
         ArtifactError: no finished run lies below the folders.
         ConfigError: the runs are on different data, and `data` does not choose one.
         DataError: a folder does not exist, or a file in it is damaged.
     """
-    runs = on_one_corpus(finished_runs(folders), data)
+    every = finished_runs(folders)
+    runs = on_default_splits(every, data)
     if not runs:
         named = ", ".join(map(str, folders))
         raise ArtifactError(f"{named}: no finished run below it; expected runs or sweeps")
@@ -63,7 +71,29 @@ def collect(folders: Sequence[Path], data: str | None = None) -> Material:
         if (study := _read_json(file)).get("fingerprint") == facts["fingerprint"]
     ]
     versions = runs[0].record.get("versions", {})
-    return Material(facts, bilms, names, classifiers, curves, neighbours, single_shares, versions)
+    variants = _variants(every, facts, names)
+    return Material(
+        facts, bilms, names, classifiers, curves, neighbours, single_shares, versions, variants
+    )
+
+
+def _variants(
+    runs: Sequence[FinishedRun], facts: Mapping[str, Any], bilm_names: Mapping[str, str]
+) -> list[Variant]:
+    """Return the classifiers on other splits of the same corpus that learned from all labels."""
+    found: dict[str, list[FinishedRun]] = {}
+    for run in runs:
+        data = run.record.get("data", {})
+        same = data.get("name") == facts["name"] and data["fingerprint"] != facts["fingerprint"]
+        if same and data.get("variant") and run.is_classifier and share_of_labels(run.record) == 1:
+            found.setdefault(data["fingerprint"], []).append(run)
+    variants = []
+    for members in found.values():
+        classifiers = [_classifier(s, bilm_names) for s in group_by_setting(members)]
+        classifiers.sort(key=lambda c: (-c.mean("val/accuracy"), c.title))
+        data = members[0].record["data"]
+        variants.append(Variant(data["variant"], data, classifiers))
+    return sorted(variants, key=lambda variant: (variant.name, variant.data["fingerprint"]))
 
 
 def _name_bilms(

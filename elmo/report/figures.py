@@ -242,6 +242,35 @@ def learning_curves(curves: Mapping[str, Sequence[tuple[float, float, float]]]) 
         return _svg(figure)
 
 
+def shifts(splits: Mapping[str, Mapping[str, tuple[float, float, float, float]]]) -> bytes:
+    """Draw the accuracy on the validation and the test rows of several splits of a corpus.
+
+    Args:
+        splits: by split and setting, the validation accuracy, the test accuracy and the ends of its
+            interval.
+    """
+    with rc_context(STYLE):
+        names = list(dict.fromkeys(name for settings in splits.values() for name in settings))
+        figure, (axes,) = _figure(0.8 + len(splits) * (0.14 + 0.11 * len(names)))
+        marks: dict[str, Any] = {}
+        width = 0.7 / len(names)
+        for row, settings in enumerate(splits.values()):
+            for name, (validation, test, low, high) in settings.items():
+                index = names.index(name)
+                place = row + (index - (len(names) - 1) / 2) * width
+                look: dict[str, Any] = {"color": COLOURS[index % 8], "marker": MARKERS[index % 8]}
+                axes.plot(validation, place, fillstyle="none", linestyle="", **look)
+                axes.plot([low, high], [place, place], color=COLOURS[index % 8], linewidth=1.4)
+                (mark,) = axes.plot(test, place, linestyle="", **look)
+                marks.setdefault(name, mark)
+        axes.set_yticks(range(len(splits)), [fill(name, 34) for name in splits])
+        axes.set_ylim(len(splits) - 0.4, -0.6)
+        axes.set(xlabel="accuracy")
+        axes.grid(axis="y", visible=False)
+        figure.legend(marks.values(), marks, loc="outside upper center", ncols=len(names))
+        return _svg(figure)
+
+
 def by_group(panels: Mapping[str, tuple[Sequence[str], Mapping[str, Sequence[float]]]]) -> bytes:
     """Draw the share of errors of some settings in groups of rows, as bars that begin at 0.
 

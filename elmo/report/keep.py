@@ -27,9 +27,11 @@ def keep_material(material: Material, folder: Path) -> None:
     for index, bilm in enumerate(material.bilms):
         record = {**bilm.record, BILM_HASH: bilm.digest} if bilm.digest else bilm.record
         _keep_run(bilm.run.folder, record, folder / f"bilm-{index}", predictions=False)
+    settings = [(_name(c), c) for c in [*material.classifiers, *material.few_labels]]
+    settings += [(f"{v.name} {_name(c)}", c) for v in material.variants for c in v.classifiers]
     names: list[str] = []
-    for classifier in [*material.classifiers, *material.few_labels]:
-        name = _name(classifier)
+    for title, classifier in settings:
+        name = re.sub(r"[^a-z0-9.]+", "-", title.lower()).strip("-")
         names.append(name)
         if names.count(name) > 1:
             name = f"{name}-{names.count(name)}"
@@ -42,9 +44,9 @@ def keep_material(material: Material, folder: Path) -> None:
 
 
 def _name(classifier: Classifier) -> str:
-    """Return the folder name of a setting."""
-    share = "" if classifier.share == 1 else f"-{classifier.share:g}-of-labels"
-    return re.sub(r"[^a-z0-9.]+", "-", f"{classifier.title}{share}".lower()).strip("-")
+    """Return the title of a setting with its share of the labels."""
+    share = "" if classifier.share == 1 else f" {classifier.share:g} of labels"
+    return f"{classifier.title}{share}"
 
 
 def _keep_run(source: Path, record: dict[str, Any], target: Path, predictions: bool) -> None:
@@ -67,8 +69,10 @@ def _keep_run(source: Path, record: dict[str, Any], target: Path, predictions: b
         for tag, points in curves.items():
             table.writerows([tag, f"{step:g}", f"{value:.6g}"] for step, value in points)
         write_text(target / "tables" / "curves.csv", text.getvalue())
-    file = source / "predictions" / "test.parquet"
-    if predictions and file.is_file():
+    for split in ("validation", "test") if predictions else ():
+        file = source / "predictions" / f"{split}.parquet"
+        if not file.is_file():
+            continue
         rows = pq.read_table(file)
         probabilities = [name for name in rows.column_names if name.startswith("p(")]
         others = [name for name in rows.column_names if name not in probabilities]

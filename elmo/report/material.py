@@ -126,6 +126,14 @@ class Classifier(NamedTuple):
         return np.sum([r["splits"][split]["confusion"] for r in self.setting.records], axis=0)
 
 
+class Variant(NamedTuple):
+    """Other splits of the rows of a corpus, and the settings that were trained on them."""
+
+    name: str
+    data: dict[str, Any]  # facts of the corpus with these splits
+    classifiers: list[Classifier]
+
+
 class Material(NamedTuple):
     """Everything that a report describes."""
 
@@ -137,6 +145,7 @@ class Material(NamedTuple):
     neighbours: list[dict[str, Any]]
     single_shares: list[Classifier]  # trained on few labels, and at no other share
     versions: dict[str, str]
+    variants: list[Variant]  # other splits of the same corpus, by name
 
     @property
     def has_several_bilms(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from elmo.errors import DataError
-from elmo.report import appendix, bilms, effects, inside, sections, studies
+from elmo.report import appendix, bilms, effects, inside, sections, shift, studies
 from elmo.report.findings import (
     REPRESENTATIONS,
     gain_by_share,
@@ -31,6 +31,7 @@ PARTS = (
     bilms.several_bilms,
     bilms.fine_tuning,
     studies.learning_curve,
+    shift.under_shift,
     inside.neighbours,
     inside.errors,
     appendix.cost,

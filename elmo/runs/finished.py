@@ -43,6 +43,12 @@ class Setting(NamedTuple):
         """Return the predictions of every run; raises `DataError` where a run kept none."""
         return [read_outcome(*run, split) for run in zip(self.folders, self.records, strict=True)]
 
+    def keeps(self, split: str) -> bool:
+        """Tell whether every run kept its predictions of a split."""
+        return all(
+            (folder / "predictions" / f"{split}.parquet").is_file() for folder in self.folders
+        )
+
 
 class FinishedRun(NamedTuple):
     """A run folder and the content of its `metrics.json`."""
@@ -112,7 +118,7 @@ def on_one_corpus(runs: Sequence[FinishedRun], wanted: str | None = None) -> lis
     if not kinds:
         return []
     listed = "; ".join(
-        f"--data {key} ({members[0].record['data']['name']}, "
+        f"--data {key} ({_corpus_of(members[0])}, "
         f"{members[0].record['data']['train_rows']:,} train rows, {len(members)} runs)"
         for key, members in kinds.items()
     )
@@ -121,6 +127,27 @@ def on_one_corpus(runs: Sequence[FinishedRun], wanted: str | None = None) -> lis
         "runs on different data do not compare" if wanted is None else f"--data {wanted}: {found}"
     )
     raise ConfigError(f"{problem}; choose one: {listed}")
+
+
+def _corpus_of(run: FinishedRun) -> str:
+    """Return the name of the corpus of a run, and what its splits are where they are others."""
+    data = run.record["data"]
+    return ", ".join(filter(None, (data["name"], data.get("variant"))))
+
+
+def on_default_splits(runs: Sequence[FinishedRun], wanted: str | None = None) -> list[FinishedRun]:
+    """Return the runs on one corpus with its default splits, which others are a variant of.
+
+    Args:
+        wanted: see `on_one_corpus`; the fingerprint of other splits takes these instead.
+
+    Raises:
+        ConfigError: see `on_one_corpus`.
+    """
+    kept = [run for run in runs if "data" in run.record]
+    named = [run for run in kept if wanted and run.record["data"]["fingerprint"].startswith(wanted)]
+    plain = [run for run in kept if not run.record["data"].get("variant")]
+    return on_one_corpus(named or plain or kept, wanted)
 
 
 def find_settings(folders: Sequence[Path], data: str | None = None) -> list[Setting]:

@@ -241,9 +241,10 @@ def describe(path: Path) -> str:
 def update_latest(output_dir: Path, data_name: str, run_dir: Path, kind: str = "bilm") -> None:
     """Let the pointer to the latest model name `run_dir`, or log why it does not.
 
-    It does not where training diverged, where `trainer.limit_*_batches` cut the run, and where the
-    model in place, on the same data, is better on validation. The model in place may be the
-    released one. This is also how the best job of a sweep becomes the latest.
+    It does not where training diverged, where `trainer.limit_*_batches` cut the run, where the
+    splits of the corpus are not its default ones, and where the model in place, on the same data,
+    is better on validation. The model in place may be the released one. This is also how the best
+    job of a sweep becomes the latest.
     """
     new = read_record(run_dir)
     if reason := _why_not_latest(output_dir, data_name, new, kind):
@@ -268,6 +269,8 @@ def _why_not_latest(
         return f"{metric} is not finite"
     if limits := _limits(new):
         return f"{limits} cut it"
+    if variant := new["data"].get("variant"):
+        return f"its splits are other ones ({variant})"
     # A run that is gone or not readable is no rival, and neither is one that was cut.
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError, MissingModelError):
         path = latest_run(output_dir, data_name, kind)

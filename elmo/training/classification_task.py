@@ -190,4 +190,6 @@ class ClassificationTask(Task[ClassificationResult]):
         if self.teacher is not None:
             facts["teachers"] = self.teacher.count
         lambdas = self.results["validation"].lambdas
+        if self.model.encoder.has_read:
+            facts["bilm_has_read"] = self.model.encoder.has_read
         return {**facts, "lambdas": lambdas, "gamma": self.model.mixer.scale.item()}

@@ -118,8 +118,7 @@ class TfidfClassifier:
     def facts(self, corpus: Corpus) -> dict[str, Any]:
         """Return what `metrics.json` records of the data and the model."""
         data = {
-            "name": corpus.name,
-            "fingerprint": corpus.fingerprint,
+            **corpus.identity,
             **corpus.facts,
             "labelled_rows": len(self.labelled_rows(corpus)),
         }

@@ -16,7 +16,7 @@ from data.test_corpus import Row, news, texts
 from elmo.data.corpora.ag_news import AgNews, read_ag_news_csv
 from elmo.data.corpus import Corpus
 from elmo.data.text import WordTokenizer
-from elmo.errors import DataError
+from elmo.errors import ConfigError, DataError
 from small_corpora import TEST_CSV, ag_news, content, csv_of
 
 
@@ -248,3 +248,82 @@ def test_another_split_is_another_fingerprint(
     change: dict[str, int], source: Path, tmp_path: Path
 ) -> None:
     assert ag_news(source, tmp_path).fingerprint != ag_news(source, tmp_path, **change).fingerprint
+
+
+AGENCIES = ("AP - {}", "NEW YORK (Reuters) - {}", "{}", "Canadian Press - OSLO (CP) - {}")
+
+
+@pytest.fixture
+def wires(tmp_path: Path) -> Path:
+    """AG News in which every fourth row is from the same agency."""
+    folder = tmp_path / "wires"
+    folder.mkdir()
+    for split, count in (("train", 80), ("test", 7600)):
+        rows = [
+            (AGENCIES[number % 4].format(text), label)
+            for number, (text, label) in enumerate(news(count, split))
+        ]
+        (folder / f"{split}.csv").write_bytes(csv_of(rows))
+    return folder
+
+
+def test_an_agency_that_is_held_out_is_in_the_test_split_alone(wires: Path, tmp_path: Path) -> None:
+    corpus = ag_news(wires, tmp_path, hold_out="Reuters")
+    for split in ("train", "validation"):
+        assert texts(corpus, split)
+        assert not any("Reuters" in text for text in texts(corpus, split))
+    assert not any("reuters" in word for word in corpus.tokenizer.words)
+    held_out = corpus.splits["test"]
+    assert all("(Reuters)" in text for text in held_out["text"])
+    assert len(held_out) == 7600 // 4 + 80 // 4
+    for row in held_out:  # the rows of train.csv are numbered after those of test.csv
+        number = row["row"]
+        split, place = ("test", number) if number < 7600 else ("train", number - 7600)
+        assert row["text"].endswith(f"{split} story {place}")
+        assert row["label"] == place % 4
+    assert len(corpus.splits["train"]) + len(corpus.splits["validation"]) == 60
+    assert corpus.facts["train_rows_in_source"] == 60
+    assert corpus.facts["train_rows_also_in_test"] == 0
+
+
+def test_the_names_of_agencies_are_removed(wires: Path, tmp_path: Path) -> None:
+    corpus = ag_news(wires, tmp_path, strip_source=True)
+    joined = " ".join(text for split in corpus.splits for text in texts(corpus, split))
+    assert not any(name in joined for name in ("AP", "Reuters", "CP", "Canadian"))
+    assert "NEW YORK - test story 1" in texts(corpus, "test")
+
+
+def test_each_hold_out_is_another_corpus(wires: Path, tmp_path: Path) -> None:
+    changes: list[dict[str, Any]] = [
+        {},
+        {"hold_out": "AP"},
+        {"hold_out": "Reuters"},
+        {"hold_out": "AP", "strip_source": True},
+        {"strip_source": True},
+        {"hold_out": "AP", "validation_blocks": 2},
+    ]
+    corpora = [ag_news(wires, tmp_path, **change) for change in changes]
+    assert len({corpus.fingerprint for corpus in corpora}) == len(corpora)
+    assert len({corpus.variant for corpus in corpora}) == len(corpora)
+    again = ag_news(wires, tmp_path, hold_out="AP")
+    assert again.fingerprint == corpora[1].fingerprint
+    assert content(again) == content(corpora[1]) != content(corpora[2])
+
+
+def test_an_unknown_agency_is_refused_with_those_that_there_are(
+    wires: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        _ = ag_news(wires, tmp_path, hold_out="Associated Press").splits
+    message = str(caught.value)
+    assert "data.hold_out is 'Associated Press'" in message
+    assert "AP (1,920), Reuters (1,920), Canadian Press (1,920)" in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("change", [{"hold_out": "AP"}, {"strip_source": True}])
+def test_agencies_are_not_sought_in_titles(
+    change: dict[str, Any], source: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"data.title is true"):
+        ag_news(source, tmp_path, title=True, **change)

@@ -5,6 +5,7 @@ import json
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elmo.data.corpora.toy import ToyNews
-from elmo.data.corpus import Corpus, RawRow
+from elmo.data.corpus import Corpus, RawRow, in_words
 from elmo.data.text import UNK
 from elmo.errors import ConfigError
 from small_corpora import Row, news, texts, toy_news
@@ -172,3 +173,38 @@ def test_toy_news_depends_on_its_seed(toy: ToyNews, tmp_path: Path) -> None:
     other = toy_news(tmp_path, seed=1)
     assert other.fingerprint != toy.fingerprint
     assert len(set(texts(other, "test")) & set(texts(toy, "test"))) < 10
+
+
+def test_another_choice_of_validation_rows_is_another_corpus(tmp_path: Path) -> None:
+    """Prepared data of different splits never mix, and the default keeps the key it had."""
+    rows = {"validation_size": 20, "cache_dir": str(tmp_path)}
+    plain = Given(news(200), news(3, "test"), **rows)
+    blocks = [
+        Given(news(200), news(3, "test"), validation_blocks=count, **rows) for count in (2, 4)
+    ]
+    assert len({corpus.fingerprint for corpus in (plain, *blocks)}) == 3
+    assert Given(news(200), news(3, "test"), validation_blocks=None, **rows).fingerprint == (
+        plain.fingerprint
+    )
+    for corpus, count in zip(blocks, (2, 4), strict=True):
+        numbers = corpus.splits["validation"]["row"]
+        assert len(numbers) == 20
+        assert sum(b - a > 1 for a, b in pairwise(numbers)) == count - 1
+        assert corpus.identity["variant"] == f"validation rows in {count} blocks"
+    assert sum(b - a > 1 for a, b in pairwise(plain.splits["validation"]["row"])) > 10
+    assert "variant" not in plain.identity
+
+
+def test_blocks_drop_and_count_rows_that_are_in_validation(tmp_path: Path) -> None:
+    train = [(f"story {number % 50}", number % 4) for number in range(200)]
+    corpus = Given(
+        train, news(3, "test"), validation_size=20, validation_blocks=1, cache_dir=str(tmp_path)
+    )
+    assert not set(texts(corpus, "train")) & set(texts(corpus, "validation"))
+    assert corpus.facts["train_rows_also_in_validation"] == 60
+    assert "60 dropped because the validation split contains them" in in_words(corpus.facts)
+
+
+def test_a_number_of_blocks_out_of_range_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"data.validation_blocks is 0"):
+        Given(news(9), news(3), validation_size=2, validation_blocks=0, cache_dir=str(tmp_path))

@@ -69,6 +69,46 @@ def test_the_split_equals_that_of_the_reference(
 
 
 @settings(deadline=None)
+@given(
+    rows_of("aAbBcdefg"), rows_of("ab"), st.integers(1, 20), st.integers(1, 6), st.integers(0, 9)
+)
+def test_blocks_are_consecutive_and_have_no_equal_row_outside(
+    train: list[Row], test: list[Row], size: int, blocks: int, seed: int
+) -> None:
+    digests = text_digests(text for text, _ in train)
+    labels = np.array([label for _, label in train], dtype=np.int64)
+    tested = text_digests(text for text, _ in test)
+    found = train_validation_split(digests, labels, tested, size, seed, blocks)
+    usable = np.flatnonzero(~np.isin(digests, tested))
+    assert len(found.validation) == min(size, len(usable))
+    places = np.searchsorted(usable, found.validation)
+    assert usable[places].tolist() == found.validation.tolist()
+    assert (np.diff(places) > 1).sum() < blocks  # runs of the rows that are not in test
+    assert not set(digests[found.train].tolist()) & set(digests[found.validation].tolist())
+    # What is neither in train nor in validation has an equal row in validation, and is counted.
+    gone = np.setdiff1d(usable, np.concatenate([found.train, found.validation]))
+    assert np.isin(digests[gone], digests[found.validation]).all()
+    assert found.facts["train_rows_also_in_validation"] == len(gone)
+
+
+def test_blocks_are_of_equal_length_at_places_that_the_seed_draws() -> None:
+    digests = text_digests(str(number) for number in range(1000))
+    labels, none = np.zeros(1000, dtype=np.int64), text_digests([])
+    starts = set()
+    for seed in range(200):
+        found = train_validation_split(digests, labels, none, 90, seed, 3).validation
+        again = train_validation_split(digests, labels, none, 90, seed, 3).validation
+        assert np.array_equal(found, again)
+        runs = np.split(found, np.flatnonzero(np.diff(found) > 1) + 1)
+        assert all(len(run) % 30 == 0 for run in runs)  # two blocks may touch
+        assert sum(map(len, runs)) == 90
+        starts |= {int(run[0]) for run in runs}
+    assert min(starts) < 50
+    assert max(starts) > 920
+    assert len(starts) > 300
+
+
+@settings(deadline=None)
 @given(st.text(), st.text())
 def test_digests_are_equal_if_lower_cased_texts_are(one: str, other: str) -> None:
     digests = text_digests([one, one.swapcase(), other])

@@ -10,9 +10,10 @@ import pytest
 from elmo.data.corpora.ag_news import AgNews
 from elmo.data.corpora.toy import ToyNews
 from elmo.errors import ArtifactError, ConfigError
-from elmo.models.training_corpus import training_corpus
+from elmo.models.training_corpus import texts_read, training_corpus
 from elmo.runs.latest import latest_run
 from elmo.runs.record import read_record
+from small_corpora import ag_news, csv_of, news, texts, toy_news
 
 TOY = {
     "_target_": "elmo.data.corpora.toy.ToyNews",
@@ -81,6 +82,45 @@ def test_a_corpus_is_found_by_its_bare_name(tmp_path: Path) -> None:
     """Records from before a class moved to another module stay readable."""
     recorded(tmp_path, {**TOY, "_target_": "elmo.earlier_module.ToyNews"})
     assert isinstance(training_corpus(tmp_path, str(tmp_path)), ToyNews)
+
+
+def test_texts_of_other_splits_that_the_pretraining_read_are_counted(tmp_path: Path) -> None:
+    sizes = {"rows": 60, "test_rows": 10, "validation_size": 10, "min_count": 1}
+    recorded(tmp_path, TOY)
+    read = set(texts(toy_news(tmp_path, **sizes), "train"))
+    other = toy_news(tmp_path, **{**sizes, "split_seed": 1})
+    counts = texts_read(tmp_path / "bilstm.pt", other)
+    expected = {
+        split: sum(text in read for text in texts(other, split)) for split in ("validation", "test")
+    }
+    assert counts == expected
+    assert 0 < counts["validation"] <= 10
+    assert texts_read(tmp_path, toy_news(tmp_path, **sizes)) == {"validation": 0, "test": 0}
+
+
+def test_rows_of_an_agency_are_found_without_its_name(tmp_path: Path) -> None:
+    """The pretraining read "AP - ..." in the train file; held out, the name is removed."""
+    source = tmp_path / "source"
+    source.mkdir()
+    rows = [(f"AP - {text}" if label else text, label) for text, label in news(80)]
+    (source / "train.csv").write_bytes(csv_of(rows))
+    tests = [(f"AP - {text}" if label else text, label) for text, label in news(7600, "test")]
+    (source / "test.csv").write_bytes(csv_of(tests))
+    plain = ag_news(source, tmp_path)
+    names = ("split_seed", "validation_size", "min_count", "max_vocabulary", "dir")
+    data = {name: getattr(plain, name) for name in names}
+    data["dir"] = None  # as in a record that was released
+    recorded(tmp_path, {**data, "_target_": "elmo.data.corpora.ag_news.AgNews"})
+    held_out = ag_news(source, tmp_path, hold_out="AP", strip_source=True)
+    in_train = sum("AP" in text for text in texts(plain, "train"))
+    assert texts_read(tmp_path, held_out)["test"] == in_train > 40
+
+
+def test_what_cannot_be_told_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert texts_read(tmp_path, toy_news(tmp_path)) == {}
+    (warning,) = [record.getMessage() for record in caplog.records]
+    assert warning.startswith("which texts the biLM has read cannot be told: ")
+    assert "no such file" in warning
 
 
 @pytest.mark.parametrize(

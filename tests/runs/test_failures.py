@@ -32,6 +32,8 @@ def test_a_failing_job_does_not_take_the_sweep_down(script: Script, pretrained: 
     ("overrides", "message"),
     [
         (["data.split_seed=1"], "another corpus, split or cleaning"),
+        (["data.validation_blocks=3"], "data settings and name its folder with bilm_path, or set"),
+        (["data.validation_blocks=0"], "data.validation_blocks is 0"),
         (["bilm_path=nowhere.pt"], "nowhere.pt: no such file"),
         (["encoder=word2vec", "data.validation_size=1200"], "data.validation_size is 1200"),
         (["datamodule.token_budget=0"], "datamodule.token_budget is 0"),

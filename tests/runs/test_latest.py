@@ -174,6 +174,23 @@ def test_a_run_on_other_data_does_not_compete(tmp_path: Path) -> None:
     assert latest_run(tmp_path, "toy") == second
 
 
+def test_a_run_on_other_splits_does_not_become_the_latest(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A classifier that was trained without an agency is not the one for `elmo predict`."""
+    default = pretrained(tmp_path, "default", 9.0)
+    update_latest(tmp_path, "toy", default)
+    held_out = pretrained(tmp_path, "held_out", 3.0, fingerprint="b")
+    record = read_record(held_out)
+    record["data"]["variant"] = "AP held out"
+    write_json(held_out / "metrics.json", record)
+    with caplog.at_level("INFO"):
+        update_latest(tmp_path, "toy", held_out)
+    assert latest_run(tmp_path, "toy") == default
+    (line,) = [entry.getMessage() for entry in caplog.records]
+    assert "because its splits are other ones (AP held out); to use it anyway: " in line
+
+
 @pytest.mark.parametrize(
     "record",
     [None, "", "{", "{}", "[]", "null", '{"data": null}', '{"data": {"fingerprint": "a"}}'],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,7 +13,8 @@ from datasets import DownloadConfig, DownloadManager
 
 from elmo.data.corpus import Corpus, RawRow
 from elmo.data.readers import csv_rows
-from elmo.errors import DataError
+from elmo.data.sources import SOURCES, count_sources, of_source, without_source
+from elmo.errors import ConfigError, DataError
 from elmo.utils.files import sha256_of
 
 log = logging.getLogger(__name__)
@@ -25,6 +27,13 @@ class AgNews(Corpus):
         dir: folder with the original `train.csv` and `test.csv`; None downloads them once.
         title: whether to put the title before the description, as most of the literature does; the
             corpus then has another name.
+        hold_out: an agency, such as AP or Reuters, whose rows of both files are the test split, and
+            are in no other; the other rows of `test.csv` are left out. None keeps the files.
+        strip_source: true removes the names of agencies from the beginning of all texts, as in
+            "AP - " and "NEW YORK (Reuters) - "; None keeps them.
+
+    Raises:
+        ConfigError: `title` is set with `hold_out` or `strip_source`.
     """
 
     name = "ag_news"
@@ -36,10 +45,24 @@ class AgNews(Corpus):
     }
     ROWS: ClassVar = {"train": 120_000, "test": 7_600}
 
-    def __init__(self, dir: str | None, title: bool = False, **arguments: Any) -> None:
+    def __init__(
+        self,
+        dir: str | None,
+        title: bool = False,
+        hold_out: str | None = None,
+        strip_source: bool | None = None,
+        **arguments: Any,
+    ) -> None:
         super().__init__(**arguments)
+        if title and (hold_out or strip_source):
+            raise ConfigError(
+                "data.title is true, but agencies are found where a text begins with the "
+                "description; expected data.hold_out=null and data.strip_source=null with titles"
+            )
         self.dir = Path(dir).expanduser() if dir else None
         self.title = title
+        self.hold_out = hold_out
+        self.strip_source = strip_source
         if title:
             self.name = f"{self.name}_titles"
 
@@ -77,10 +100,58 @@ class AgNews(Corpus):
                 )
         return files
 
-    def source_fingerprint(self) -> str:
+    @property
+    def variant(self) -> str:
+        parts = [
+            super().variant,
+            f"{self.hold_out} held out" if self.hold_out else "",
+            "agencies removed" if self.strip_source else "",
+        ]
+        return ", ".join(filter(None, parts))
+
+    def files_fingerprint(self) -> str:
+        """Return a hash of the rows in the files."""
         return "".join(sha256_of(file) for file in self.files.values())
 
+    def source_fingerprint(self) -> str:
+        files = self.files_fingerprint()
+        if not (self.hold_out or self.strip_source):
+            return files
+        return f"{files} {self.hold_out} {self.strip_source} {SOURCES}"
+
     def read(self, split: str) -> Iterator[RawRow]:
+        """Read the rows of a split.
+
+        Where an agency is held out, the test split is its rows in `test.csv` and then those in
+        `train.csv`, whose numbers continue after the last row of `test.csv`.
+
+        Raises:
+            ConfigError: no row is from the agency that is held out.
+        """
+        rows = self.read_file(split)
+        if self.hold_out:
+            if split == "test":
+                rows = self._held_out(self.hold_out)
+            else:
+                rows = of_source(rows, self.hold_out, wanted=False)
+        return without_source(rows) if self.strip_source else rows
+
+    def _held_out(self, source: str) -> Iterator[RawRow]:
+        found = False
+        for split, first in (("test", 0), ("train", self.ROWS["test"])):
+            for row in of_source(self.read_file(split), source, wanted=True):
+                found = True
+                yield row._replace(row=first + row.row)
+        if not found:
+            counts = count_sources(chain.from_iterable(map(self.read_file, self.ROWS)))
+            known = ", ".join(f"{name} ({count:,})" for name, count in counts.most_common())
+            raise ConfigError(
+                f"data.hold_out is {source!r}, but no row begins with this agency; expected one of "
+                f"{known or 'none: no row names an agency'}"
+            )
+
+    def read_file(self, split: str) -> Iterator[RawRow]:
+        """Read the rows that are used of a file."""
         file, expected = self.files[split], self.ROWS[split]
         count = 0
         try:

@@ -56,7 +56,7 @@ class ReleasedAgNews(AgNews):
             )
         self.rows = SHIPPED / rows
 
-    def source_fingerprint(self) -> str:
+    def files_fingerprint(self) -> str:
         if not self.rows.is_file():
             raise DataError(
                 f"{self.rows}: no such file; it comes with the project and lists the rows to use; "
@@ -64,14 +64,14 @@ class ReleasedAgNews(AgNews):
             )
         return sha256_of(self.rows) + sha256_of(self.files["test"])
 
-    def read(self, split: str) -> Iterator[RawRow]:
-        """Read the rows of a split.
+    def read_file(self, split: str) -> Iterator[RawRow]:
+        """Read the rows that are used of a file.
 
         Raises:
             DataError: rows are missing from `train.csv`.
         """
         if split == "test":
-            yield from super().read(split)
+            yield from super().read_file(split)
             return
         wanted = np.fromfile(self.rows, HASH_DTYPE)
         positions: dict[int, list[int]] = {}  # of each hash, the first one last
