@@ -67,9 +67,8 @@ def _keep_run(source: Path, record: dict[str, Any], target: Path, predictions: b
         for tag, points in curves.items():
             table.writerows([tag, f"{step:g}", f"{value:.6g}"] for step, value in points)
         write_text(target / "tables" / "curves.csv", text.getvalue())
-    for file in sorted((source / "predictions").glob("*.parquet")) if predictions else ():
-        if file.stem == "train":
-            continue
+    file = source / "predictions" / "test.parquet"
+    if predictions and file.is_file():
         rows = pq.read_table(file)
         probabilities = [name for name in rows.column_names if name.startswith("p(")]
         others = [name for name in rows.column_names if name not in probabilities]

@@ -88,8 +88,8 @@ class TfidfClassifier:
         labels = column(rows, "label")
         chosen = self.labelled_rows(corpus)
         try:
-            features = self.features.fit_transform(list(texts_of(rows)))
-            self._fit_best(features[chosen], labels[chosen], corpus)
+            self._of_train = self.features.fit_transform(list(texts_of(rows)))
+            self._fit_best(self._of_train[chosen], labels[chosen], corpus)
         except ValueError as error:
             raise ConfigError(f"features or classifier: {error}") from error
 
@@ -128,6 +128,8 @@ class TfidfClassifier:
         return softmax(self.linear.decision_function(features), axis=1)
 
     def _features_of(self, corpus: Corpus, split: str) -> csr_matrix:
+        if split == "train":  # computed before, and the largest
+            return self._of_train
         return self.features.transform(list(texts_of(corpus.splits[split])))
 
     def evaluate(self, corpus: Corpus, test: bool = True) -> Evaluation[ClassificationResult]:
