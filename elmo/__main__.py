@@ -17,6 +17,7 @@ GROUPS = {
         "train-lm": "pretrain a biLM: train_lm.py, with the same overrides",
         "train-cls": "train a classifier on the frozen biLM: train_cls.py",
         "train-tfidf": "train TF-IDF and a linear classifier: train_tfidf.py",
+        "train-ngram": "train an n-gram language model, for comparison: train_ngram.py",
         "search": "draw the trials of a random search over settings",
     },
     "Use a model": {

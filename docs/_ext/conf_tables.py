@@ -38,7 +38,7 @@ GROUPS = {
     "experiment": "Several settings under one name.",
     "hydra/launcher": "Where the jobs of a sweep run.",
 }
-SCRIPTS = ("train_lm", "train_cls", "train_tfidf")
+SCRIPTS = ("train_lm", "train_cls", "train_tfidf", "train_ngram")
 # The files of a group that hold what its options share, with the class that takes it.
 SHARED = {"data": "elmo.data.corpus.Corpus"}
 NO_SETTINGS = {"defaults", "_target_", "_partial_"}

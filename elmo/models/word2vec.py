@@ -47,6 +47,8 @@ def train_word2vec(
     epochs: int,
     seed: int,
     skip_gram: bool = True,
+    sample: float = 1e-3,
+    exponent: float = 0.75,
 ) -> KeyedVectors:
     """Train skip-gram or CBOW with negative sampling (Mikolov et al. 2013), or read the cache.
 
@@ -58,8 +60,13 @@ def train_word2vec(
         dim: width of a vector.
         window, epochs, seed: see `Word2VecStart`.
         skip_gram: each word predicts the words around it; otherwise they predict the word (CBOW).
+        sample: words more frequent than this share are left out at random, the more often the more
+            frequent they are (section 2.3); 0 keeps all.
+        exponent: negative samples are drawn in proportion to their count to this power (section
+            2.2, where it is 3/4).
     """
     settings = [corpus.fingerprint, tokenizer.json, dim, window, epochs, seed, skip_gram]
+    settings += [sample, exponent]
     key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
     folder = corpus.cache_dir / "word2vec" / f"{corpus.name}-{key}"
 
@@ -73,6 +80,8 @@ def train_word2vec(
             epochs=epochs,
             sg=int(skip_gram),
             negative=5,
+            sample=sample,
+            ns_exponent=exponent,
             min_count=1,
             workers=1,
             seed=seed,
@@ -145,22 +154,32 @@ class Word2VecStart(TableStart):
 
 
 def word2vec_encoder(
-    corpus: Corpus, dim: int, window: int, epochs: int, seed: int, skip_gram: bool = True
+    corpus: Corpus,
+    dim: int,
+    window: int,
+    epochs: int,
+    seed: int,
+    skip_gram: bool = True,
+    sample: float = 1e-3,
+    exponent: float = 0.75,
 ) -> StaticEncoder:
     """Build the encoder of `encoder=word2vec`: frozen vectors from the train descriptions.
 
     Args:
         corpus: gives the train descriptions and the tokenizer.
-        dim, window, epochs, seed, skip_gram: see `train_word2vec`.
+        dim, window, epochs, seed, skip_gram, sample, exponent: see `train_word2vec`.
 
     Raises:
         ConfigError: a number is out of range.
     """
     counts = {"encoder.dim": dim, "encoder.window": window, "encoder.epochs": epochs}
     check_range(counts, at_least=1)
+    check_range({"encoder.sample": sample}, at_least=0, at_most=1)
+    check_range({"encoder.exponent": exponent}, at_least=0, at_most=1)
     with torch.random.fork_rng(devices=[]):  # words without a vector keep what is drawn here
         torch.manual_seed(seed)
         encoder = StaticEncoder(corpus.tokenizer, dim)
-    vectors = train_word2vec(corpus, corpus.tokenizer, dim, window, epochs, seed, skip_gram)
+    settings = (dim, window, epochs, seed, skip_gram, sample, exponent)
+    vectors = train_word2vec(corpus, corpus.tokenizer, *settings)
     copy_vectors(vectors, encoder.embedding.table.weight.data, corpus.tokenizer)
     return encoder

@@ -106,7 +106,7 @@ def _name_bilms(
             last in the order of the names.
     """
     found: dict[str, tuple[str | None, FinishedRun]] = {}
-    pretrained = [run for run in runs if "val/perplexity" in run.record["metrics"]]
+    pretrained = [run for run in runs if run.is_bilm]
     for run in sorted(pretrained, key=lambda run: metric_value(run.record, "val/perplexity")):
         digest = _digest(run)
         found.setdefault(digest or str(run.folder), (digest, run))  # a copy of a run counts once

@@ -61,6 +61,12 @@ class FinishedRun(NamedTuple):
         return not {"encoder", "classifier"}.isdisjoint(self.record.get("choices", {}))
 
     @property
+    def is_bilm(self) -> bool:
+        """Whether it is a pretraining; an n-gram model has a perplexity as well."""
+        has_perplexity = "val/perplexity" in self.record["metrics"]
+        return has_perplexity and "ngram" not in self.record["settings"]
+
+    @property
     def is_tested(self) -> bool:
         return "test/accuracy" in self.record["metrics"]
 

@@ -8,7 +8,11 @@ from typing import Any
 from elmo.runs.keys import relevant, relevant_choices, without_seeds
 
 ENCODERS = {"word2vec": "Word2Vec", "svd": "SVD", "elmo": "ELMo"}
-LINEAR = {"svm": "TF-IDF, linear SVM", "logistic": "TF-IDF, logistic regression"}
+LINEAR = {
+    "svm": "linear SVM",
+    "logistic": "logistic regression",
+    "complement_nb": "complement naive Bayes",
+}
 GAMMA = {True: ", gamma learned", False: ", gamma fixed"}  # where that is not the mode's default
 GAMMA_DEFAULT = {"frozen": False, "trainable": True, "learned": True}
 
@@ -31,7 +35,12 @@ def setting_label(choices: Mapping[str, str], settings: Mapping[str, Any]) -> st
     if settings.get("label"):
         return settings["label"]
     if "classifier" in choices:
-        return LINEAR.get(choices["classifier"], f"TF-IDF, {choices['classifier']}")
+        features = "TF-IDF"
+        if settings.get("features", {}).get("characters"):
+            features += " with characters"
+        return f"{features}, {LINEAR.get(choices['classifier'], choices['classifier'])}"
+    if "ngram" in settings:
+        return f"{settings['ngram']['order']}-gram, Kneser-Ney"
     if "encoder" not in choices:
         return "biLM"
     name = ENCODERS.get(choices["encoder"], choices["encoder"])

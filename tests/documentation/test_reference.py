@@ -54,14 +54,16 @@ def patterns(page: str) -> list[str]:
     return [f"{name}*" if name.endswith("/") else name for name in split]
 
 
-@pytest.mark.parametrize("kind", ["train_lm", "train_cls", "sweep", "train_tfidf"])
+@pytest.mark.parametrize("kind", ["train_lm", "train_cls", "sweep", "train_tfidf", "train_ngram"])
 def test_every_file_of_a_run_is_named(
     kind: str, page: str, script: Script, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    if kind == "train_tfidf":
-        small = ("data=toy", "data.rows=400", "data.test_rows=100", "data.validation_size=100")
-        script("train_tfidf", *small, output_dir=tmp_path)
-        folder = next((tmp_path / "train_tfidf").iterdir())
+    if kind in ("train_tfidf", "train_ngram"):
+        small = ["data=toy", "data.rows=400", "data.test_rows=100", "data.validation_size=100"]
+        if kind == "train_tfidf":
+            small.append("classifier.C=[0.3,1]")
+        script(kind, *small, output_dir=tmp_path)
+        folder = next((tmp_path / kind).iterdir())
     elif kind == "train_lm":
         (folder,) = (request.getfixturevalue("pretrained") / "train_lm").iterdir()
     elif kind == "train_cls":
@@ -69,7 +71,7 @@ def test_every_file_of_a_run_is_named(
     else:
         folder, _ = request.getfixturevalue("sweep")
     files = [str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()]
-    assert len(files) > 20
+    assert len(files) > (10 if kind == "train_ngram" else 20)
     unnamed = [f for f in files if not any(fnmatch(f, pattern) for pattern in patterns(page))]
     assert unnamed == []
     for name in ("metrics.json", "run.json"):

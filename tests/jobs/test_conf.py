@@ -27,7 +27,7 @@ from elmo.utils.tensor_files import state_checksum
 CONF = ROOT / "conf"
 JOBS = {"train_lm", "train_cls"}
 GROUPS = {  # which jobs know a group
-    "data": JOBS | {"train_tfidf"},
+    "data": JOBS | {"train_tfidf", "train_ngram"},
     "optimizer": JOBS,
     "trainer": JOBS,
     "callbacks": JOBS,

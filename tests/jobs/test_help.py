@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from conftest import ROOT, Finished, run_here
 
 CONF = ROOT / "conf"
-SCRIPTS = ("train_lm", "train_cls", "train_tfidf")
+SCRIPTS = ("train_lm", "train_cls", "train_tfidf", "train_ngram")
 
 
 @functools.cache  # Hydra takes more than a second for it

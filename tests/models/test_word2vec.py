@@ -95,6 +95,22 @@ def test_other_settings_train_again(
         start(**change).fill(torch.zeros(len(small.tokenizer), 9), small, small.tokenizer)
 
 
+@pytest.mark.parametrize("change", [{"sample": 0.01}, {"exponent": 0.5}, {"skip_gram": False}])
+def test_settings_of_the_encoder_change_its_vectors(change: dict[str, Any], small: ToyNews) -> None:
+    settings: dict[str, Any] = {"dim": DIM, "window": 3, "epochs": 2, "seed": 0}
+    before = word2vec_encoder(small, **settings).embedding.table.weight
+    assert not torch.equal(
+        word2vec_encoder(small, **settings, **change).embedding.table.weight, before
+    )
+
+
+@pytest.mark.parametrize(("name", "value"), [("window", 0), ("sample", -0.1), ("exponent", 1.5)])
+def test_numbers_out_of_range_are_refused(name: str, value: float, small: ToyNews) -> None:
+    settings: dict[str, Any] = {"dim": DIM, "window": 3, "epochs": 2, "seed": 0, name: value}
+    with pytest.raises(ConfigError, match=rf"encoder\.{name} is {value}"):
+        word2vec_encoder(small, **settings)
+
+
 @pytest.mark.parametrize("freeze", [False, True])
 def test_every_word_of_the_train_split_starts_from_its_vector(freeze: bool, small: ToyNews) -> None:
     tokenizer = small.tokenizer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -120,3 +121,13 @@ def test_one_frozen_bilm_leaves_both_sections_out(
     missing = section(text, "What is not in this report")
     assert "Several biLMs: no setting was trained on more than one" in missing
     assert "Fine-tuning: it needs tested runs with and without" in missing
+
+
+def test_an_n_gram_model_is_no_bilm(tmp_path: Path) -> None:
+    for name in ("lm", "ngram"):
+        write_bilm(tmp_path / name)
+    file = tmp_path / "ngram/metrics.json"
+    record = json.loads(file.read_text())
+    file.write_text(json.dumps({**record, "settings": {"seed": 0, "ngram": {"order": 4}}}))
+    (tmp_path / "ngram/bilstm.pt").unlink()
+    assert [bilm.run.folder.name for bilm in collect([tmp_path]).bilms] == ["lm"]

@@ -8,27 +8,36 @@ import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, f1_score, log_loss
-from sklearn.pipeline import make_pipeline
+from sklearn.naive_bayes import ComplementNB
+from sklearn.pipeline import make_pipeline, make_union
 from sklearn.svm import LinearSVC
 
 from conftest import TINY, Script
 from elmo.data.corpora.toy import ToyNews
 from elmo.errors import ConfigError
 from elmo.runs.record import read_record
-from elmo.training.tfidf import TfidfClassifier
+from elmo.training.tfidf import Linear, TfidfClassifier
 
 CORPUS = [item for item in TINY if item.startswith("data")]
 
 
-@pytest.mark.parametrize("linear", [LinearSVC(C=0.3), LogisticRegression(C=10, max_iter=1000)])
+@pytest.mark.parametrize("characters", [None, [2, 4]])
+@pytest.mark.parametrize(
+    "linear", [LinearSVC(C=0.3), LogisticRegression(C=10, max_iter=1000), ComplementNB()]
+)
 def test_figures_are_those_of_a_plain_pipeline(
-    linear: LinearSVC | LogisticRegression, toy: ToyNews
+    linear: Linear, characters: list[int] | None, toy: ToyNews
 ) -> None:
-    model = TfidfClassifier(linear, longest=2, min_count=2)
+    model = TfidfClassifier(linear, longest=2, min_count=2, characters=characters)
     model.fit(toy)
     figures, results, *_ = model.evaluate(toy)
     train, test = toy.splits["train"], toy.splits["test"]
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
+    if characters:
+        of_characters = TfidfVectorizer(
+            analyzer="char_wb", ngram_range=(2, 4), min_df=2, sublinear_tf=True
+        )
+        vectorizer = make_union(vectorizer, of_characters)
     pipeline = make_pipeline(vectorizer, linear).fit(list(train["text"]), list(train["label"]))
     predicted = pipeline.predict(list(test["text"]))
     assert results["test"].probabilities.argmax(1).tolist() == predicted.tolist()
@@ -45,10 +54,36 @@ def test_figures_are_those_of_a_plain_pipeline(
 def test_words_of_the_other_splits_are_not_known(toy: ToyNews) -> None:
     model = TfidfClassifier(LinearSVC(), longest=1, min_count=1)
     model.fit(toy)
-    known = set(model.features.vocabulary_)
-    analyse = model.features.build_analyzer()
+    (vectorizer,) = (part for _, part in model.features.transformer_list)
+    known = set(vectorizer.vocabulary_)
+    analyse = vectorizer.build_analyzer()
     assert known == {word for text in toy.splits["train"]["text"] for word in analyse(text)}
     assert any(word not in known for text in toy.splits["test"]["text"] for word in analyse(text))
+
+
+def test_a_list_of_values_is_tuned_on_validation(toy: ToyNews) -> None:
+    values = [1e-6, 0.3, 100.0]
+    tuned = TfidfClassifier(LinearSVC(C=values), longest=1, min_count=2, label_share=0.2)
+    tuned.fit(toy)
+    figures = []
+    for value in values:
+        alone = TfidfClassifier(LinearSVC(C=value), longest=1, min_count=2, label_share=0.2)
+        alone.fit(toy)
+        figures.append(alone.evaluate(toy, test=False).metrics)
+    best = max(figures, key=lambda found: found["val/accuracy"])
+    assert len({found["val/accuracy"] for found in figures}) > 1
+    assert tuned.evaluate(toy, test=False).metrics == best
+    facts = tuned.facts(toy)
+    assert facts["tuned"] == {"C": values[figures.index(best)]}
+    assert [trial["val/accuracy"] for trial in facts["tuning"]] == [
+        pytest.approx(found["val/accuracy"]) for found in figures
+    ]
+
+
+def test_the_first_of_equal_values_is_taken(toy: ToyNews) -> None:
+    model = TfidfClassifier(ComplementNB(alpha=[0.5, 0.5000001]), longest=1, min_count=2)
+    model.fit(toy)
+    assert model.tuned == {"alpha": 0.5}
 
 
 def test_the_job_leaves_what_the_others_leave(script: Script, tmp_path: Path) -> None:
@@ -90,6 +125,9 @@ def test_without_the_test_split(script: Script, tmp_path: Path) -> None:
         ("features.min_count=0.5", "features.min_count is 0.5; expected int"),
         ("classifier.C=-1", "features or classifier: The 'C' parameter"),
         ("features.min_count=5000", "features or classifier: "),
+        ("features.characters=[2]", "features.characters is [2]; expected null, or the shortest"),
+        ("features.characters=[3,2]", "features.characters is [3, 2]"),
+        ("features.characters=3", "features.characters is 3"),
     ],
 )
 def test_mistakes_end_in_one_message(
