@@ -18,6 +18,7 @@ GROUPS = {
         "train-cls": "train a classifier on the frozen biLM: train_cls.py",
         "train-tfidf": "train TF-IDF and a linear classifier: train_tfidf.py",
         "search": "draw the trials of a random search over settings",
+        "tune": "search settings by trials that learn from each other, with Optuna",
     },
     "Use a model": {
         "predict": "the class of texts, and why",
