@@ -19,7 +19,7 @@ $(STAMP): requirements.txt constraints.txt
 	$(BIN)/python -m pip install --quiet -r requirements.txt -c constraints.txt
 	@touch $@
 
-$(DEV): $(STAMP) requirements-dev.txt requirements-page.txt
+$(DEV): $(STAMP) requirements-dev.txt requirements-page.txt requirements-tune.txt
 	$(BIN)/python -m pip install --quiet -r requirements-dev.txt -c constraints.txt
 	@touch $@
 

@@ -19,6 +19,7 @@ GROUPS = {
         "train-tfidf": "train TF-IDF and a linear classifier: train_tfidf.py",
         "train-ngram": "train an n-gram language model, for comparison: train_ngram.py",
         "search": "draw the trials of a random search over settings",
+        "tune": "search settings by trials that learn from each other, with Optuna",
     },
     "Use a model": {
         "predict": "the class of texts, and why",

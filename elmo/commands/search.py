@@ -2,7 +2,8 @@
 
 Hydra sweeps every combination of what varies. Here some combinations are drawn, and each becomes a
 small config file of the group `trial`. `'+trial=glob(*)' -m` runs them as an ordinary sweep, with
-its table, which can be resumed.
+its table, which can be resumed, and whose jobs a launcher may run side by side. `elmo tune` runs
+trials one after another, and lets each follow from those before.
 """
 
 from __future__ import annotations
@@ -41,18 +42,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     args = parser.parse_args(arguments)
 
-    from elmo.runs.trials import as_config, draw, file_name, read_space
+    from elmo.runs.trials import as_config, draw, file_name, find_space, read_space
     from elmo.utils.files import write_text
-    from elmo.utils.shipped import SHIPPED, command_of
+    from elmo.utils.shipped import command_of
 
-    space = Path(args.space)
-    if not space.exists() and (SHIPPED / space).is_file():
-        space = SHIPPED / space
-    script, fixed, choices = read_space(space)
+    space = read_space(find_space(args.space))
     folder = Path(args.out) / "trial"
     if folder.exists() and any(folder.iterdir()):
         raise ConfigError(f"{folder}: contains trials already; name another folder with -o")
-    for number, trial in enumerate(draw(choices, args.trials, args.seed)):
-        write_text(folder / f"{file_name(number, trial)}.yaml", as_config(script, fixed | trial))
-    command = command_of(script.removesuffix(".py"))
+    for number, trial in enumerate(draw(space, args.trials, args.seed)):
+        content = as_config(space.script, space.fixed | trial)
+        write_text(folder / f"{file_name(number, trial)}.yaml", content)
+    command = command_of(space.script.removesuffix(".py"))
     print(f"{command} --config-dir {shlex.quote(args.out)} '+trial=glob(*)' evaluate_test=false -m")
