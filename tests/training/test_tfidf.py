@@ -62,7 +62,7 @@ def test_words_of_the_other_splits_are_not_known(toy: ToyNews) -> None:
 
 
 def test_a_list_of_values_is_tuned_on_validation(toy: ToyNews) -> None:
-    values = [1e-6, 0.3, 100.0]
+    values = [1e-6, 1.0, 1e-5]
     tuned = TfidfClassifier(LinearSVC(C=values), longest=1, min_count=2, label_share=0.2)
     tuned.fit(toy)
     figures = []
