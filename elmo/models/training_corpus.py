@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from elmo.data import corpora
+from elmo.data.corpora.ag_news import AgNews
 from elmo.data.corpus import Corpus
 from elmo.errors import ArtifactError, ConfigError
 from elmo.runs.record import read_record
@@ -38,6 +39,8 @@ def training_corpus(
     data = _data_settings(file)
     target = data.pop("_target_", None)
     corpus_class = _corpus_class(target, file)
+    if issubclass(corpus_class, AgNews):
+        data.setdefault("dir", None)  # a record that was kept without paths has none
     known = sorted(set(data) - {"cache_dir"})
     if unknown := sorted(set(overrides or {}) - set(known)):
         raise ConfigError(

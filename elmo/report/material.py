@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from elmo.evaluation.significance import Comparison, Summary, compare
+from elmo.evaluation.bootstrap import Summary
 from elmo.runs.finished import FinishedRun, Setting
 from elmo.runs.keys import NEUTRAL, relevant, relevant_choices, without_seeds
 
@@ -71,6 +72,11 @@ class Classifier(NamedTuple):
     def kind(self) -> str:
         """The representation of the text: the name of an encoder, or `tfidf`."""
         return self.choices.get("encoder", "tfidf")
+
+    @property
+    def title_without_bilm(self) -> str:
+        """Its title without the name of its biLM."""
+        return re.sub(r",? biLM \w+", "", self.title)
 
     @property
     def lambdas(self) -> np.ndarray:
@@ -137,6 +143,7 @@ class Material(NamedTuple):
     neighbours: list[dict[str, Any]]
     single_shares: list[Classifier]  # trained on few labels, and at no other share
     versions: dict[str, str]
+    recipes: dict[str, str]  # of the biLMs by digest: those of one recipe differ by chance
 
     @property
     def has_several_bilms(self) -> bool:
@@ -183,6 +190,20 @@ class Material(NamedTuple):
         curves = [*self.learning_curves.values(), self.single_shares]
         return [classifier for curve in curves for classifier in curve if classifier.share < 1]
 
+    def on_all_bilms(self, classifier: Classifier) -> list[Classifier]:
+        """Return the tested settings that differ from one in the biLM alone, itself included.
+
+        Only biLMs of one recipe count.
+        """
+
+        def key(other: Classifier) -> str:
+            digest = other.plain.get("bilm", "")
+            plain = other.plain | {"bilm": self.recipes.get(digest, digest)}
+            names = [other.study, other.title_without_bilm]
+            return json.dumps([relevant_choices(other.choices), plain, names], sort_keys=True)
+
+        return [other for other in self.tested if key(other) == key(classifier)] or [classifier]
+
     @staticmethod
     def best(classifiers: Sequence[Classifier]) -> Classifier | None:
         """Return the best classifier on validation: the test split chooses nothing."""
@@ -216,16 +237,6 @@ class Material(NamedTuple):
 def share_of_labels(record: dict[str, Any]) -> float:
     """Return the share of the labels that a run learned from."""
     return record["settings"].get("label_share", 1.0)
-
-
-def paired_tests(classifiers: Sequence[Classifier], first: bool = False) -> list[Comparison]:
-    """Return the paired tests of tested classifiers.
-
-    Args:
-        first: compare the first one with each of the others instead of every pair.
-    """
-    pairs = ((0, other) for other in range(1, len(classifiers))) if first else None
-    return compare([classifier.setting.outcomes() for classifier in classifiers], pairs)
 
 
 def metric_value(record: dict[str, Any], metric: str) -> float:

@@ -103,7 +103,9 @@ def test_fine_tuned_settings_are_compared_in_their_own_section(
     text = undrawn(runs, monkeypatch)
     found = section(text, "Fine-tuning")
     assert "ELMo, learned, fine-tuned reaches 0.9500 on test (2 seeds)" in found
-    assert re.search(r"\| -[78]\.\d\d \| 2 \| \d+ / \d+ \| < 0\.001 \|", found)
+    assert "ELMo, learned, fine-tuned beats ELMo, learned, biLM C by 7.00 points (95 %" in found
+    row = r"\| -7\.00 \| -\d+\.\d\d to -\d\.\d\d \| -8\.\d\d \| 2 / 2 \| \d+ / \d+ \| < 0\.001 \|"
+    assert re.search(row, found)
     for other in (
         "ELMo against Word2Vec, SVD and TF-IDF",
         "The role of the lambdas",
