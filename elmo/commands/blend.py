@@ -17,10 +17,8 @@ if TYPE_CHECKING:
     from elmo.evaluation.blending import Blend
     from elmo.runs.finished import Outcome, Setting
 
-HEADER = (
-    *("member", "weight", "temperature", "val accuracy", "val F1", "val log loss"),
-    *("test accuracy", "test F1", "test log loss"),
-)
+FIGURES = "accuracy / F1 / log loss"
+HEADER = ("member", "weight", "temperature", *(f"{s}: {FIGURES}" for s in ("validation", "test")))
 SHOWN = ("accuracy", "f1", "loss")
 PREFIX = {"validation": "val", "test": "test"}
 
@@ -75,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
         "blend",
         "Average the stored probabilities of classifiers. Temperatures and weights are fitted to\n"
         "the log loss of validation; where cross-validation does not find the weights better than\n"
-        "equal ones, equal weights are used. The test split chooses nothing.",
+        "equal ones, or less accurate, equal weights are used. The test split chooses nothing.",
         "elmo blend outputs/train_cls/..._sweep outputs/train_tfidf -o outputs/blend",
     )
     parser.add_argument("folders", nargs="+", metavar="FOLDER", help="folder of runs or sweeps")
@@ -119,7 +117,8 @@ def _members(settings: Sequence[Setting]) -> list[_Member]:
                 both = {split: outcomes[split][place][number] for split in PREFIX}
                 found.append(_Member(setting.name, setting.records[number], both))
         if copies := len(setting.folders) - len(kept):
-            say(f"left out: {setting.name}: {copies} runs with the predictions of another")
+            runs = "one run" if copies == 1 else f"{copies} runs"
+            say(f"left out: {setting.name}: {runs} with the predictions of another")
     return found
 
 
@@ -155,18 +154,18 @@ def _show(
         print(f"{title}\n\n{markdown_table(HEADER, rows)}\n")
     else:
         print_table(HEADER, rows, title, sections=(len(members) - 1,))
-    gain = blend.uniform_loss - blend.fitted_loss
     verb = "are" if blend.uses_fitted else "is"
     print(
-        f"Held-out log loss on validation: fitted weights {blend.fitted_loss:.4f}, equal weights "
-        f"{blend.uniform_loss:.4f}, {gain:+.4f} with a standard error of {blend.error:.4f}: the "
-        f"{used} {verb} used."
+        f"On held-out validation rows, fitted weights and equal ones: accuracy "
+        f"{blend.fitted_accuracy:.4f} and {blend.uniform_accuracy:.4f}, log loss "
+        f"{blend.fitted_loss:.4f} and {blend.uniform_loss:.4f}, a gain of {blend.gain:.4f} with a "
+        f"standard error of {blend.error:.4f}. The {used} {verb} used."
     )
 
 
 def _cells(outcomes: dict[str, Outcome]) -> list[str]:
     figures = [_figures(outcomes[split]) for split in PREFIX]
-    return [f"{found[name]:.4f}" for found in figures for name in SHOWN]
+    return [" / ".join(f"{found[name]:.4f}" for name in SHOWN) for found in figures]
 
 
 def _write(
@@ -230,7 +229,11 @@ def _write(
         "label": label,
         "settings": {"seed": None, "label": label},
         "members": described,
-        "held_out_loss": {"fitted": blend.fitted_loss, "uniform": blend.uniform_loss},
+        "held_out": {
+            "fitted": {"accuracy": blend.fitted_accuracy, "loss": blend.fitted_loss},
+            "uniform": {"accuracy": blend.uniform_accuracy, "loss": blend.uniform_loss},
+            "error_of_gain": blend.error,
+        },
         "device": "cpu",
         "threads": 1,
         "seconds": seconds,

@@ -6,8 +6,9 @@ they minimise its log loss, which is convex in them, by expectation maximisation
 1980, deleted interpolation). Greedy selection by accuracy (Caruana et al. 2004) would follow a few
 rows of 5,000 on which members differ; the log loss uses every row, and has one minimum.
 
-Weights can fit validation too well. So cross-validation compares them with equal weights, and equal
-weights are used unless the fitted ones are better by more than one standard error.
+Weights can fit validation too well, and a smaller log loss need not be a higher accuracy. So
+cross-validation compares them with equal weights, and equal weights are used unless the log loss of
+the fitted ones is smaller by more than one standard error and their accuracy is no lower.
 """
 
 from __future__ import annotations
@@ -37,11 +38,18 @@ class Blend(NamedTuple):
     fitted_loss: float  # of held-out validation rows, in nats
     uniform_loss: float
     error: float  # standard error of their difference
+    fitted_accuracy: float  # on the same rows
+    uniform_accuracy: float
+
+    @property
+    def gain(self) -> float:
+        """How much smaller the log loss of the fitted weights is, in nats."""
+        return self.uniform_loss - self.fitted_loss
 
     @property
     def uses_fitted(self) -> bool:
         """Whether the fitted weights are better than equal ones by more than an error."""
-        return self.uniform_loss - self.fitted_loss > self.error
+        return self.gain > self.error and self.fitted_accuracy >= self.uniform_accuracy
 
     @property
     def weights(self) -> np.ndarray:
@@ -71,22 +79,20 @@ def choose_blend(validation: Sequence[Outcome], seed: int = 0) -> Blend:
     labels = np.argmax(validation[0].labels[:, None] == classes, axis=1)  # (N,)
     fold = np.random.default_rng(seed).permutation(len(labels)) % FOLDS
     losses = np.empty((2, len(labels)))  # held out: fitted, equal weights
+    right = np.empty((2, len(labels)), dtype=bool)
     for number in range(FOLDS):
         rest, held_out = fold != number, fold == number
         temperatures, weights = _fit(probabilities[:, rest], labels[rest])
         members = scaled(probabilities[:, held_out], temperatures)
         for row, chosen in enumerate((weights, uniform(len(weights)))):
-            losses[row, held_out] = -np.log(_of_label(mix(members, chosen), labels[held_out]))
+            mixed = mix(members, chosen)
+            losses[row, held_out] = -np.log(_of_label(mixed, labels[held_out]))
+            right[row, held_out] = mixed.argmax(1) == labels[held_out]
     gains = losses[1] - losses[0]
     temperatures, weights = _fit(probabilities, labels)
     fitted_loss, uniform_loss = losses.mean(1).tolist()
-    return Blend(
-        temperatures,
-        weights,
-        fitted_loss,
-        uniform_loss,
-        float(gains.std(ddof=1) / np.sqrt(len(gains))),
-    )
+    error = float(gains.std(ddof=1) / np.sqrt(len(gains)))
+    return Blend(temperatures, weights, fitted_loss, uniform_loss, error, *right.mean(1).tolist())
 
 
 def blended(outcomes: Sequence[Outcome], temperatures: np.ndarray, weights: np.ndarray) -> Outcome:

@@ -1,12 +1,12 @@
 """The accuracy that label noise leaves within reach, estimated from texts that are labelled twice.
 
-Two rows of the same text were labelled twice. Where the labels are drawn independently and each is
-wrong with probability e, and two wrong labels rarely agree, they disagree with probability
-d = 2 e (1 - e). So e = (1 - sqrt(1 - 2 d)) / 2, about d / 2, and a classifier that is always right
-agrees with a share 1 - e of the test labels. Such a text need not be as clear as others: what is
-printed twice, perhaps in two sections of a paper, is labelled differently more often. Where that is
-so, e is too large, and 1 - e is a lower bound of the ceiling. Labels that were copied with the text
-are not independent: they make e too small.
+Two rows of the same text were labelled twice. Where the labels are drawn independently, each is
+wrong with probability e, and a text has one wrong class that it could be taken for, they disagree
+with probability d = 2 e (1 - e). So e = (1 - sqrt(1 - 2 d)) / 2, about d / 2, and a classifier that
+is always right agrees with a share 1 - e of the test labels. Such a text need not be as clear as
+others: what is printed twice, perhaps in two sections of a paper, is labelled differently more
+often. Where that is so, e is too large, and 1 - e is a lower bound of the ceiling. Labels that were
+copied with the text are not independent: they make e too small.
 """
 
 from __future__ import annotations

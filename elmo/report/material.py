@@ -70,7 +70,7 @@ class Classifier(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """The representation of the text: the name of an encoder, or `tfidf`."""
+        """The representation of the text: the name of an encoder, `tfidf` or `blend`."""
         return self.choices.get("encoder", "tfidf")
 
     @property
@@ -162,7 +162,7 @@ class Material(NamedTuple):
         Modes that share their frame with another encoder come first. None where no setting on
         layers was tested. Fine-tuned settings are no candidates.
         """
-        layers = [c for c in self.tested if c.kind != "tfidf" and not c.is_finetuned]
+        layers = [c for c in self.tested if c.kind not in ("tfidf", "blend") and not c.is_finetuned]
         modes = [c for c in layers if c.is_elmo and c.choices.get("mixer") in MODES]
         others = [c.frame for c in layers if not c.is_elmo]
         return self.best([c for c in modes if c.frame in others] or modes or layers)

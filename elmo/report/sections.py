@@ -278,6 +278,8 @@ def _difference(classifier: Classifier, material: Material) -> str:
     """Say why a tested classifier does not compare with the reference."""
     if classifier.is_finetuned:
         return "its biLM is fine-tuned, see the section on fine-tuning"
+    if classifier.kind == "blend":
+        return "it averages runs of other settings"
     reference = material.reference
     assert reference is not None  # a tested classifier on layers that is not fine-tuned is one
     frame, other = reference.frame, classifier.frame
