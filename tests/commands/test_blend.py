@@ -41,7 +41,7 @@ def test_the_blend_is_a_run_that_others_read(
     blend.main([str(runs), "-o", str(out), "--format", "markdown"])
     printed = capsys.readouterr().out
     assert "ELMo, learned, biLM 00000000, seed 7 | 0.000 |" in printed
-    assert "the fitted weights are used" in printed
+    assert "The fitted weights are used" in printed
     found = record(out)
     assert found["choices"] == {"encoder": "blend"}
     assert weights(out)[-1] == pytest.approx(0, abs=0.01)
@@ -90,7 +90,7 @@ def test_copies_count_once_and_equal_members_get_equal_weights(
     blend.main([str(tmp_path / "runs"), "-o", str(tmp_path / "out")])
     printed = capsys.readouterr()
     assert "one run with the predictions of another" in printed.err
-    assert "the uniform average is used" in " ".join(printed.out.split())
+    assert "The uniform average is used" in " ".join(printed.out.split())
     assert weights(tmp_path / "out") == pytest.approx([1 / 3] * 3)
 
 
