@@ -32,6 +32,8 @@ GROUPS = {
         "evaluate": "perplexity and accuracy of a language model on a corpus or a file",
         "senses": "which layer tells the senses of an ambiguous word apart",
         "compare": "settings with intervals and paired tests",
+        "blend": "a weighted average of the predictions of runs, chosen on validation",
+        "noise": "the accuracy that noise in the labels leaves within reach",
         "report": "a PDF report made from finished runs",
     },
     "Share": {

@@ -171,6 +171,23 @@ def device(args: argparse.Namespace) -> torch.device:
     return chosen
 
 
+def make_empty(folder: Path) -> None:
+    """Make the output folder before the work begins, so that no result is lost.
+
+    Raises:
+        ConfigError: it cannot be made, or has files in it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        empty = not any(folder.iterdir())
+    except OSError as error:
+        raise ConfigError(
+            f"-o {folder}: the folder cannot be made ({error.strerror}); name another one"
+        ) from error
+    if not empty:
+        raise ConfigError(f"{folder}: exists already; name a new folder with -o")
+
+
 def run(main: Callable[[], None]) -> None:
     """Run a command; a user's mistake ends in one line on standard error and exit code 1."""
     if sys.stdout is None:

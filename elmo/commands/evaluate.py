@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     base.check_column(args)
     folder = Path(args.output) if args.output else None
     if folder:
-        _make_empty(folder)
+        base.make_empty(folder)
 
     from tqdm import tqdm
 
@@ -91,19 +91,6 @@ def _parser() -> argparse.ArgumentParser:
     base.add_cache_dir(parser)
     base.add_model(parser, "bilstm.pt")
     return parser
-
-
-def _make_empty(folder: Path) -> None:
-    """Make the output folder before the work begins, so that no result is lost."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        empty = not any(folder.iterdir())
-    except OSError as error:
-        raise ConfigError(
-            f"-o {folder}: the folder cannot be made ({error.strerror}); name another one"
-        ) from error
-    if not empty:
-        raise ConfigError(f"{folder}: exists already; name a new folder with -o")
 
 
 def _corpus_splits(

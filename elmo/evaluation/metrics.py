@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import torch
 from torch import Tensor
 from torchmetrics import MeanMetric, Metric, MetricCollection
 from torchmetrics.classification import (
@@ -92,6 +93,16 @@ def per_class_metrics(num_classes: int) -> MetricCollection:
             "confusion": MulticlassConfusionMatrix(num_classes),
         }
     )
+
+
+def probability_metrics(probabilities: Tensor, labels: Tensor) -> dict[str, float]:
+    """Return log loss (nats), accuracy, macro scores and calibration error of (N, C), (N,)."""
+    metrics = classification_metrics(probabilities.shape[1], calibration=True)
+    loss = torch.nn.functional.nll_loss(probabilities.log(), labels)
+    return {
+        "loss": loss.item(),
+        **{name: value.item() for name, value in metrics(probabilities, labels).items()},
+    }
 
 
 def evaluate_classifier(model: TextClassifier, batches: Iterable[Batch]) -> dict[str, float]:

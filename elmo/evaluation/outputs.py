@@ -34,6 +34,7 @@ from elmo.evaluation.language_model_scores import (
     as_record,
 )
 from elmo.evaluation.metrics import CALIBRATION_BINS
+from elmo.evaluation.predictions import predictions_table
 from elmo.evaluation.results import ClassificationResult, Evaluation
 from elmo.utils.files import atomic_writer, write_text
 
@@ -164,24 +165,19 @@ class ClassificationOutputs(Outputs):
         }
 
     def _predictions(self, split: str, result: ClassificationResult) -> pa.Table:
-        """Return a table with one line per row, without its text.
-
-        The columns are the row of the source, the true and the predicted class, the probability
-        of each class and, where there are tokens, the number of words and of unknown words.
-        """
-        names = self.class_names
-        columns: dict[str, Any] = {
-            "row": column(self.corpus.splits[split], "row")[result.rows],
-            "label": [names[label] for label in result.labels],
-            "predicted": [names[label] for label in result.probabilities.argmax(1)],
-        }
-        for index, name in enumerate(names):
-            columns[f"p({name})"] = result.probabilities[:, index].numpy()
+        """Return the predictions, and where there are tokens, the counts of words and `<unk>`."""
+        counts: dict[str, Any] = {}
         if self.data is not None:
             tokens = self.data.splits[split]
-            columns["words"] = tokens.lengths[result.rows] - 2  # without <s> and </s>
-            columns["unknown"] = tokens.unknown_words[result.rows]
-        return pa.table(columns)
+            counts["words"] = tokens.lengths[result.rows] - 2  # without <s> and </s>
+            counts["unknown"] = tokens.unknown_words[result.rows]
+        return predictions_table(
+            column(self.corpus.splits[split], "row")[result.rows],
+            [self.class_names[label] for label in result.labels],
+            result.probabilities.numpy(),
+            self.class_names,
+            **counts,
+        )
 
 
 def _confusion_table(writer: Writer, name: str, names: list[str], counts: np.ndarray) -> None:

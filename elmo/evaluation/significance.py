@@ -1,4 +1,4 @@
-"""Intervals and paired tests: whether a difference of accuracies could be chance."""
+"""Paired tests of averaged models: whether they are right on different rows by chance."""
 
 from __future__ import annotations
 
@@ -16,17 +16,7 @@ from elmo.runs.finished import Outcome
 
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
-
-
-class Summary(NamedTuple):
-    """The accuracy of a setting over its seeds."""
-
-    seeds: int
-    mean: float
-    deviation: float  # over seeds, of a sample; NaN for one seed
-    low: float  # ends of the interval of the mean, over the rows of the split
-    high: float
-    together: float  # accuracy of the probabilities averaged over the seeds
+SAME = 1e-4  # probabilities of a deterministic classifier differ by less from seed to seed
 
 
 class Interval(NamedTuple):
@@ -38,11 +28,11 @@ class Interval(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """A paired test of two settings, each by its seed-averaged probabilities."""
+    """A paired test of two settings, each by the averaged probabilities of its runs."""
 
     one: int  # position of the setting
     other: int
-    seeds: int  # the averaged seeds, which both have; 0 where all seeds of each are averaged
+    models: tuple[int, int]  # the different runs of each that are averaged
     difference: float  # accuracy of `one` minus that of `other`
     only_one: int  # rows that only `one` has right
     only_other: int
@@ -51,7 +41,7 @@ class Comparison(NamedTuple):
 
 
 def average_outcomes(outcomes: Sequence[Outcome]) -> Outcome:
-    """Return an outcome with the probabilities averaged over the seeds.
+    """Return an outcome with the probabilities averaged over the runs.
 
     Raises:
         DataError: the outcomes have different rows or classes.
@@ -67,37 +57,24 @@ def average_outcomes(outcomes: Sequence[Outcome]) -> Outcome:
     return first._replace(probabilities=mean)
 
 
-def summarise(outcomes: Sequence[Outcome], seed: int = 0) -> Summary:
-    """Return the accuracy of a setting with a bootstrap interval.
-
-    Args:
-        outcomes: the predictions of each seed.
-        seed: of the bootstrap; its interval is one of percentiles (Efron and Tibshirani 1993).
-
-    Raises:
-        DataError: the outcomes have different rows or classes.
-    """
-    correct = np.array([outcome.correct for outcome in outcomes], dtype=float)  # (S, N)
-    accuracies = correct.mean(1)
-    interval = _interval(correct.mean(0), seed)
-    return Summary(
-        len(outcomes),
-        float(accuracies.mean()),
-        float(accuracies.std(ddof=1)) if len(outcomes) > 1 else float("nan"),
-        interval.low,
-        interval.high,
-        float(average_outcomes(outcomes).correct.mean()),
-    )
+def distinct_runs(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Return the runs whose predictions differ: seeds of a deterministic classifier are one run."""
+    kept: list[Outcome] = []
+    for outcome in outcomes:
+        if not any(_agree(outcome, other) for other in kept):
+            kept.append(outcome)
+    return kept
 
 
 def paired_interval(one: Sequence[Outcome], other: Sequence[Outcome], seed: int = 0) -> Interval:
     """Return the difference of the mean accuracies of two settings with a bootstrap interval.
 
-    Each resample has the same rows of both.
+    Each resample has the same rows of both; the interval is one of percentiles (Efron and
+    Tibshirani 1993).
 
     Args:
         one, other: the predictions of each seed.
-        seed: see `summarise`.
+        seed: of the bootstrap.
 
     Raises:
         DataError: the outcomes have different rows or classes.
@@ -130,17 +107,22 @@ def holm(p: Sequence[float]) -> list[float]:
     return multipletests(p, method="holm")[1].tolist() if p else []
 
 
+def _agree(one: Outcome, other: Outcome) -> bool:
+    same = np.array_equal(one.probabilities.argmax(1), other.probabilities.argmax(1))
+    return same and np.allclose(one.probabilities, other.probabilities, rtol=0, atol=SAME)
+
+
 def compare(
     settings: Sequence[Sequence[Outcome]], pairs: Iterable[tuple[int, int]] | None = None
 ) -> list[Comparison]:
     """Test pairs of settings; the p-values are corrected for their number (Holm 1979).
 
-    The probabilities are averaged over the seeds that both settings of a pair have: otherwise a
-    mean of five seeds would be ahead of a mean of two only because it averages more. Where they
-    share no seed, or a seed stands for several runs, all seeds of each are averaged.
+    The probabilities are averaged over the biLMs and seeds that both settings of a pair have:
+    otherwise a mean of five runs would be ahead of a mean of two only because it averages more.
+    Where they have none in common, or these stand for several runs, all runs of each are averaged.
 
     Args:
-        settings: the predictions of each seed of each setting.
+        settings: the predictions of each run of each setting.
         pairs: positions of the settings to compare; None compares every pair.
 
     Raises:
@@ -150,7 +132,7 @@ def compare(
         average_outcomes(outcomes)  # checks the rows
     comparisons: list[Comparison] = []
     for one, other in combinations(range(len(settings)), 2) if pairs is None else pairs:
-        both = _with_common_seeds(settings[one], settings[other])
+        both = _in_common(settings[one], settings[other])
         first, second = (average_outcomes(outcomes) for outcomes in both)
         average_outcomes([first, second])  # checks the rows
         table = np.array(
@@ -161,25 +143,24 @@ def compare(
         ).sum(-1)
         p = mcnemar(table, exact=True).pvalue
         difference = float(first.correct.mean() - second.correct.mean())
-        seeds = len(both[0]) if _seeds(both[0]) == _seeds(both[1]) else 0
+        models = len(distinct_runs(both[0])), len(distinct_runs(both[1]))
         only_one, only_other = int(table[0, 1]), int(table[1, 0])
-        comparisons.append(Comparison(one, other, seeds, difference, only_one, only_other, p, p))
+        comparisons.append(Comparison(one, other, models, difference, only_one, only_other, p, p))
     corrected = holm([pair.p for pair in comparisons])
     return [
         pair._replace(corrected=value) for pair, value in zip(comparisons, corrected, strict=True)
     ]
 
 
-def _seeds(outcomes: Sequence[Outcome]) -> list[int]:
-    return sorted(outcome.seed for outcome in outcomes)
-
-
-def _with_common_seeds(
+def _in_common(
     one: Sequence[Outcome], other: Sequence[Outcome]
 ) -> tuple[Sequence[Outcome], Sequence[Outcome]]:
-    """Return the outcomes of the seeds that both have, or all where these are not clear."""
-    common = set(_seeds(one)) & set(_seeds(other))
-    unique = all(len(set(_seeds(outcomes))) == len(outcomes) for outcomes in (one, other))
-    if not common or not unique:
-        return one, other
-    return [o for o in one if o.seed in common], [o for o in other if o.seed in common]
+    """Return the runs that both settings have by biLM and seed, or by seed, or all of each."""
+    for key in (lambda run: (run.bilm, run.seed), lambda run: run.seed):
+        keys = [[key(run) for run in runs] for runs in (one, other)]
+        common = {*keys[0]} & {*keys[1]}
+        if common and all(len({*of_one}) == len(of_one) for of_one in keys):
+            return [run for run in one if key(run) in common], [
+                run for run in other if key(run) in common
+            ]
+    return one, other

@@ -46,6 +46,8 @@ def training_corpus(
     data = _data_settings(file)
     target = data.pop("_target_", None)
     corpus_class = _corpus_class(target, file)
+    if issubclass(corpus_class, AgNews):
+        data.setdefault("dir", None)  # a record that was kept without paths has none
     known = sorted(set(data) - {"cache_dir"})
     if unknown := sorted(set(overrides or {}) - set(known)):
         raise ConfigError(

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from elmo.errors import ArtifactError, DataError
-from elmo.evaluation.significance import summarise
+from elmo.evaluation.bootstrap import summarise
 from elmo.report.material import (
     Bilm,
     Classifier,
@@ -30,11 +30,9 @@ from elmo.runs.finished import (
     on_default_splits,
 )
 from elmo.runs.labels import label_of
-from elmo.runs.latest import KINDS
-from elmo.utils.files import sha256_of
+from elmo.runs.recipes import digest_of, recipes
 
 NEIGHBOURS = "neighbours.json"
-BILM_HASH = "bilm_sha256"  # the hash of a biLM's own file, in the record that is kept of its run
 
 
 def collect(folders: Sequence[Path], data: str | None = None) -> Material:
@@ -71,9 +69,17 @@ def collect(folders: Sequence[Path], data: str | None = None) -> Material:
         if (study := _read_json(file)).get("fingerprint") == facts["fingerprint"]
     ]
     versions = runs[0].record.get("versions", {})
-    variants = _variants(every, facts, names)
     return Material(
-        facts, bilms, names, classifiers, curves, neighbours, single_shares, versions, variants
+        facts,
+        bilms,
+        names,
+        classifiers,
+        curves,
+        neighbours,
+        single_shares,
+        versions,
+        _variants(every, facts, names),
+        recipes([run.folder for run in trained], [run for run in runs if run.is_bilm]),
     )
 
 
@@ -108,7 +114,7 @@ def _name_bilms(
     found: dict[str, tuple[str | None, FinishedRun]] = {}
     pretrained = [run for run in runs if run.is_bilm]
     for run in sorted(pretrained, key=lambda run: metric_value(run.record, "val/perplexity")):
-        digest = _digest(run)
+        digest = digest_of(*run)
         found.setdefault(digest or str(run.folder), (digest, run))  # a copy of a run counts once
     without_run = [digest for digest in used if digest not in found]
     count = len(found) + len(without_run)
@@ -117,13 +123,6 @@ def _name_bilms(
     bilms = [Bilm(title, *pair) for title, pair in zip(titles, found.values(), strict=False)]
     names = {bilm.digest: bilm.name for bilm in bilms if bilm.digest}
     return bilms, names | dict(zip(without_run, titles[len(found) :], strict=True))
-
-
-def _digest(run: FinishedRun) -> str | None:
-    """Return the beginning of the hash of a biLM: of its file, or as `keep_material` kept it."""
-    file = run.folder / KINDS["bilm"].file
-    kept = sha256_of(file) if file.is_file() else run.record.get(BILM_HASH)
-    return kept[:8] if kept else None
 
 
 def _classifier(setting: Setting, bilm_names: Mapping[str, str]) -> Classifier:

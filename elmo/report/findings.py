@@ -6,10 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from elmo.evaluation.significance import Comparison
 from elmo.report.material import Classifier, Material
 
-LEVEL = 0.05  # a corrected p below it is called significant
 # What the compared settings are; `Material.comparable` has the rule.
 REPRESENTATIONS = (
     "the representations (each by the setting that is best on validation of those that share head "
@@ -30,11 +28,6 @@ def points(difference: float) -> str:
     return f"{abs(100 * difference):.2f} points"
 
 
-def p_value(p: float) -> str:
-    """Return a p-value as text, "p < 0.001" where it is smaller."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-
-
 def seed_count(count: int) -> str:
     """Return a number of seeds in words."""
     return "one seed" if count == 1 else f"{count} seeds"
@@ -50,25 +43,14 @@ def percent(share: float) -> str:
 
 
 def accuracy(classifier: Classifier) -> str:
-    """Return mean accuracy, interval and number of seeds of a tested classifier."""
+    """Return mean accuracy, interval and number of runs of a tested classifier."""
     summary = classifier.summary
     assert summary is not None
+    alike = f", {summary.copies} more with the same predictions" if summary.copies else ""
     return (
         f"{summary.mean:.4f} (95 % interval {summary.low:.4f} to {summary.high:.4f}, "
-        f"{seed_count(summary.seeds)})"
+        f"{seed_count(summary.runs)}{alike})"
     )
-
-
-def verdict(classifiers: Sequence[Classifier], pair: Comparison) -> str:
-    """Say which of two classifiers is ahead, by how much, and whether that is significant."""
-    one, other = classifiers[pair.one].title, classifiers[pair.other].title
-    if pair.difference < 0:
-        one, other = other, one
-    significance = "significant" if pair.corrected < LEVEL else "not significant"
-    p = p_value(pair.corrected)
-    if pair.difference == 0:
-        return f"{one} and {other} are level ({p})"
-    return f"{one} is {points(pair.difference)} ahead of {other} ({p}, {significance})"
 
 
 def ranking(classifiers: Sequence[Classifier], among: str) -> str:
@@ -106,18 +88,6 @@ def set_apart(material: Material, compared: Sequence[Classifier]) -> list[str]:
             f"included: **{best.title}** reaches a mean test accuracy of {accuracy(best)}."
         )
     return sentences
-
-
-def tests_against(
-    classifiers: Sequence[Classifier], pairs: Sequence[Comparison], chosen: Classifier
-) -> str:
-    """Return the verdicts of the tests of one classifier against each of the others."""
-    place = list(classifiers).index(chosen)
-    verdicts = [verdict(classifiers, pair) for pair in pairs if place in (pair.one, pair.other)]
-    if not verdicts:
-        return ""
-    corrected = f", p corrected for {len(pairs)} tests" if len(pairs) > 1 else ""
-    return f"With the probabilities of the seeds averaged{corrected}: {'; '.join(verdicts)}."
 
 
 def heaviest_layer(classifier: Classifier) -> str:

@@ -10,9 +10,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from elmo.report.collect import BILM_HASH, NEIGHBOURS, read_curves
+from elmo.report.collect import NEIGHBOURS, read_curves
 from elmo.report.material import Classifier, Material
 from elmo.runs.keys import is_neutral_override, without_paths
+from elmo.runs.recipes import BILM_HASH
 from elmo.runs.record import METRICS_FILE, RUN_FILE, read_start
 from elmo.utils.files import atomic_writer, write_json, write_text
 
@@ -22,7 +23,8 @@ TAGS = re.compile(r"(train|val)/perplexity|(train|val)/(loss|accuracy)|lambda/\d
 def keep_material(material: Material, folder: Path) -> None:
     """Copy the runs of a report into a new folder, from which the same report can be made.
 
-    Runs with few labels are kept without predictions: the report does not need theirs.
+    Runs keep their predictions of validation, on which blends are chosen, and of test; those with
+    few labels keep none: the report does not need theirs.
     """
     for index, bilm in enumerate(material.bilms):
         record = {**bilm.record, BILM_HASH: bilm.digest} if bilm.digest else bilm.record
@@ -56,7 +58,7 @@ def _keep_run(source: Path, record: dict[str, Any], target: Path, predictions: b
     write_json(target / METRICS_FILE, kept)
     if start := read_start(source):
         overrides = [item for item in start["overrides"] if not is_neutral_override(item)]
-        settings = {"bilm_sha256": start["settings"].get("bilm_sha256")}
+        settings = {BILM_HASH: start["settings"].get(BILM_HASH)}
         write_json(
             target / RUN_FILE,
             {"script": start["script"], "overrides": overrides, "settings": settings},
@@ -70,17 +72,21 @@ def _keep_run(source: Path, record: dict[str, Any], target: Path, predictions: b
             table.writerows([tag, f"{step:g}", f"{value:.6g}"] for step, value in points)
         write_text(target / "tables" / "curves.csv", text.getvalue())
     for split in ("validation", "test") if predictions else ():
-        file = source / "predictions" / f"{split}.parquet"
-        if not file.is_file():
-            continue
-        rows = pq.read_table(file)
-        probabilities = [name for name in rows.column_names if name.startswith("p(")]
-        others = [name for name in rows.column_names if name not in probabilities]
-        with atomic_writer(target / "predictions" / file.name) as handle:
-            pq.write_table(
-                rows,
-                handle,
-                compression="zstd",
-                use_dictionary=others,
-                use_byte_stream_split=probabilities,  # makes floats a third smaller
-            )
+        _keep_predictions(source, target, split)
+
+
+def _keep_predictions(source: Path, target: Path, split: str) -> None:
+    file = source / "predictions" / f"{split}.parquet"
+    if not file.is_file():
+        return
+    rows = pq.read_table(file)
+    probabilities = [name for name in rows.column_names if name.startswith("p(")]
+    others = [name for name in rows.column_names if name not in probabilities]
+    with atomic_writer(target / "predictions" / file.name) as handle:
+        pq.write_table(
+            rows,
+            handle,
+            compression="zstd",
+            use_dictionary=others,
+            use_byte_stream_split=probabilities,  # makes floats a third smaller
+        )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from elmo.evaluation.significance import Comparison, Summary, compare
+from elmo.evaluation.bootstrap import Summary
 from elmo.runs.finished import FinishedRun, Setting
 from elmo.runs.keys import NEUTRAL, relevant, relevant_choices, without_seeds
 
@@ -69,8 +70,13 @@ class Classifier(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """The representation of the text: the name of an encoder, or `tfidf`."""
+        """The representation of the text: the name of an encoder, `tfidf` or `blend`."""
         return self.choices.get("encoder", "tfidf")
+
+    @property
+    def title_without_bilm(self) -> str:
+        """Its title without the name of its biLM."""
+        return re.sub(r",? biLM \w+", "", self.title)
 
     @property
     def lambdas(self) -> np.ndarray:
@@ -146,6 +152,7 @@ class Material(NamedTuple):
     single_shares: list[Classifier]  # trained on few labels, and at no other share
     versions: dict[str, str]
     variants: list[Variant]  # other splits of the same corpus, by name
+    recipes: dict[str, str]  # of the biLMs by digest: those of one recipe differ by chance
 
     @property
     def has_several_bilms(self) -> bool:
@@ -164,7 +171,7 @@ class Material(NamedTuple):
         Modes that share their frame with another encoder come first. None where no setting on
         layers was tested. Fine-tuned settings are no candidates.
         """
-        layers = [c for c in self.tested if c.kind != "tfidf" and not c.is_finetuned]
+        layers = [c for c in self.tested if c.kind not in ("tfidf", "blend") and not c.is_finetuned]
         modes = [c for c in layers if c.is_elmo and c.choices.get("mixer") in MODES]
         others = [c.frame for c in layers if not c.is_elmo]
         return self.best([c for c in modes if c.frame in others] or modes or layers)
@@ -191,6 +198,20 @@ class Material(NamedTuple):
         """The settings that were trained on less than all labels."""
         curves = [*self.learning_curves.values(), self.single_shares]
         return [classifier for curve in curves for classifier in curve if classifier.share < 1]
+
+    def on_all_bilms(self, classifier: Classifier) -> list[Classifier]:
+        """Return the tested settings that differ from one in the biLM alone, itself included.
+
+        Only biLMs of one recipe count.
+        """
+
+        def key(other: Classifier) -> str:
+            digest = other.plain.get("bilm", "")
+            plain = other.plain | {"bilm": self.recipes.get(digest, digest)}
+            names = [other.study, other.title_without_bilm]
+            return json.dumps([relevant_choices(other.choices), plain, names], sort_keys=True)
+
+        return [other for other in self.tested if key(other) == key(classifier)] or [classifier]
 
     @staticmethod
     def best(classifiers: Sequence[Classifier]) -> Classifier | None:
@@ -225,16 +246,6 @@ class Material(NamedTuple):
 def share_of_labels(record: dict[str, Any]) -> float:
     """Return the share of the labels that a run learned from."""
     return record["settings"].get("label_share", 1.0)
-
-
-def paired_tests(classifiers: Sequence[Classifier], first: bool = False) -> list[Comparison]:
-    """Return the paired tests of tested classifiers.
-
-    Args:
-        first: compare the first one with each of the others instead of every pair.
-    """
-    pairs = ((0, other) for other in range(1, len(classifiers))) if first else None
-    return compare([classifier.setting.outcomes() for classifier in classifiers], pairs)
 
 
 def metric_value(record: dict[str, Any], metric: str) -> float:

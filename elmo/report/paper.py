@@ -13,9 +13,9 @@ from elmo.report.findings import (
     ranking,
     set_apart,
     single_layers,
-    tests_against,
 )
-from elmo.report.material import Material, paired_tests
+from elmo.report.material import Material
+from elmo.report.pairs import paired_tests
 from elmo.report.writing import Manuscript
 
 PARTS = (
@@ -84,7 +84,7 @@ def _summary(material: Material, paper: Manuscript) -> None:
     if chosen:
         findings.append(ranking(chosen, REPRESENTATIONS))
         findings += set_apart(material, chosen)
-        findings.append(tests_against(chosen, paired_tests(chosen), chosen[0]))
+        findings.append(paired_tests(material, chosen).against(0))
     for bilm in material.bilms[:1]:
         name = f"{bilm.name}, the best on validation," if len(material.bilms) > 1 else "The biLM"
         if bilm.is_tested:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from elmo.evaluation.language_model_scores import DIRECTIONS
-from elmo.evaluation.significance import Comparison
 from elmo.report import figures
 from elmo.report.collect import read_curves
 from elmo.report.figures import class_shares
-from elmo.report.findings import REPRESENTATIONS, p_value, ranking, set_apart, tests_against
-from elmo.report.material import MODES, Classifier, Material, metric_value, paired_tests
+from elmo.report.findings import REPRESENTATIONS, ranking, set_apart
+from elmo.report.material import MODES, Classifier, Material, metric_value
+from elmo.report.pairs import HEADER, METHOD, paired_tests
 from elmo.report.writing import Manuscript, number, with_deviation
 from elmo.runs.keys import is_seed, relevant
 
@@ -253,8 +252,8 @@ def classification(material: Material, paper: Manuscript) -> None:
         shown = sorted(material.tested, key=lambda c: -c.mean("test/accuracy"))
         paper.figure(
             "accuracies",
-            "Test accuracy: the mean over seeds (dot) with its 95 % bootstrap interval over the "
-            "test rows (10,000 resamples); small bars are the seeds.",
+            "Test accuracy: the mean over seeds (dot) with its 95 % interval, a hierarchical "
+            "bootstrap over seeds and test rows (10,000 resamples); small bars are the seeds.",
             figures.intervals(
                 [
                     (
@@ -279,6 +278,8 @@ def _difference(classifier: Classifier, material: Material) -> str:
     """Say why a tested classifier does not compare with the reference."""
     if classifier.is_finetuned:
         return "its biLM is fine-tuned, see the section on fine-tuning"
+    if classifier.kind == "blend":
+        return "it averages runs of other settings"
     reference = material.reference
     assert reference is not None  # a tested classifier on layers that is not fine-tuned is one
     frame, other = reference.frame, classifier.frame
@@ -291,7 +292,8 @@ def matrices(material: Material, paper: Manuscript) -> None:
     if not material.classifiers:
         return
     paper.heading("Confusion matrices on train and test")
-    names = list(material.classifiers[0].setting.records[0]["splits"]["train"]["per_class"])
+    splits = material.classifiers[0].setting.records[0]["splits"]
+    names = list(next(iter(splits.values()))["per_class"])
     modes = material.best_of_modes() or material.representations()[:1]
     shown = [*modes, *filter(None, [material.best(material.fine_tuned)])]
     if shown:
@@ -333,23 +335,19 @@ def comparison(material: Material, paper: Manuscript) -> None:
         )
         return
     paper.heading("ELMo against Word2Vec, SVD and TF-IDF")
-    pairs = paired_tests(chosen)
+    tests = paired_tests(material, chosen)
     paper.paragraph(
         "Each representation is shown by the setting that is best on validation.",
         _rule(material.reference),
-        "Rows that only one of two settings has right are compared by McNemar's exact test: the "
-        "prediction is the class that is most probable when the probabilities are averaged over "
-        "the seeds that both settings have. p is corrected by Holm's method. It says what other "
-        "test rows could change, not what another training could change: the deviations over "
-        "seeds show that.",
+        METHOD,
     )
-    paper.paragraph(ranking(chosen, REPRESENTATIONS), tests_against(chosen, pairs, chosen[0]))
+    paper.paragraph(ranking(chosen, REPRESENTATIONS), tests.against(0))
     paper.paragraph(*set_apart(material, chosen))
     paper.table(
-        "Paired tests on the test rows: the difference in points, and the rows that only one has "
-        "right.",
-        PAIR_HEADER,
-        pair_rows(chosen, pairs),
+        "Means of single models, averaged models: differences in points on the test rows, and the "
+        "rows that only one of the averaged models has right.",
+        HEADER,
+        tests.rows(),
     )
 
 
@@ -364,21 +362,3 @@ def _rule(reference: Classifier | None) -> str:
         f"of {reference.title}, the tested {kind} that is best on validation"
         + (", where possible with a counterpart of Word2Vec or SVD." if is_mode else ".")
     )
-
-
-PAIR_HEADER = ("one", "other", "difference", "common seeds", "right: only one / other", "p")
-
-
-def pair_rows(classifiers: Sequence[Classifier], pairs: Sequence[Comparison]) -> list[list[str]]:
-    """Return the rows of a table of paired tests, under `PAIR_HEADER`."""
-    return [
-        [
-            classifiers[pair.one].title,
-            classifiers[pair.other].title,
-            f"{100 * pair.difference:+.2f}",
-            str(pair.seeds or "all"),
-            f"{pair.only_one} / {pair.only_other}",
-            p_value(pair.corrected).removeprefix("p = ").removeprefix("p "),
-        ]
-        for pair in pairs
-    ]

@@ -10,8 +10,9 @@ import numpy as np
 
 from elmo.evaluation.significance import Interval, compare, holm, paired_interval
 from elmo.report import figures
-from elmo.report.findings import LEVEL, p_value, percent, points
+from elmo.report.findings import percent, points
 from elmo.report.material import Classifier, Material, Variant
+from elmo.report.pairs import p_value
 from elmo.report.writing import Manuscript, number, with_deviation
 from elmo.runs.finished import Outcome
 from elmo.runs.labels import ENCODERS
@@ -181,7 +182,7 @@ def _lead_row(lead: Lead) -> list[str]:
         f"{100 * lead.interval.mean:+.2f}",
         _in_points(lead.interval),
         f"{lead.only_elmo} / {lead.only_tfidf}",
-        p_value(lead.p).removeprefix("p = ").removeprefix("p "),
+        p_value(lead.p),
     ]
 
 
@@ -190,7 +191,7 @@ def _in_points(interval: Interval) -> str:
 
 
 def _finding(one: Shown, leads: Sequence[Lead]) -> str:
-    """Say how far ELMo is ahead on the splits of a variant, and whether that is significant."""
+    """Say how far ELMo is ahead on the splits of a variant, with the interval."""
     own = [lead for lead in leads if lead.variant == one.variant.name]
     if not own or one.elmo_and_tfidf is None:
         return ""
@@ -198,10 +199,9 @@ def _finding(one: Shown, leads: Sequence[Lead]) -> str:
     parts = []
     for lead in own:
         word = "ahead of" if lead.interval.mean >= 0 else "behind"
-        significance = "significant" if lead.p < LEVEL else "not significant"
         parts.append(
             f"on {lead.split} {points(lead.interval.mean)} {word} {tfidf.title} "
-            f"({p_value(lead.p)}, {significance})"
+            f"(95 % interval {_in_points(lead.interval)})"
         )
     return f"Split `{one.variant.name}`: {elmo.title} is {' and '.join(parts)}."
 

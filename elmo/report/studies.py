@@ -18,10 +18,9 @@ from elmo.report.findings import (
     ranking,
     seed_count,
     single_layers,
-    tests_against,
 )
-from elmo.report.material import MODES, Classifier, Material, paired_tests
-from elmo.report.sections import PAIR_HEADER, pair_rows
+from elmo.report.material import MODES, Classifier, Material
+from elmo.report.pairs import HEADER, paired_tests
 from elmo.report.writing import Manuscript, number, with_deviation
 
 
@@ -36,10 +35,14 @@ def lambdas(material: Material, paper: Manuscript) -> None:
         return
     paper.heading("The role of the lambdas")
     if len(best) > 1:
-        pairs = paired_tests(best)
-        first = max(best, key=lambda c: c.mean("val/accuracy"))
-        paper.paragraph(ranking(best, LAMBDA_MODES), tests_against(best, pairs, first))
-        paper.table("Paired tests of the lambda modes.", PAIR_HEADER, pair_rows(best, pairs))
+        tests = paired_tests(material, best)
+        first = max(range(len(best)), key=lambda place: best[place].mean("val/accuracy"))
+        paper.paragraph(ranking(best, LAMBDA_MODES), tests.against(first))
+        paper.table(
+            "The lambda modes in pairs: means of single models, averaged models.",
+            HEADER,
+            tests.rows(),
+        )
     trained = [c for c in best if c.choices["mixer"] != "frozen"]
     paper.paragraph(*map(heaviest_layer, trained))
     every = [
@@ -169,21 +172,21 @@ def layers(material: Material, paper: Manuscript) -> None:
     first = best or max(single, key=lambda c: c.mean("val/accuracy"))
     rest = [c for c in elmo if c.choices["mixer"] not in MODES and c is not first]
     chosen = [first, *sorted(rest, key=lambda c: c.title)]
-    pairs = paired_tests(chosen, first=True)
+    tests = paired_tests(material, chosen, first=True)
     paper.paragraph(
         single_layers(single, best),
         f"The table compares {first.title} with each of the others, by the same tests as above, "
-        f"corrected for {len(pairs)}.",
+        f"corrected for {len(chosen) - 1}.",
+        tests.against(0),
     )
-    tests = [[""] * 4, *(row[2:] for row in pair_rows(chosen, pairs))]
+    cells = [[""] * len(HEADER[2:]), *(row[2:] for row in tests.rows())]
     rows = [
         [c.title, str(len(c.setting.records)), number(c.mean("test/accuracy")), *test]
-        for c, test in zip(chosen, tests, strict=True)
+        for c, test in zip(chosen, cells, strict=True)
     ]
     paper.table(
-        f"Layers and mixers: {first.title} against the setting of each row, in points, with the "
-        "probabilities averaged over the seeds that both have.",
-        ["setting", "seeds", "test acc.", *PAIR_HEADER[2:]],
+        f"Layers and mixers: {first.title} against the setting of each row, in points.",
+        ["setting", "seeds", "test acc.", *HEADER[2:]],
         rows,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,17 +14,19 @@ from elmo.errors import ArtifactError, ConfigError, DataError
 from elmo.runs.keys import is_seed, relevant, relevant_choices, without_seeds
 from elmo.runs.labels import distinguish
 from elmo.runs.latest import is_released
-from elmo.runs.record import METRICS_FILE, read_record, read_start
+from elmo.runs.recipes import bilm_under, recipes
+from elmo.runs.record import METRICS_FILE, read_record
 
 
 class Outcome(NamedTuple):
     """The predictions of one run for the N rows of a split."""
 
-    seed: int
+    seed: int | None  # None for a blend, which has none
     rows: np.ndarray  # (N,) numbers of the rows in the source
     labels: np.ndarray  # (N,) class names
     probabilities: np.ndarray  # (N, C)
     classes: list[str]
+    bilm: str | None = None  # the beginning of the hash of the biLM that it is built on
 
     @property
     def correct(self) -> np.ndarray:
@@ -33,7 +35,7 @@ class Outcome(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """Finished runs that differ only in their seeds."""
+    """Finished runs that differ only in their seeds, or also in the seeds of their biLMs."""
 
     name: str  # its label; where several settings share one, what distinguishes them follows
     folders: list[Path]
@@ -159,6 +161,8 @@ def on_default_splits(runs: Sequence[FinishedRun], wanted: str | None = None) ->
 def find_settings(folders: Sequence[Path], data: str | None = None) -> list[Setting]:
     """Return the settings of all finished classifiers below some folders.
 
+    Classifiers on biLMs of one recipe are one setting, see `elmo.runs.recipes`.
+
     Args:
         data: see `on_one_corpus`.
 
@@ -166,36 +170,47 @@ def find_settings(folders: Sequence[Path], data: str | None = None) -> list[Sett
         ArtifactError: there are none.
         ConfigError: they are on different corpora, or on different rows of one.
     """
-    runs = [run for run in finished_runs(folders) if run.is_classifier]
+    every = finished_runs(folders)
+    runs = [run for run in every if run.is_classifier]
     if not runs:
         named = ", ".join(map(str, folders))
         raise ArtifactError(
             f"{named}: no finished classifier below it; expected folders of train_cls.py or "
             "train_tfidf.py"
         )
-    return group_by_setting(on_one_corpus(runs, data))
+    chosen = on_one_corpus(runs, data)
+    bilms = [run for run in every if run.is_bilm]
+    return group_by_setting(chosen, recipes([run.folder for run in chosen], bilms))
 
 
-def group_by_setting(runs: Sequence[FinishedRun]) -> list[Setting]:
+def group_by_setting(
+    runs: Sequence[FinishedRun], same_bilms: Mapping[str, str] | None = None
+) -> list[Setting]:
     """Group runs that differ only in their seeds, in the order in which settings are found.
 
     Where runs have the same seeds as well, one counts: the last by folder name among those that
     were evaluated on the test split, or among all where none was.
+
+    Args:
+        same_bilms: the recipe of each biLM by its digest; None lets every biLM make a setting of
+            its own.
     """
+    recipe_of = same_bilms or {}
     groups: dict[str, dict[str, FinishedRun]] = {}
     for run in runs:
         settings = run.record["settings"]
-        settings["bilm"] = _bilm_of(run.folder)
+        settings["bilm"] = bilm_under(run.folder)
         plain = relevant(settings)
         choices = relevant_choices(run.record["choices"])
-        key = json.dumps([choices, without_seeds(plain), _named(run)], sort_keys=True)
+        shared = without_seeds(plain) | {"bilm": recipe_of.get(settings["bilm"], settings["bilm"])}
+        key = json.dumps([choices, shared, _named(run)], sort_keys=True)
         group = groups.setdefault(key, {})
         seeds = json.dumps(plain, sort_keys=True)
         if seeds not in group or run.is_tested or not group[seeds].is_tested:
             group[seeds] = run
     # Ordered by seeds, not by path: where runs lie does not change what is said of them.
     members = [sorted(group.values(), key=_seeds) for group in groups.values()]
-    names = distinguish([group[0].record for group in members])
+    names = distinguish([_with_all_bilms(group) for group in members])
     return [
         Setting(name, [run.folder for run in group], [run.record for run in group])
         for name, group in zip(names, members, strict=True)
@@ -207,16 +222,17 @@ def _named(run: FinishedRun) -> list[Any]:
     return [run.record.get("study"), run.record["settings"].get("label")]
 
 
-def _seeds(run: FinishedRun) -> list[tuple[str, Any]]:
+def _seeds(run: FinishedRun) -> tuple[str, list[tuple[str, Any]]]:
     settings = relevant(run.record["settings"])
-    return sorted((key, settings[key]) for key in settings if is_seed(key))
+    seeds = sorted((key, settings[key]) for key in settings if is_seed(key))
+    return settings.get("bilm", ""), seeds
 
 
-def _bilm_of(folder: Path) -> str | None:
-    """Return the beginning of the hash of the biLM that a classifier is built on."""
-    start = read_start(folder) or {"settings": {}}
-    found = start["settings"].get("bilm_sha256")
-    return found[:8] if found else None
+def _with_all_bilms(group: Sequence[FinishedRun]) -> dict[str, Any]:
+    """Return the first record of a setting, with all biLMs of its runs in the place of one."""
+    record = group[0].record
+    bilms = sorted({run.record["settings"]["bilm"] for run in group} - {None})
+    return {**record, "settings": {**record["settings"], "bilm": "+".join(bilms) or None}}
 
 
 def read_outcome(folder: Path, record: dict[str, Any], split: str) -> Outcome:
@@ -236,4 +252,5 @@ def read_outcome(folder: Path, record: dict[str, Any], split: str) -> Outcome:
         np.array(table["label"].to_pylist()),
         np.stack([table[name].to_numpy() for name in columns], axis=1),
         [name[2:-1] for name in columns],
+        record["settings"].get("bilm"),
     )

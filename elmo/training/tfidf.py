@@ -20,7 +20,7 @@ from sklearn.svm import LinearSVC
 from elmo.data.corpus import Corpus, column, texts_of
 from elmo.data.splitting import stratified_sample
 from elmo.errors import ConfigError, check_range
-from elmo.evaluation.metrics import classification_metrics, per_class_metrics
+from elmo.evaluation.metrics import per_class_metrics, probability_metrics
 from elmo.evaluation.results import (
     PREFIX,
     ClassificationResult,
@@ -147,7 +147,7 @@ class TfidfClassifier:
                 rows = torch.from_numpy(self.labelled_rows(corpus))
             labels = labels[rows]
             probabilities = torch.from_numpy(self.scores(corpus, split)).float()[rows]
-            found = _figures(probabilities, labels)
+            found = probability_metrics(probabilities, labels)
             per_class = per_class_metrics(probabilities.shape[1])
             results[split] = ClassificationResult(
                 rows,
@@ -182,12 +182,3 @@ def _check_characters(characters: list[int]) -> None:
             f"features.characters is {characters}; expected null, or the shortest and the longest "
             "n-gram, such as [2,5]"
         )
-
-
-def _figures(probabilities: torch.Tensor, labels: torch.Tensor) -> dict[str, Any]:
-    metrics = classification_metrics(probabilities.shape[1], calibration=True)
-    loss = torch.nn.functional.nll_loss(probabilities.log(), labels)
-    return {
-        "loss": loss.item(),
-        **{name: value.item() for name, value in metrics(probabilities, labels).items()},
-    }

@@ -1,19 +1,19 @@
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 from scipy.stats import binomtest
 
 from elmo.errors import DataError
-from elmo.evaluation.significance import average_outcomes, compare, summarise
+from elmo.evaluation.significance import average_outcomes, compare, distinct_runs
 from elmo.runs.finished import Outcome
 
 CLASSES = ["a", "b"]
 
 
-def outcome(correct: np.ndarray, seed: int = 0, rows: np.ndarray | None = None) -> Outcome:
+def outcome(
+    correct: np.ndarray, seed: int = 0, rows: np.ndarray | None = None, bilm: str | None = None
+) -> Outcome:
     """All labels are `a`; its probability is 0.9 where the prediction is right, else 0.2."""
     right = np.where(correct, 0.9, 0.2)
     return Outcome(
@@ -22,6 +22,7 @@ def outcome(correct: np.ndarray, seed: int = 0, rows: np.ndarray | None = None) 
         np.full(len(correct), "a"),
         np.stack([right, 1 - right], axis=1),
         CLASSES,
+        bilm,
     )
 
 
@@ -29,40 +30,11 @@ def random(share: float, count: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).random(count) < share
 
 
-def test_mean_and_deviation_are_over_the_seeds() -> None:
-    summary = summarise([outcome(random(share, 1000, n)) for n, share in enumerate((0.7, 0.8))])
-    accuracies = [random(share, 1000, n).mean() for n, share in enumerate((0.7, 0.8))]
-    assert summary.seeds == 2
-    assert summary.mean == pytest.approx(np.mean(accuracies))
-    assert summary.deviation == pytest.approx(np.std(accuracies, ddof=1))
-    assert math.isnan(summarise([outcome(random(0.7, 100, 0))]).deviation)
-
-
-@pytest.mark.parametrize("count", [500, 5000])
-def test_the_interval_is_that_of_the_normal_approximation(count: int) -> None:
-    correct = random(0.8, count, 0)
-    summary = summarise([outcome(correct)])
-    error = 1.96 * math.sqrt(correct.mean() * (1 - correct.mean()) / count)
-    assert summary.low == pytest.approx(correct.mean() - error, abs=0.15 * error)
-    assert summary.high == pytest.approx(correct.mean() + error, abs=0.15 * error)
-    assert summarise([outcome(correct)])[3:5] == (summary.low, summary.high)  # seeded
-
-
-def test_an_interval_holds_the_truth_as_often_as_it_says() -> None:
-    hits = [
-        (found := summarise([outcome(random(0.8, 300, seed))])).low <= 0.8 <= found.high
-        for seed in range(120)
-    ]
-    assert 0.88 <= np.mean(hits) <= 1
-
-
 def test_seeds_that_agree_on_average_are_right_together() -> None:
     first = outcome(np.array([True, False, True]))
     second = outcome(np.array([True, True, False]))
     mean = average_outcomes([first, second])
     assert mean.correct.tolist() == [True, True, True]  # (0.9 + 0.2) / 2
-    assert summarise([first, second]).together == 1
-    assert summarise([first, second]).mean == pytest.approx(2 / 3)
 
 
 def test_mcnemar_is_a_binomial_test_of_the_rows_in_which_they_differ() -> None:
@@ -115,10 +87,10 @@ def test_the_seeds_that_both_settings_have_are_averaged() -> None:
     (pair,) = compare([one, other])
     (expected,) = compare([[one[1], one[3]], other])
     assert pair == expected
-    assert pair.seeds == 2
+    assert pair.models == (2, 2)
     apart = [outcome(random(0.7, 400, 20), 9)]
     (pair,) = compare([one, apart])
-    assert pair.seeds == 0
+    assert pair.models == (5, 1)
     assert pair.difference == pytest.approx(
         average_outcomes(one).correct.mean() - apart[0].correct.mean()
     )
@@ -132,3 +104,28 @@ def test_only_the_pairs_asked_for_are_tested_and_corrected_for() -> None:
     for pair in found:
         assert pair.p == every[pair.one, pair.other].p
         assert pair.corrected <= every[pair.one, pair.other].corrected
+
+
+def test_of_settings_on_the_same_bilm_the_runs_on_it_are_averaged() -> None:
+    one = [
+        outcome(random(0.8, 400, 10 * place + seed), seed, bilm=bilm)
+        for place, bilm in enumerate(("x", "y", "z"))
+        for seed in range(2)
+    ]
+    other = [outcome(random(0.7, 400, 50 + seed), seed, bilm="y") for seed in range(2)]
+    (pair,) = compare([one, other])
+    (expected,) = compare([one[2:4], other])
+    assert pair == expected
+    assert pair.models == (2, 2)
+    without = [outcome(random(0.7, 400, 50 + seed), seed) for seed in range(2)]
+    assert compare([one, without])[0].models == (6, 2)  # the seeds stand for several runs
+
+
+def test_runs_with_the_same_predictions_are_one() -> None:
+    first, second = (outcome(random(0.8, 100, seed), seed) for seed in range(2))
+    noise = first._replace(seed=7, probabilities=first.probabilities + 1e-7)
+    assert [run.seed for run in distinct_runs([first, second, noise])] == [0, 1]
+    nearly = first._replace(probabilities=first.probabilities[:, ::-1])
+    assert len(distinct_runs([first, nearly])) == 2
+    (pair,) = compare([[first, noise], [second]])
+    assert pair.models == (1, 1)

@@ -69,6 +69,33 @@ def test_letters_stand_for_bilms_and_a_table_says_for_which(
     assert undrawn(tmp_path / "kept", monkeypatch) == text
 
 
+def test_findings_are_of_all_bilms_of_a_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the recipe of the biLMs is known, the means are of all of them together."""
+    hashes = [write_bilm(tmp_path / f"lm-{n}", 30.0 - n, seed=n) for n in range(2)]
+    for file in tmp_path.glob("lm-*/metrics.json"):
+        record = json.loads(file.read_text())
+        record["settings"]["bilm"]["dropout"] = 0.1
+        file.write_text(json.dumps(record))
+    for bilm, accuracy in zip(hashes, (0.80, 0.84), strict=True):
+        for seed in range(2):
+            folder = tmp_path / f"{bilm[:4]}-{seed}"
+            write_classifier(folder, accuracy, seed, LEARNED, bilm=bilm)
+    write_classifier(tmp_path / "svm", 0.6, 0, {"classifier": "svm"})
+    text = undrawn(tmp_path, monkeypatch)
+    assert re.search(
+        r"ELMo, learned \(2 biLMs\) beats TF-IDF, linear SVM by 22\.00 points \(95 % interval", text
+    )
+    # Not of one recipe: the setting stands for itself.
+    record["settings"]["bilm"]["dropout"] = 0.2
+    file.write_text(json.dumps(record))
+    assert re.search(
+        r"ELMo, learned, biLM \w beats TF-IDF, linear SVM by 2[04]\.00 points",
+        undrawn(tmp_path, monkeypatch),
+    )
+
+
 def test_page_1_mentions_the_fine_tuned_model_apart(
     runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,7 +131,9 @@ def test_fine_tuned_settings_are_compared_in_their_own_section(
     text = undrawn(runs, monkeypatch)
     found = section(text, "Fine-tuning")
     assert "ELMo, learned, fine-tuned reaches 0.9500 on test (2 seeds)" in found
-    assert re.search(r"\| -[78]\.\d\d \| 2 \| \d+ / \d+ \| < 0\.001 \|", found)
+    assert "ELMo, learned, fine-tuned beats ELMo, learned, biLM C by 7.00 points (95 %" in found
+    row = r"\| -7\.00 \| -\d+\.\d\d to -\d\.\d\d \| -8\.\d\d \| 2 / 2 \| \d+ / \d+ \| < 0\.001 \|"
+    assert re.search(row, found)
     for other in (
         "ELMo against Word2Vec, SVD and TF-IDF",
         "The role of the lambdas",

@@ -12,9 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from conftest import ROOT, error_line
+from elmo.commands import blend
 from elmo.commands.report import main
 from elmo.report import appendix, figures
 from elmo.report.collect import collect
+from elmo.report.keep import keep_material
 from elmo.report.paper import write_report
 from report_runs import FACTS, write_classifier, write_everything
 
@@ -169,7 +171,7 @@ def test_the_tested_seeds_of_a_setting_count(
         write_classifier(tmp_path / f"run-{seed}", 0.7, seed)
     untest(tmp_path / "run-0")
     assert "0.7000 (95 % interval" in undrawn(tmp_path, monkeypatch)
-    assert collect([tmp_path]).classifiers[0].summary.seeds == 2  # type: ignore[union-attr]
+    assert collect([tmp_path]).classifiers[0].summary.runs == 2  # type: ignore[union-attr]
 
 
 def test_runs_cut_short_are_not_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -354,6 +356,24 @@ def test_a_discussion_is_included_where_it_is_of_the_same_data(tmp_path: Path) -
     text = report(runs, out=tmp_path / "b.pdf", options=options)
     assert "Because so." not in text
     assert "- Discussion: `discussion.md` was written on other data." in text
+
+
+def test_a_blend_is_listed_and_validation_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in range(2):
+        folder = tmp_path / f"runs/learned-{seed}"
+        write_classifier(folder, 0.9, seed, {"encoder": "elmo", "mixer": "learned"})
+        predictions = folder / "predictions"
+        shutil.copy(predictions / "test.parquet", predictions / "validation.parquet")
+    blend.main([str(tmp_path / "runs"), "-o", str(tmp_path / "runs/blend")])
+    text = undrawn(tmp_path / "runs", monkeypatch)
+    assert re.search(r"\| Blend of 2 runs, \w+ \| 1 \|", text)
+    assert "compared with others: it averages runs of other settings." in text
+    keep_material(collect([tmp_path / "runs"]), tmp_path / "kept")
+    kept = sorted((tmp_path / "kept").rglob("validation.parquet"))
+    assert len(kept) == 3
+    assert undrawn(tmp_path / "kept", monkeypatch) == text
 
 
 def test_a_real_sweep(pretrained: Path, sweep: tuple[Path, str], tmp_path: Path) -> None:
