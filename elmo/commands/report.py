@@ -84,6 +84,6 @@ def _parser() -> argparse.ArgumentParser:
         "--keep",
         metavar="DIR",
         help="new folder for the files that the report is made from, so that it can be made again: "
-        "records, test predictions, curves; no models, no texts, no paths",
+        "records, predictions, curves; no models, no texts, no paths",
     )
     return parser
