@@ -197,13 +197,13 @@ def _finding(one: Shown, leads: Sequence[Lead]) -> str:
     elmo, tfidf = one.elmo_and_tfidf
     parts = []
     for lead in own:
-        word = "ahead of" if lead.interval.mean >= 0 else "behind"
+        word = "ahead" if lead.interval.mean >= 0 else "behind"
         significance = "significant" if lead.p < LEVEL else "not significant"
         parts.append(
-            f"on {lead.split} {points(lead.interval.mean)} {word} {tfidf.title} "
-            f"({p_value(lead.p)}, {significance})"
+            f"{points(lead.interval.mean)} {word} on {lead.split} ({p_value(lead.p)}, "
+            f"{significance})"
         )
-    return f"Split `{one.variant.name}`: {elmo.title} is {' and '.join(parts)}."
+    return f"Split `{one.variant.name}`, {elmo.title} against {tfidf.title}: {', '.join(parts)}."
 
 
 def _what_was_read(one: Shown) -> str:
