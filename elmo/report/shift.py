@@ -198,12 +198,12 @@ def _finding(one: Shown, leads: Sequence[Lead]) -> str:
     elmo, tfidf = one.elmo_and_tfidf
     parts = []
     for lead in own:
-        word = "ahead of" if lead.interval.mean >= 0 else "behind"
+        word = "ahead" if lead.interval.mean >= 0 else "behind"
         parts.append(
-            f"on {lead.split} {points(lead.interval.mean)} {word} {tfidf.title} "
-            f"(95 % interval {_in_points(lead.interval)})"
+            f"{points(lead.interval.mean)} {word} on {lead.split} (95 % interval "
+            f"{_in_points(lead.interval)})"
         )
-    return f"Split `{one.variant.name}`: {elmo.title} is {' and '.join(parts)}."
+    return f"Split `{one.variant.name}`, {elmo.title} against {tfidf.title}: {', '.join(parts)}."
 
 
 def _what_was_read(one: Shown) -> str:
