@@ -29,6 +29,7 @@ GROUPS = {
     "Measure": {
         "evaluate": "perplexity and accuracy of a language model on a corpus or a file",
         "senses": "which layer tells the senses of an ambiguous word apart",
+        "probe": "what each layer knows: case, topic, part of speech, senses",
         "compare": "settings with intervals and paired tests",
         "report": "a PDF report made from finished runs",
     },

@@ -57,7 +57,7 @@ def test_what_is_no_command_is_one_line_with_a_hint() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", sorted(COMMANDS - {"page", "train-lm", "train-cls", "train-tfidf"})
+    "name", sorted(COMMANDS - {"page", "probe", "train-lm", "train-cls", "train-tfidf"})
 )
 def test_the_older_command_is_forwarded_with_a_note(name: str) -> None:
     done = call(f"elmo.{name}", "--help")
