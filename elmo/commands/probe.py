@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     from elmo.models.loading import load_encoder
     from elmo.models.published import find_published
-    from elmo.probing.figures import layer_figure
+    from elmo.probing.figures import write_figure
     from elmo.probing.study import Plan, study
     from elmo.runs.record import versions
     from elmo.utils.files import write_json
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             record["tasks"][name] = found[name]
             _print(name, found[name])
         write_json(out, record)  # what is done is kept if a later task fails
-        layer_figure(record["tasks"]).savefig(out.with_suffix(".svg"), metadata={"Date": None})
+        write_figure(out.with_suffix(".svg"), record["tasks"])
     say(f"wrote {out}, {out.with_suffix('.svg')}")
 
 

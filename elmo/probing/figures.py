@@ -14,11 +14,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from elmo.errors import DataError
+from elmo.utils.files import atomic_writer
 
 WIDTH = 6.3  # inches, the width of a page's text
 COLUMNS = 3  # tasks side by side
 COLOURS = ("#1b4f8a", "#d1731e", "#3b8f5a", "#8a3b6e", "#6b6b6b", "#b59a1c")
 LINES = {"linear": "-", "mlp": "--"}
+BASELINE = "most frequent label of the word"
 STYLE: dict[Any, Any] = {
     "font.family": "STIXGeneral",
     "mathtext.fontset": "stix",
@@ -97,10 +99,27 @@ def layer_figure(
         for axes in grid.flat:
             for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
                 handles.setdefault(label, handle)
+        labels = sorted(handles, key=lambda label: label == BASELINE)  # the others as they come
         figure.legend(
-            handles.values(), handles.keys(), loc="outside lower center", ncols=min(4, len(handles))
+            [handles[label] for label in labels],
+            labels,
+            loc="outside lower center",
+            ncols=min(3, len(labels)),
         )
     return figure
+
+
+def write_figure(path: Path, tasks: Mapping[str, Record], **chosen: Collection[str]) -> None:
+    """Write the figure of `layer_figure` as the file's suffix says, such as `.svg` or `.png`.
+
+    Args:
+        chosen: `encoders` or `probes`, see `layer_figure`.
+    """
+    figure = layer_figure(tasks, **chosen)
+    kind = path.suffix.removeprefix(".")
+    with rc_context(STYLE), atomic_writer(path) as handle:
+        metadata = {"Date": None} if kind == "svg" else None
+        figure.savefig(handle, format=kind, metadata=metadata, dpi=150)
 
 
 def _accuracies(axes: Axes, record: Record, results: Sequence[Record]) -> None:
@@ -133,7 +152,7 @@ def _accuracies(axes: Axes, record: Record, results: Sequence[Record]) -> None:
                 )
     baseline = record["baselines"]["word_type"]
     if baseline is not None:
-        axes.axhline(baseline, color="#888888", linestyle=":", label="most frequent label of word")
+        axes.axhline(baseline, color="#888888", linestyle=":", label=BASELINE)
     _layer_axis(axes, most, "mix")
     axes.yaxis.set_major_locator(MaxNLocator(6))
 

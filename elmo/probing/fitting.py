@@ -46,9 +46,9 @@ def fit_probe(
 ) -> Fit:
     """Train a probe and let it guess the test split.
 
-    As in Hewitt and Liang (2019, section 3.2): Adam with the rate 0.001, halved after each epoch
-    without a new minimum of the validation loss, until there are `PATIENCE` of them in a row; the
-    weights of the minimum are kept. No weight decay: early stopping is what holds the probe.
+    After Hewitt and Liang (2019): Adam with the rate 0.001, halved after each epoch without a new
+    minimum of the validation loss, until there are `PATIENCE` of them in a row; the weights of the
+    minimum are kept. There is no weight decay: early stopping is what holds the probe.
 
     Args:
         vectors: of all words of each split (L, N, D).

@@ -14,9 +14,9 @@ class Probe(nn.Module):
     """A classifier of single words; with several layers it mixes them first.
 
     The mix is gamma * sum_l softmax(w)_l h_l, learned together with the probe (Peters et al. 2018,
-    eq. 1). The probe is linear, that is a multinomial logistic regression, or has a hidden layer
-    with ReLU (MLP-1 of Hewitt and Liang 2019, section 3; with 64 units, because they find that
-    smaller ones are more selective than their 1,000).
+    eq. 1). The probe is linear, that is a multinomial logistic regression, or has one hidden layer
+    with ReLU (Hewitt and Liang 2019, section 3.1), of 64 units: they find small hidden layers more
+    selective than large ones.
 
     Args:
         num_layers: L, the layers that it reads.
