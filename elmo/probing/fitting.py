@@ -18,7 +18,7 @@ LEARNING_RATE = 1e-3
 LAMBDA_LEARNING_RATE = 1e-2  # of w, whose few numbers have a long way to go
 BATCH = 256
 PATIENCE = 3  # epochs in a row without a new minimum of the validation loss
-MAX_EPOCHS = 30
+MAX_EPOCHS = 100
 
 
 class Fit(NamedTuple):
