@@ -31,6 +31,7 @@ GROUPS = {
     "Measure": {
         "evaluate": "perplexity and accuracy of a language model on a corpus or a file",
         "senses": "which layer tells the senses of an ambiguous word apart",
+        "probe": "what each layer knows: case, topic, part of speech, senses",
         "compare": "settings with intervals and paired tests",
         "blend": "a weighted average of the predictions of runs, chosen on validation",
         "noise": "the accuracy that noise in the labels leaves within reach",

@@ -12,14 +12,14 @@ import pytest
 
 from conftest import ROOT
 
-# errors < utils < {data | modules | runs} < models < {evaluation | inference} < training < report
-# < page < commands < scripts. Packages on one floor never import one another.
+# errors < utils < {data | modules | runs} < models < {evaluation | inference | probing} < training
+# < report < page < commands < scripts. Packages on one floor never import one another.
 FLOORS = [
     {"errors"},
     {"utils"},
     {"data", "modules", "runs"},
     {"models"},
-    {"evaluation", "inference"},
+    {"evaluation", "inference", "probing"},
     {"training"},
     {"report"},
     {"page"},

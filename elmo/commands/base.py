@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from elmo.data.readers import read_documents
-from elmo.errors import ConfigError, DataError, ElmoError
+from elmo.errors import ArtifactError, ConfigError, DataError, ElmoError
 from elmo.utils.terminal import say
 
 if TYPE_CHECKING:
@@ -148,6 +148,44 @@ def model_path(args: argparse.Namespace, kind: str) -> Path:
     for line in lines:
         say(line)
     return path
+
+
+def corpus_run(path: Path, args: argparse.Namespace) -> Path:
+    """Return the run whose corpus is read, `--corpus`: a published model has none of its own.
+
+    Args:
+        path: the model, whose run serves where the user names none.
+
+    Raises:
+        ConfigError: no run is named.
+    """
+    from elmo.models.published import is_published
+
+    if args.corpus:
+        return Path(args.corpus)
+    if is_published(path):
+        raise ConfigError(
+            f"{path}: a published model, which names no corpus; --corpus RUN names a run on the "
+            "corpus to search, such as --corpus outputs/reference/train_lm"
+        )
+    return path
+
+
+def model_name(model: Path) -> str:
+    """Return what a table calls a model.
+
+    Raises:
+        ArtifactError: its folder has no record of a run.
+    """
+    from elmo.models.published import is_published
+    from elmo.runs.record import read_record
+
+    if is_published(model):
+        return model.stem
+    folder = model if model.is_dir() else model.parent
+    if not (folder / "metrics.json").is_file():
+        raise ArtifactError(f"{folder}: no metrics.json in it; expected a run folder")
+    return read_record(folder)["choices"].get("encoder", "elmo")
 
 
 def device(args: argparse.Namespace) -> torch.device:

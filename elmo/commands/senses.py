@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from elmo.commands import base
-from elmo.errors import ArtifactError, ConfigError, check_range
+from elmo.errors import check_range
 from elmo.utils.terminal import print_table, say
 
 if TYPE_CHECKING:
@@ -35,11 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     path = find_published(base.model_path(args, "bilm"))
     run_dir = path if path.is_dir() else path.parent
-    corpus = training_corpus(_run_of_corpus(path, args), args.cache_dir)
+    corpus = training_corpus(base.corpus_run(path, args), args.cache_dir)
     studies: dict[str, SenseStudy] = {}
     for model in [path, *map(Path, args.beside)]:
         encoder = load_encoder(model).to(base.device(args))
-        name = _name(model)
+        name = base.model_name(model)
         say(f"{name}: searching the validation split of data={corpus.name}")
         if name in studies:
             name = f"{name} {model.stem}"
@@ -62,41 +62,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     write_json(out, record)
     _print(studies)
     say(f"wrote {out}")
-
-
-def _run_of_corpus(path: Path, args: argparse.Namespace) -> Path:
-    """Return the run whose corpus is searched: a published model has none of its own.
-
-    Raises:
-        ConfigError: no run is named.
-    """
-    from elmo.models.published import is_published
-
-    if args.corpus:
-        return Path(args.corpus)
-    if is_published(path):
-        raise ConfigError(
-            f"{path}: a published model, which names no corpus; --corpus RUN names a run on the "
-            "corpus to search, such as --corpus outputs/reference/train_lm"
-        )
-    return path
-
-
-def _name(model: Path) -> str:
-    """Return what the table calls a model.
-
-    Raises:
-        ArtifactError: its folder has no record of a run.
-    """
-    from elmo.models.published import is_published
-    from elmo.runs.record import read_record
-
-    if is_published(model):
-        return model.stem
-    folder = model if model.is_dir() else model.parent
-    if not (folder / "metrics.json").is_file():
-        raise ArtifactError(f"{folder}: no metrics.json in it; expected a run folder")
-    return read_record(folder)["choices"].get("encoder", "elmo")
 
 
 def _print(studies: dict[str, SenseStudy]) -> None:
