@@ -33,8 +33,8 @@ GROUPS = {
         "senses": "which layer tells the senses of an ambiguous word apart",
         "probe": "what each layer knows: case, topic, part of speech, senses",
         "compare": "settings with intervals and paired tests",
-        "blend": "a weighted average of the predictions of runs, chosen on validation",
-        "noise": "the accuracy that noise in the labels leaves within reach",
+        "blend": "average the predictions of runs, weighted on validation",
+        "noise": "estimate the accuracy that wrong labels leave within reach",
         "report": "a PDF report made from finished runs",
     },
     "Share": {

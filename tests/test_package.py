@@ -58,8 +58,10 @@ def test_what_is_no_command_is_one_line_with_a_hint() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["compare", "embed", "evaluate", "generate", "neighbours", "predict"]
-    + ["release", "report", "search", "senses"],
+    [
+        *("compare", "embed", "evaluate", "generate", "neighbours", "predict"),
+        *("release", "report", "search", "senses"),
+    ],
 )
 def test_the_older_command_is_forwarded_with_a_note(name: str) -> None:
     done = call(f"elmo.{name}", "--help")

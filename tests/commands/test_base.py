@@ -17,7 +17,8 @@ from conftest import ROOT, error_line
 from elmo.__main__ import COMMANDS as EVERY
 
 COMMANDS = sorted(name for name in EVERY if not name.startswith("train-"))
-WITHOUT_A_MODEL = ("compare", "release", "report", "search")
+WITHOUT_A_MODEL = ("blend", "compare", "noise", "release", "report", "search", "tune")
+NEWER = {"blend", "noise", "page", "probe", "tune"}  # than the commands of their own modules
 WITH_A_MODEL = [name for name in COMMANDS if name not in WITHOUT_A_MODEL]
 
 
@@ -61,7 +62,7 @@ def test_no_help_waits_for_torch() -> None:
     assert result.stdout.count("usage: ") == len(COMMANDS)
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "page"])  # it is newer
+@pytest.mark.parametrize("name", sorted(set(COMMANDS) - NEWER))
 def test_the_older_module_forwards(
     name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,6 +88,7 @@ def test_without_a_model_one_line_says_what_to_do(
         "neighbours": ["the [bank]"],
         "page": [],
         "predict": ["the bank"],
+        "probe": ["--task", "topic", "-o", str(tmp_path / "probe.json")],
         "senses": [],
     }
     command = import_module(f"elmo.commands.{name}").main

@@ -144,8 +144,10 @@ def encoders(composed: Composer, pretrained: Path, toy: ToyNews) -> Callable[[st
 
     @functools.cache
     def build(name: str) -> Encoder:
-        bilm = f"bilm_path={latest_run(pretrained, 'toy')}"
-        cfg = composed("train_cls", f"encoder={name}", bilm)
+        run = latest_run(pretrained, "toy")
+        bilm = f"bilm_path={run}"
+        several = [f"encoder.bilm_paths=[{run},{run}]"] if name == "side_by_side" else []
+        cfg = composed("train_cls", f"encoder={name}", bilm, *several)
         return instantiate(cfg.encoder)(corpus=toy)
 
     return build

@@ -112,7 +112,8 @@ def test_each_split_has_its_accuracies_and_its_lead(section: str) -> None:
     ]
     assert [row[5] for row in accuracies[2:4]] == ["0.7000", "0.5000"]
     finding = "Split `AP held out`, ELMo, trainable against TF-IDF, linear SVM: 20.00 points ahead "
-    assert f"{finding}on validation (p < 0.001, significant), 20.00 points ahead on test" in section
+    assert f"{finding}on validation (95 % interval +" in section
+    assert "20.00 points ahead on test (95 % interval +" in section
     assert "the biLM has read 250 of the 400 validation texts and 390 of the 400 test texts" in (
         section
     )

@@ -152,15 +152,16 @@ def test_a_trial_that_outlived_its_study_is_waited_for(tuner: Tuner) -> None:
     run_dir = tuner.trial(0)
     run_dir.mkdir()
     (run_dir / "run.json").write_text("{}")
-    lock = FileLock(run_dir / ".lock", thread_local=False)
-    lock.acquire()
+    held = threading.Event()
 
     def finish() -> None:
-        time.sleep(0.5)
-        (run_dir / "metrics.json").write_text('{"metrics": {"val/accuracy": 0.75}}')
-        lock.release()
+        with FileLock(run_dir / ".lock"):
+            held.set()
+            time.sleep(0.5)
+            (run_dir / "metrics.json").write_text('{"metrics": {"val/accuracy": 0.75}}')
 
     threading.Thread(target=finish).start()
+    held.wait()
     assert tuner.run(1).trials[0].value == 0.75
     assert not (run_dir / "starts").exists()
 
