@@ -166,8 +166,8 @@ class ScalarMix(LambdaMix):
         num_layers, dim, layer_norm, learn_gamma, layer_dropout, projection_dim: see `LambdaMix`.
         trainable: learn w, starting from zeros; otherwise w ~ N(0, 1) is drawn once and kept.
         seed: seed for drawing w, with a separate generator; None where w is trainable.
-        l2: a: training adds a * |w|^2 to the loss, which draws trainable lambdas towards equal ones
-            (Peters et al. 2018, section 3.3); None adds nothing.
+        l2: training adds this times the sum of all w^2 to the loss, which draws lambdas towards
+            equal ones (Peters et al. 2018, section 3.3); None adds nothing.
 
     Raises:
         ConfigError: a seed with trainable w, or frozen w without a seed or with `l2`.

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from elmo.probing.labels import UNSEEN, Task
+from elmo.probing.labels import UNSEEN, ProbingTask
 from elmo.probing.probes import Probe
 
 LEARNING_RATE = 1e-3
@@ -38,7 +38,7 @@ class Fit(NamedTuple):
 
 
 def fit_probe(
-    task: Task,
+    task: ProbingTask,
     vectors: dict[str, Tensor],
     hidden_dim: int | None,
     seed: int,

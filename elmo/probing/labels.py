@@ -27,7 +27,7 @@ class Labels(NamedTuple):
     classes: np.ndarray
 
 
-class Task(NamedTuple):
+class ProbingTask(NamedTuple):
     """A task: its classes, by frequency in train, and the labels of each split."""
 
     name: str
@@ -55,7 +55,7 @@ class Baselines(NamedTuple):
     ambiguous: float | None
 
 
-def task_of(name: str, splits: Splits) -> Task:
+def task_of(name: str, splits: Splits) -> ProbingTask:
     """Collect the labels of a task.
 
     Raises:
@@ -76,7 +76,7 @@ def task_of(name: str, splits: Splits) -> Task:
             "two labels or more"
         )
     numbers = {label: number for number, label in enumerate(names)}
-    return Task(
+    return ProbingTask(
         name,
         names,
         {
@@ -90,7 +90,7 @@ def task_of(name: str, splits: Splits) -> Task:
     )
 
 
-def control_task(task: Task, seed: int) -> Task:
+def control_task(task: ProbingTask, seed: int) -> ProbingTask:
     """Return the control task: each word type has a random class, the same wherever it occurs.
 
     The classes are drawn from the distribution of the task's labels in train (Hewitt and Liang
@@ -108,7 +108,7 @@ def control_task(task: Task, seed: int) -> Task:
     )
 
 
-def ambiguous(task: Task) -> np.ndarray:
+def ambiguous(task: ProbingTask) -> np.ndarray:
     """Tell which test words are of a type that has several labels in train (n,)."""
     if not task.has_types:
         return np.zeros(len(task.splits["test"].forms), dtype=bool)
@@ -116,7 +116,7 @@ def ambiguous(task: Task) -> np.ndarray:
     return np.array([len(seen.get(form, ())) > 1 for form in task.splits["test"].forms])
 
 
-def baselines(task: Task) -> Baselines:
+def baselines(task: ProbingTask) -> Baselines:
     """Return the accuracies of the guesses that see no vector."""
     seen, test = _counts(task), task.splits["test"]
     majority = float((test.classes == 0).mean())
@@ -130,7 +130,7 @@ def baselines(task: Task) -> Baselines:
     )
 
 
-def _counts(task: Task) -> dict[str, Counter[int]]:
+def _counts(task: ProbingTask) -> dict[str, Counter[int]]:
     """Return how often each word type has each class in train."""
     train = task.splits["train"]
     counts: dict[str, Counter[int]] = defaultdict(Counter)

@@ -13,7 +13,7 @@ from torch import Tensor
 from elmo.models.encoders import Encoder
 from elmo.probing.features import Features, word_features
 from elmo.probing.fitting import fit_probe
-from elmo.probing.labels import Task, ambiguous, baselines, control_task, task_of
+from elmo.probing.labels import ProbingTask, ambiguous, baselines, control_task, task_of
 from elmo.probing.probes import KINDS
 from elmo.probing.words import SPLITS, Splits
 
@@ -86,7 +86,7 @@ def study(
     return records
 
 
-def _facts(task: Task, splits: Splits) -> dict[str, Any]:
+def _facts(task: ProbingTask, splits: Splits) -> dict[str, Any]:
     """Return the record of a task without results."""
     test = task.splits["test"]
     return {
@@ -112,7 +112,7 @@ def _layers_of(encoder: Encoder, plan: Plan) -> list[int | str]:
 
 
 def _probe(
-    task: Task, features: dict[str, Features], layer: int | str, kind: str, plan: Plan
+    task: ProbingTask, features: dict[str, Features], layer: int | str, kind: str, plan: Plan
 ) -> dict[str, Any]:
     """Train the probes of all seeds, and those of the control task."""
     vectors = {split: _of_layer(one.vectors, layer) for split, one in features.items()}
@@ -146,7 +146,7 @@ def _probe(
 
 
 def _control(
-    task: Task, vectors: dict[str, Tensor], kind: str, seed: int, device: torch.device
+    task: ProbingTask, vectors: dict[str, Tensor], kind: str, seed: int, device: torch.device
 ) -> float:
     """Return the accuracy of a probe that is trained on the control task."""
     control = control_task(task, seed)

@@ -24,7 +24,7 @@ PARSERS = {
 
 
 def is_treebank_task(name: str) -> bool:
-    """Tell whether a name is that of a column, or may be that of a feature: `Number`, `Tense`."""
+    """Tell whether a name is that of a column, or may be that of a feature, such as "Number"."""
     return name in COLUMN_TASKS or re.fullmatch(r"[A-Z]\w*(\[\w+\])?", name) is not None
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from elmo.errors import DataError
-from elmo.probing.labels import UNSEEN, Task, ambiguous, baselines, control_task, task_of
+from elmo.probing.labels import UNSEEN, ProbingTask, ambiguous, baselines, control_task, task_of
 from elmo.probing.words import Document, Word
 
 
@@ -18,7 +18,7 @@ def document(labels: list[tuple[str, str | None]]) -> Document:
     return Document([form for form, _ in labels], words)
 
 
-def task(train: list[tuple[str, str | None]], test: list[tuple[str, str | None]]) -> Task:
+def task(train: list[tuple[str, str | None]], test: list[tuple[str, str | None]]) -> ProbingTask:
     return task_of(
         "tag",
         {"train": [document(train)], "validation": [document(train)], "test": [document(test)]},
