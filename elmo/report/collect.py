@@ -6,7 +6,6 @@ import csv
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from string import ascii_uppercase
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -118,8 +117,7 @@ def _name_bilms(
         found.setdefault(digest or str(run.folder), (digest, run))  # a copy of a run counts once
     without_run = [digest for digest in used if digest not in found]
     count = len(found) + len(without_run)
-    letters = [*ascii_uppercase, *map(str, range(27, count + 1))]
-    titles = ["biLM"] if count == 1 else [f"biLM {letter}" for letter in letters[:count]]
+    titles = ["biLM"] if count == 1 else [f"biLM {number + 1}" for number in range(count)]
     bilms = [Bilm(title, *pair) for title, pair in zip(titles, found.values(), strict=False)]
     names = {bilm.digest: bilm.name for bilm in bilms if bilm.digest}
     return bilms, names | dict(zip(without_run, titles[len(found) :], strict=True))

@@ -21,7 +21,7 @@ SHARE_SETTINGS = ("label_share", "datamodule.token_budget", "trainer.max_epochs"
 class Bilm(NamedTuple):
     """A biLM with the record of its run."""
 
-    name: str  # "biLM A"; "biLM" where there is no other
+    name: str  # "biLM 1"; "biLM" where there is no other
     digest: str | None  # the beginning of the hash of its file; None where it is not known
     run: FinishedRun
 
@@ -67,6 +67,11 @@ class Classifier(NamedTuple):
     def is_finetuned(self) -> bool:
         """Whether its biLM was fine-tuned; such a setting belongs to no lambda mode."""
         return bool(self.setting.records[0]["settings"].get("encoder", {}).get("finetune"))
+
+    @property
+    def has_matrices(self) -> bool:
+        """Whether a matrix for each layer stands before its lambda, which makes it redundant."""
+        return bool(self.setting.records[0]["settings"].get("mixer", {}).get("projection_dim"))
 
     @property
     def kind(self) -> str:

@@ -75,7 +75,8 @@ def _summary(material: Material, paper: Manuscript) -> None:
         f"validation and {facts['test_rows']:,} test rows. This report is made from the files of "
         "finished runs; every sentence that states a finding is computed from them. Only the "
         "discussion, where there is one, is written by hand.",
-        "The biLMs have letters: the section on pretraining says which is which."
+        "The biLMs are numbered in the order of their validation perplexity; a table at the end "
+        "has their hashes."
         if material.bilms and material.has_several_bilms
         else "",
     )
