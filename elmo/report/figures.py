@@ -285,3 +285,29 @@ def confusions(settings: Mapping[str, Mapping[str, np.ndarray]], names: Sequence
                     va="center",
                 )
         return drawing.svg(figure)
+
+
+def word_confusions(places: Mapping[str, np.ndarray], names: Sequence[str]) -> bytes:
+    """Draw confusion matrices of words side by side, coloured by share of the true word.
+
+    Args:
+        places: by title, counts (K + 1 true, K + 1 predicted).
+        names: of the words, and of all others.
+    """
+    with rc_context({**drawing.STYLE, "axes.grid": False}):
+        height = 1.0 + 0.17 * len(names)
+        figure, panels = drawing.row_of_panels(height, len(places), sharey=True)
+        for axes, (title, counts) in zip(panels, places.items(), strict=True):
+            shares = class_shares(counts)
+            axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+            axes.set_xticks(range(len(names)), names, rotation=90)
+            axes.set_yticks(range(len(names)), names)
+            axes.tick_params(length=0)
+            axes.set_title(title)
+            for (true, predicted), share in np.ndenumerate(shares):
+                if share >= 0.05:
+                    colour = "white" if share > 0.5 else "black"
+                    place = (predicted, true)
+                    middle: dict[str, Any] = {"ha": "center", "va": "center"}
+                    axes.annotate(f"{100 * share:.0f}", place, color=colour, fontsize=6.5, **middle)
+        return drawing.svg(figure)

@@ -158,6 +158,10 @@ class Material(NamedTuple):
     versions: dict[str, str]
     variants: list[Variant]  # other splits of the same corpus, by name
     recipes: dict[str, str]  # of the biLMs by digest: those of one recipe differ by chance
+    aliases: dict[str, str]  # other names of the same rows, with their fingerprints
+    scaling: list[FinishedRun]  # of `study=scaling`, which stand in no other section
+    probes: list[dict[str, Any]]  # files of `elmo probe`
+    noise: list[dict[str, Any]]  # files of `elmo noise` on this corpus
 
     @property
     def has_several_bilms(self) -> bool:

@@ -11,8 +11,8 @@ from elmo.report.figures import class_shares
 from elmo.report.findings import REPRESENTATIONS, ranking, set_apart
 from elmo.report.material import MODES, Classifier, Material, metric_value
 from elmo.report.pairs import HEADER, METHOD, paired_tests
+from elmo.report.training_recipes import training_recipes
 from elmo.report.writing import Manuscript, number, with_deviation
-from elmo.runs.keys import relevant
 
 MOST_CURVES = 6  # biLMs whose curves are drawn
 SPLITS = {"train": "train", "val": "validation", "test": "test"}
@@ -46,6 +46,11 @@ def data(material: Material, paper: Manuscript) -> None:
         ]
     paper.paragraph(
         f"All figures are of the corpus `{facts['name']}` (fingerprint `{facts['fingerprint']}`). "
+        + "".join(
+            f"Runs on `{name}` (fingerprint `{digest}`) are of the same rows: all counts and the "
+            "vocabulary agree. "
+            for name, digest in material.aliases.items()
+        )
         + _use_of_the_test_split(material)
     )
     paper.table("The corpus.", ["fact", "rows or words"], rows)
@@ -72,36 +77,6 @@ def _count(facts: dict[str, Any], ending: str) -> str:
 def _counts(facts: dict[str, Any], *names: str) -> str:
     *splits, ending = names
     return " / ".join(f"{facts[f'{split}_{ending}']:,}" for split in splits)
-
-
-def hyperparameters(material: Material, paper: Manuscript) -> None:
-    """Write the section on the settings of all runs."""
-    paper.heading("Hyperparameters of both tasks")
-    every = [(c.kind == "tfidf", r) for c in material.classifiers for r in c.setting.records]
-    jobs = [
-        ("the biLM", [bilm.record for bilm in material.bilms]),
-        ("the classifiers on layers", [record for linear, record in every if not linear]),
-        ("TF-IDF", [record for linear, record in every if linear]),
-    ]
-    for job, records in jobs:
-        if not records:
-            paper.leave_out(f"Hyperparameters of {job}", "the folders contain no such run")
-            continue
-        settings = [relevant(record["settings"]) for record in records]
-        keys = dict.fromkeys(key for values in settings for key in values)
-        rows = []
-        for key in keys:
-            if key.startswith("data.") or key == "bilm":
-                continue
-            values = dict.fromkeys(str(run[key]) for run in settings if key in run)
-            rows.append([f"`{key}`", ", ".join(values)])
-        half = (len(rows) + 1) // 2
-        left, right = rows[:half], [*rows[half:], ["", ""]][:half]
-        header = ["setting", "value", "setting", "value"]
-        lines = [[*pair[0], *pair[1]] for pair in zip(left, right, strict=True)]
-        paper.table(f"Settings of {job}; where runs differ, all values.", header, lines)
-    if not any(records for _, records in jobs):
-        paper.paragraph("The folders contain no run of either task.")
 
 
 def pretraining(material: Material, paper: Manuscript) -> None:
@@ -214,9 +189,9 @@ def classification(material: Material, paper: Manuscript) -> None:
             f"{', '.join(untested)}, compared with others",
             "not evaluated on the whole test split, as in a search",
         )
-    comparable = material.comparable
+    comparable = {c.title for recipe in training_recipes(material) for c in recipe.comparable}
     for classifier in material.tested:
-        if classifier not in comparable:
+        if classifier.title not in comparable:
             paper.leave_out(
                 f"{classifier.title}, compared with others", _difference(classifier, material)
             )

@@ -22,6 +22,7 @@ from report_runs import FACTS, write_classifier, write_everything
 
 SECTIONS = (
     "Data",
+    "Model",
     "Hyperparameters of both tasks",
     "Pretraining: the language model on train and test",
     "Classification: metrics on train and test",
