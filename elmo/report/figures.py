@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from textwrap import fill
+from textwrap import fill, shorten
 from typing import Any
 
 import numpy as np
@@ -80,7 +80,7 @@ def intervals(rows: Sequence[tuple[str, float, float, float, Sequence[float]]]) 
             places = [place] * len(seeds)
             axes.plot(seeds, places, "|", color=drawing.COLOURS[1], markersize=5, zorder=3)
             axes.plot(mean, place, "o", color=drawing.COLOURS[0], markersize=4.5)
-        axes.set_yticks(range(len(rows)), [row[0] for row in rows])
+        axes.set_yticks(range(len(rows)), [shorten(row[0], 52, placeholder="...") for row in rows])
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.set(xlabel="test accuracy: mean over seeds, 95 % interval; bars are seeds")
         axes.grid(axis="y", visible=False)
@@ -170,7 +170,7 @@ def learning_curves(curves: Mapping[str, Sequence[tuple[float, float, float]]]) 
         ticks = sorted({point[0] for points in curves.values() for point in points})
         axes.set_xticks(ticks)
         axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.legend()
+        figure.legend(loc="outside lower center", ncols=2)
         return drawing.svg(figure)
 
 

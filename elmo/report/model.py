@@ -68,7 +68,8 @@ def architecture(material: Material, paper: Manuscript) -> None:
     _sizes(material, layered, paper)
     cited = [f"{name}: {title}." for name, title in REFERENCES.items() if name in " ".join(lines)]
     if cited:
-        paper.paragraph("References. " + " ".join(cited))
+        paper.paragraph("References:")
+        paper.items(cited)
 
 
 def _records(classifiers: Sequence[Classifier]) -> list[dict[str, Any]]:

@@ -107,6 +107,10 @@ def _summary(material: Material, paper: Manuscript) -> None:
         "has their hashes."
         if material.bilms and material.has_several_bilms
         else "",
+        "Settings on layers that name no recipe are of recipe 1, the best on validation; the "
+        "section on hyperparameters has the recipes."
+        if len(training_recipes(material)) > 1
+        else "",
     )
     findings = []
     chosen = material.representations()

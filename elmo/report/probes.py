@@ -18,7 +18,7 @@ Result = Mapping[str, Any]
 
 def what_each_layer_knows(material: Material, paper: Manuscript) -> None:
     """Write the section on the probes of each layer."""
-    tasks = {name: task for study in material.probes for name, task in study["tasks"].items()}
+    tasks = _tasks(material)
     if not tasks:
         paper.leave_out("What each layer knows", "the folders contain no file of `elmo probe`")
         return
@@ -54,6 +54,26 @@ def what_each_layer_knows(material: Material, paper: Manuscript) -> None:
         "is a line across.",
         growth_figures.layers({name: _drawn(task) for name, task in tasks.items()}),
     )
+
+
+def _tasks(material: Material) -> dict[str, Result]:
+    """Return the tasks of all files by name; results of one task in several files are joined.
+
+    Where two files have the same probe, the one on more seeds counts.
+    """
+    tasks: dict[str, dict[str, Any]] = {}
+    for study in sorted(material.probes, key=lambda study: study["seeds"]):
+        for name, task in study["tasks"].items():
+            before = tasks.get(name, {"encoders": {}, "results": []})
+            results = {_probe(r): r for r in [*before["results"], *task["results"]]}
+            encoders = before["encoders"] | task["encoders"]
+            ordered = [results[key] for key in sorted(results)]
+            tasks[name] = {**task, "encoders": encoders, "results": ordered}
+    return dict(sorted(tasks.items()))
+
+
+def _probe(result: Result) -> tuple[str, str, str]:
+    return result["encoder"], result["probe"], str(result["layer"])
 
 
 def _best_layer(name: str, task: Result) -> str:

@@ -12,7 +12,7 @@ from elmo.report.writing import Manuscript
 from elmo.runs.keys import is_seed, relevant, without_seeds
 
 BILM = "biLM"  # the row of the numbers of the biLMs
-COLUMNS = 5  # models side by side
+COLUMNS = 4  # models side by side
 # Settings that say nothing of a model: all runs have their defaults, or a part reads them.
 SILENT = {
     *("trainer.limit_train_batches", "trainer.limit_val_batches", "trainer.limit_test_batches"),
@@ -40,13 +40,13 @@ def hyperparameters(material: Material, paper: Manuscript) -> None:
     else:
         jobs["the classifiers on layers"] = _classifiers(layered, material)
     jobs["TF-IDF"] = _classifiers(linear, material)
+    if len(recipes) > 1:
+        _recipes(recipes, paper)
     for job, models in jobs.items():
         if models:
             _tables(job, models, paper)
         else:
             paper.leave_out(f"Hyperparameters of {job}", "the folders contain no such run")
-    if len(recipes) > 1:
-        _recipes(recipes, paper)
     if not any(jobs.values()):
         paper.paragraph("The folders contain no run of either task.")
 
@@ -71,7 +71,8 @@ def _recipes(recipes: Sequence[Material], paper: Manuscript) -> None:
     ]
     paper.table(
         "Recipes of training: classifiers on layers are compared within one. What tells them "
-        "apart, matrices and other settings of mixers aside; an empty cell was not recorded.",
+        "apart, matrices and other settings of mixers aside; an empty cell was not recorded. A "
+        "setting on layers that names no recipe is of recipe 1.",
         ["setting", *found],
         rows,
     )

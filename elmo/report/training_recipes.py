@@ -47,7 +47,8 @@ def training_recipes(material: Material) -> list[Material]:
 def with_short_titles(material: Material) -> Material:
     """Return material in which a setting is told apart within its recipe, and then by its recipe.
 
-    Between recipes everything differs: a title that lists it all cannot be read.
+    Between recipes everything differs: a title that lists it all cannot be read. The first recipe
+    is not named.
     """
     recipes = training_recipes(material)
     if len(recipes) < 2:
@@ -58,7 +59,7 @@ def with_short_titles(material: Material) -> Material:
         for classifier, name in zip(own, distinguish(_records(own)), strict=True):
             for digest, bilm in material.bilm_names.items():
                 name = name.replace(f"bilm={digest}", bilm)
-            titles[classifier.title] = f"{name}, recipe {number}"
+            titles[classifier.title] = name if number == 1 else f"{name}, recipe {number}"
     inside = [c for c in material.classifiers if c.title in titles]
     for classifier in material.classifiers:
         if classifier.kind not in ("tfidf", "blend") and classifier.title not in titles:

@@ -63,6 +63,19 @@ def test_what_the_files_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert undrawn(tmp_path / "kept", monkeypatch) == text
 
 
+def test_a_task_in_two_files_has_the_results_of_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_instruments(tmp_path)
+    content = json.loads((tmp_path / "probes/any.json").read_text())
+    content["tasks"]["upos"]["results"] = [probe("mix", 0.95, lambdas=[[0.1, 0.1, 0.8]])]
+    (tmp_path / "probes/more.json").write_text(json.dumps({**content, "seeds": 10}))
+    text = undrawn(tmp_path, monkeypatch)
+    assert "| ELMo | linear | 1 | 0.900 |" in text
+    assert "| ELMo | linear | mix | 0.950 |" in text
+    assert "| ELMo | linear | mix | 0.910 |" not in text
+
+
 def test_noise_of_another_corpus_is_not_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
