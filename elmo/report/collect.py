@@ -24,6 +24,7 @@ from elmo.report.material import (
 )
 from elmo.report.same_rows import under_one_name
 from elmo.report.training_recipes import with_short_titles
+from elmo.report.tuning import read_searches
 from elmo.runs.finished import (
     FinishedRun,
     Setting,
@@ -81,6 +82,7 @@ def collect(folders: Sequence[Path], data: str | None = None) -> Material:
         if (study := _read_json(file)).get("fingerprint") in same_rows
     ]
     versions = runs[0].record.get("versions", {})
+    probes, noise = _studies(folders, same_rows)
     material = Material(
         facts,
         bilms,
@@ -94,7 +96,9 @@ def collect(folders: Sequence[Path], data: str | None = None) -> Material:
         recipes([run.folder for run in trained], [run for run in runs if run.is_bilm]),
         aliases,
         scaling,
-        *_studies(folders, same_rows),
+        probes,
+        read_searches(folders),
+        noise,
     )
     return with_short_titles(material)
 

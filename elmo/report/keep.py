@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from elmo.report.collect import NEIGHBOURS, read_curves
 from elmo.report.material import Classifier, Material
+from elmo.report.tuning import TRIALS
 from elmo.report.words import TABLES
 from elmo.runs.keys import is_neutral_override, without_paths
 from elmo.runs.recipes import BILM_HASH, digest_of
@@ -47,6 +48,12 @@ def keep_material(material: Material, folder: Path) -> None:
         if run.is_bilm and (digest := digest_of(*run)):
             record[BILM_HASH] = digest
         _keep_run(run.folder, record, folder / f"scaling-{index}", predictions=False)
+    for search in material.searches:
+        text = io.StringIO()
+        table = csv.DictWriter(text, list(search.trials[0]))
+        table.writeheader()
+        table.writerows(search.trials)
+        write_text(folder / search.name / TRIALS, text.getvalue())
     for kind, studies in (("probes", material.probes), ("noise", material.noise)):
         for index, study in enumerate(studies):
             write_json(folder / kind / f"{index}.json", study)

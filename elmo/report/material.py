@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from elmo.evaluation.bootstrap import Summary
+from elmo.report.tuning import Search
 from elmo.runs.finished import FinishedRun, Setting
 from elmo.runs.keys import NEUTRAL, relevant, relevant_choices, without_seeds
 
@@ -161,6 +162,7 @@ class Material(NamedTuple):
     aliases: dict[str, str]  # other names of the same rows, with their fingerprints
     scaling: list[FinishedRun]  # of `study=scaling`, which stand in no other section
     probes: list[dict[str, Any]]  # files of `elmo probe`
+    searches: list[Search]  # tables of `elmo tune`
     noise: list[dict[str, Any]]  # files of `elmo noise` on this corpus
 
     @property

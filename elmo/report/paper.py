@@ -45,6 +45,7 @@ BEFORE = (
 OF_EACH_RECIPE = (sections.comparison, studies.lambdas, studies.layers)
 AFTER = (
     effects.hyperparameters,
+    effects.tuning,
     bilms.several_bilms,
     bilms.fine_tuning,
     probes.what_each_layer_knows,

@@ -62,14 +62,30 @@ def _tasks(material: Material) -> dict[str, Result]:
     Where two files have the same probe, the one on more seeds counts.
     """
     tasks: dict[str, dict[str, Any]] = {}
+    models: dict[str, set[str]] = {}
+    for study in material.probes:
+        for name, model in study["models"].items():
+            models.setdefault(name, set()).add(model["fingerprint"])
     for study in sorted(material.probes, key=lambda study: study["seeds"]):
-        for name, task in study["tasks"].items():
+        names = {
+            name: f"{ENCODERS.get(name, name)}{f' {digest[:4]}' if len(models[name]) > 1 else ''}"
+            for name, digest in ((n, m["fingerprint"]) for n, m in study["models"].items())
+        }
+        for name, given in study["tasks"].items():
+            task = _with_names(given, names)
             before = tasks.get(name, {"encoders": {}, "results": []})
             results = {_probe(r): r for r in [*before["results"], *task["results"]]}
             encoders = before["encoders"] | task["encoders"]
             ordered = [results[key] for key in sorted(results)]
             tasks[name] = {**task, "encoders": encoders, "results": ordered}
     return dict(sorted(tasks.items()))
+
+
+def _with_names(task: Result, names: Mapping[str, str]) -> dict[str, Any]:
+    """Return a task with the names of its encoders; two models of one name are told apart."""
+    results = [{**r, "encoder": names[r["encoder"]]} for r in task["results"]]
+    encoders = {names[name]: facts for name, facts in task["encoders"].items()}
+    return {**task, "encoders": encoders, "results": results}
 
 
 def _probe(result: Result) -> tuple[str, str, str]:
@@ -86,15 +102,10 @@ def _best_layer(name: str, task: Result) -> str:
     low, high = first["accuracy"]["low"], second["accuracy"]["high"]
     apart = "" if low is None or low <= high else ", and its interval is above all others"
     return (
-        f"Task `{name}`: layer {first['layer']} of {_encoder(first)} is best "
-        f"({number(first['accuracy']['mean'], 3)}; layer {second['layer']} of {_encoder(second)} "
+        f"Task `{name}`: layer {first['layer']} of {first['encoder']} is best "
+        f"({number(first['accuracy']['mean'], 3)}; layer {second['layer']} of {second['encoder']} "
         f"{number(second['accuracy']['mean'], 3)}){apart}."
     )
-
-
-def _encoder(result: Result) -> str:
-    name: str = result["encoder"]
-    return ENCODERS.get(name, name)
 
 
 def _rows(name: str, task: Result) -> list[list[str]]:
@@ -105,7 +116,7 @@ def _rows(name: str, task: Result) -> list[list[str]]:
         rows.append(
             [
                 "" if index else name,
-                _encoder(result),
+                result["encoder"],
                 result["probe"],
                 str(result["layer"]),
                 number(found["mean"], 3),
@@ -125,7 +136,7 @@ def _lambdas(name: str, task: Result) -> list[list[str]]:
     return [
         [
             "" if index else name,
-            _encoder(result),
+            result["encoder"],
             result["probe"],
             *(f"{value:.2f}" for value in np.mean(result["lambdas"], axis=0)),
         ]
@@ -138,6 +149,6 @@ def _drawn(task: Result) -> tuple[dict[str, list[tuple[str, float, float]]], flo
     for result in task["results"]:
         found = result["accuracy"]
         half = 0.0 if found["high"] is None else found["high"] - found["mean"]
-        name = f"{_encoder(result)}, {result['probe']}"
+        name = f"{result['encoder']}, {result['probe']}"
         series.setdefault(name, []).append((str(result["layer"]), found["mean"], half))
     return series, task["baselines"]["word_type"]

@@ -150,8 +150,9 @@ def _tables(job: str, models: Mapping[str, Settings], paper: Manuscript) -> None
         return
     differing = [key for key in keys if key not in shared]
     titles = list(models)
-    for start in range(0, len(titles), COLUMNS):
-        shown = titles[start : start + COLUMNS]
+    width = -(-len(titles) // -(-len(titles) // COLUMNS))  # tables of about as many columns
+    for start in range(0, len(titles), width):
+        shown = titles[start : start + width]
         rows = [
             [_named(key), *(models[title].get(key, "") for title in shown)]
             for key in differing

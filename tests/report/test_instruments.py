@@ -41,7 +41,7 @@ def write_instruments(root: Path) -> None:
         ],
     }
     (root / "probes").mkdir()
-    content = {"models": {}, "seeds": 3, "tasks": {"upos": task}}
+    content = {"models": {"elmo": {"fingerprint": "ab12cd"}}, "seeds": 3, "tasks": {"upos": task}}
     (root / "probes/any.json").write_text(json.dumps(content))
     source = {"texts": "equal, in train", "groups": 453, "conflicting": 57, "disagreement": 0.126}
     source |= {"error": 0.07, "ceiling": 0.93, "low": 0.92, "high": 0.95}
@@ -74,6 +74,12 @@ def test_a_task_in_two_files_has_the_results_of_both(
     assert "| ELMo | linear | 1 | 0.900 |" in text
     assert "| ELMo | linear | mix | 0.950 |" in text
     assert "| ELMo | linear | mix | 0.910 |" not in text
+    # Another model of the same name has results of its own.
+    models = {"elmo": {"fingerprint": "ef34"}}
+    (tmp_path / "probes/more.json").write_text(json.dumps({**content, "models": models}))
+    text = undrawn(tmp_path, monkeypatch)
+    assert "| ELMo ab12 | linear | mix | 0.910 |" in text
+    assert "| ELMo ef34 | linear | mix | 0.950 |" in text
 
 
 def test_noise_of_another_corpus_is_not_shown(
