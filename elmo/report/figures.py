@@ -158,7 +158,7 @@ def learning_curves(curves: Mapping[str, Sequence[tuple[float, float, float]]]) 
         curves: by setting, the labelled rows and the mean and standard deviation of the accuracy.
     """
     with rc_context(drawing.STYLE):
-        figure, (axes,) = drawing.row_of_panels(2.9)
+        figure, (axes,) = drawing.row_of_panels(3.6)
         for index, (name, points) in enumerate(curves.items()):
             rows, means, deviations = np.array(points).T
             beside = rows * 1.05 ** (index - (len(curves) - 1) / 2)  # the axis is logarithmic

@@ -9,6 +9,7 @@ from elmo.report.material import MODES, Classifier, Material
 from elmo.runs.keys import NEUTRAL
 from elmo.runs.labels import distinguish, label_of
 
+COPIED = ("bilm", "mixer.trainable")  # what a title says in another way
 FEWEST = 3  # settings of a recipe, besides that of the reference
 
 
@@ -85,7 +86,7 @@ def _by_difference(classifier: Classifier, others: Sequence[Classifier]) -> str:
             for c in others
             if c.kind == classifier.kind
         ]
-        values = [f"{key}={own[key]}" for key in min(changes, key=len) if key != "bilm"]
+        values = [f"{key}={own[key]}" for key in min(changes, key=len) if key not in COPIED]
         return f"{label}, {' '.join(values)}"
     return label
 
