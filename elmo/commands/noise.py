@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from elmo.commands import base
 from elmo.errors import DataError
@@ -30,11 +31,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from elmo.evaluation.label_noise import ceiling, equal_texts, similar_texts
     from elmo.models.training_corpus import training_corpus
     from elmo.runs.latest import released_run
+    from elmo.utils.files import write_json
 
     run = Path(args.run) if args.run else released_run("bilm")
     corpus = training_corpus(run, args.cache_dir)
     corpus.check_classes()
-    rows = []
+    rows: list[list[str]] = []
+    found_in: list[dict[str, Any]] = []
     sources = {
         "equal, in train": lambda: equal_texts(corpus),
         f"cosine {args.cosine:g}, test and train": lambda: similar_texts(
@@ -48,6 +51,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
             say(f"left out: {error}")
             continue
         value = ceiling(found)
+        counts = {"texts": name, "groups": found.groups, "conflicting": found.conflicting}
+        estimate = {
+            "disagreement": value.disagreement,
+            "error": value.error,
+            "ceiling": value.accuracy,
+            "low": value.low,
+            "high": value.high,
+        }
+        found_in.append(counts | estimate)
         rows.append(
             [
                 name,
@@ -64,6 +76,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     facts = corpus.facts
     print_table(HEADER, rows, f"{corpus.name}, {facts['train_rows']:,} train rows")
     print(MEANING)
+    if args.output:
+        content = {"corpus": corpus.name, "fingerprint": corpus.fingerprint, "sources": found_in}
+        write_json(Path(args.output), content)
+        say(f"wrote {args.output}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -84,6 +100,9 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         default=COSINE,
         help=f"TF-IDF cosine from which texts count as nearly the same (default: {COSINE})",
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help="write the figures as JSON as well, for elmo report"
     )
     base.add_cache_dir(parser)
     return parser

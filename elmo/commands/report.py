@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         "report",
         "Write a report of finished runs as PDF, and as Markdown with its figures beside it.\n"
         "Nothing is trained. Sections for which there are no runs are left out; the report lists\n"
-        "them.",
+        "them. Folders may also hold files of elmo probe, elmo noise -o and elmo tune.",
         "elmo report outputs -o report.pdf",
     )
     parser.add_argument("folders", nargs="+", metavar="FOLDER", help="folder of runs or sweeps")

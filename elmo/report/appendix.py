@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from elmo.report.findings import percent
-from elmo.report.material import Material
+from elmo.report.material import Material, metric_value
 from elmo.report.sections import commit
-from elmo.report.writing import Manuscript
-from elmo.runs.keys import is_neutral_override, is_seed
+from elmo.report.writing import Manuscript, number
+from elmo.runs.keys import is_neutral_override, is_seed, relevant
 from elmo.runs.record import read_start
 
 # These experiments are sweeps; what they vary is among the overrides of every job as well.
@@ -82,6 +82,7 @@ def commands(material: Material, paper: Manuscript) -> None:
         folders, records = classifier.setting.folders, classifier.setting.records
         rows.append([title, _command(folders, records), commit(records[0])])
     paper.table("Commands.", ["setting", "command", "commit"], rows)
+    _which_is_which(material, paper)
     listed = ", ".join(f"{name} {version}" for name, version in material.versions.items())
     paper.paragraph(
         "Neighbours in context: `python -m elmo senses`. This report: `python -m elmo report`. "
@@ -118,3 +119,43 @@ def _command(folders: Sequence[Path], records: Sequence[dict[str, Any]]) -> str:
     words = [word for word in words if word != "seed=0"]
     multirun = ["-m"] if any(len(values) > 1 for values in values_of.values()) else []
     return f"`{shlex.join(['python', script + '.py', *words, *multirun])}`"
+
+
+def _which_is_which(material: Material, paper: Manuscript) -> None:
+    """Write the table of the biLMs where there are several; it says what their names stand for."""
+    if not material.has_several_bilms:
+        return
+    known = {bilm.name: bilm for bilm in material.bilms}
+    digests = {name: digest for digest, name in material.bilm_names.items()}
+    settings = [relevant(bilm.record["settings"]) for bilm in material.bilms]
+    differing = [
+        key
+        for key in (settings[0] if settings else {})
+        if not is_seed(key)
+        and all(key in values for values in settings)
+        and len({str(values[key]) for values in settings}) > 1
+    ]
+    rows = []
+    for name in sorted({*known, *digests}):
+        row = [name, digests.get(name, "")]
+        if bilm := known.get(name):
+            values = relevant(bilm.record["settings"])
+            row += [
+                str(bilm.record["settings"].get("seed", "")),
+                " ".join(f"`{key}={values[key]}`" for key in differing),
+                commit(bilm.record),
+                *(number(metric_value(bilm.record, f"{s}/perplexity"), 2) for s in ("val", "test")),
+            ]
+        rows.append([*row, *[""] * 7][:7])
+    unnamed = {
+        material.bilm_names[c.plain["bilm"]]
+        for c in material.classifiers
+        if c.is_elmo and "bilm" in c.plain and "biLM" not in c.title
+    }
+    paper.table(
+        "Which biLM is which: the beginning of the hash of its file, its run (seed, settings that "
+        "differ, commit) and its perplexity."
+        + (f" Settings that name no biLM are on {unnamed.pop()}." if len(unnamed) == 1 else ""),
+        ["name", "hash", "seed", "settings", "commit", "validation", "test"],
+        rows,
+    )

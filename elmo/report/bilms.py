@@ -9,7 +9,6 @@ import numpy as np
 from elmo.report.findings import points, seed_count
 from elmo.report.material import Classifier, Material
 from elmo.report.pairs import HEADER, paired_tests
-from elmo.report.sections import which_is_which
 from elmo.report.writing import Manuscript, number, with_deviation
 
 
@@ -26,8 +25,6 @@ def several_bilms(material: Material, paper: Manuscript) -> None:
         paper.leave_out("Several biLMs", "no setting was trained on more than one")
         return
     paper.heading("Several biLMs")
-    if not material.bilms:  # or else the section on pretraining has it
-        which_is_which(material, paper)
     for group in several:
         title = min((c.title_without_bilm for c in group), key=len)
         means = np.array([c.mean("test/accuracy") for c in group])

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from string import ascii_uppercase
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +22,9 @@ from elmo.report.material import (
     metric_value,
     share_of_labels,
 )
+from elmo.report.same_rows import under_one_name
+from elmo.report.training_recipes import with_short_titles
+from elmo.report.tuning import read_searches
 from elmo.runs.finished import (
     FinishedRun,
     Setting,
@@ -30,9 +33,12 @@ from elmo.runs.finished import (
     on_default_splits,
 )
 from elmo.runs.labels import label_of
-from elmo.runs.recipes import digest_of, recipes
+from elmo.runs.recipes import bilm_under, digest_of, recipes
+from elmo.runs.record import METRICS_FILE, RUN_FILE
 
 NEIGHBOURS = "neighbours.json"
+SCALING = "scaling"  # the study whose runs have a section of their own
+LARGEST = 2**23  # bytes of a file that is looked into
 
 
 def collect(folders: Sequence[Path], data: str | None = None) -> Material:
@@ -46,12 +52,19 @@ def collect(folders: Sequence[Path], data: str | None = None) -> Material:
         ConfigError: the runs are on different data, and `data` does not choose one.
         DataError: a folder does not exist, or a file in it is damaged.
     """
-    every = finished_runs(folders)
+    every, aliases = finished_runs(folders), dict[str, str]()
+    if data is None:
+        every, aliases = under_one_name(every)
     runs = on_default_splits(every, data)
+    scaling = [run for run in runs if run.record.get("study") == SCALING]
     if not runs:
         named = ", ".join(map(str, folders))
         raise ArtifactError(f"{named}: no finished run below it; expected runs or sweeps")
     facts = runs[0].record["data"]
+    runs = [run for run in runs if run not in scaling]
+    for run in filter(lambda run: run.is_classifier, scaling):
+        run.record["settings"]["bilm"] = bilm_under(run.folder)
+    same_rows = {facts["fingerprint"], *aliases.values()}
     trained = [run for run in runs if run.is_classifier]
     # Two groupings: the titles of settings on all labels need not name the share of the labels.
     complete = [run for run in trained if share_of_labels(run.record) == 1]
@@ -66,10 +79,11 @@ def collect(folders: Sequence[Path], data: str | None = None) -> Material:
     neighbours = [
         study
         for file in sorted({f for folder in folders for f in folder.rglob(NEIGHBOURS)})
-        if (study := _read_json(file)).get("fingerprint") == facts["fingerprint"]
+        if (study := _read_json(file)).get("fingerprint") in same_rows
     ]
     versions = runs[0].record.get("versions", {})
-    return Material(
+    probes, noise = _studies(folders, same_rows)
+    material = Material(
         facts,
         bilms,
         names,
@@ -80,7 +94,34 @@ def collect(folders: Sequence[Path], data: str | None = None) -> Material:
         versions,
         _variants(every, facts, names),
         recipes([run.folder for run in trained], [run for run in runs if run.is_bilm]),
+        aliases,
+        scaling,
+        probes,
+        read_searches(folders),
+        noise,
     )
+    return with_short_titles(material)
+
+
+def _studies(
+    folders: Sequence[Path], same_rows: Collection[str]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the files of `elmo probe` and of `elmo noise` below some folders.
+
+    They are known by what they hold, as their names are the user's; other files are passed over.
+    """
+    probes: list[dict[str, Any]] = []
+    noise: list[dict[str, Any]] = []
+    for file in sorted({file for folder in folders for file in folder.rglob("*.json")}):
+        if file.name in (METRICS_FILE, RUN_FILE, NEIGHBOURS) or file.stat().st_size > LARGEST:
+            continue
+        with contextlib.suppress(ValueError):
+            content = json.loads(file.read_text())
+            if isinstance(content, dict) and {"models", "tasks", "seeds"} <= content.keys():
+                probes.append(content)
+            elif isinstance(content, dict) and "sources" in content:
+                noise += [content] if content.get("fingerprint") in same_rows else []
+    return probes, noise
 
 
 def _variants(
@@ -118,8 +159,7 @@ def _name_bilms(
         found.setdefault(digest or str(run.folder), (digest, run))  # a copy of a run counts once
     without_run = [digest for digest in used if digest not in found]
     count = len(found) + len(without_run)
-    letters = [*ascii_uppercase, *map(str, range(27, count + 1))]
-    titles = ["biLM"] if count == 1 else [f"biLM {letter}" for letter in letters[:count]]
+    titles = ["biLM"] if count == 1 else [f"biLM {number + 1}" for number in range(count)]
     bilms = [Bilm(title, *pair) for title, pair in zip(titles, found.values(), strict=False)]
     names = {bilm.digest: bilm.name for bilm in bilms if bilm.digest}
     return bilms, names | dict(zip(without_run, titles[len(found) :], strict=True))

@@ -10,6 +10,7 @@ import numpy as np
 
 from elmo.report.findings import points
 from elmo.report.material import Classifier, Material, metric_value
+from elmo.report.tuning import effect_of_tuning
 from elmo.report.writing import Manuscript, number
 from elmo.runs.keys import relevant, relevant_choices, without_seeds
 
@@ -76,6 +77,11 @@ def hyperparameters(material: Material, paper: Manuscript) -> None:
             ["hyperparameter", "value", "settings", "mean validation acc.", "best"],
             values,
         )
+
+
+def tuning(material: Material, paper: Manuscript) -> None:
+    """Write the section on searches of hyperparameters."""
+    effect_of_tuning(material.searches, paper)
 
 
 def _settings(record: Mapping[str, Any]) -> Settings:

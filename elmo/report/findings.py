@@ -91,7 +91,13 @@ def set_apart(material: Material, compared: Sequence[Classifier]) -> list[str]:
 
 
 def heaviest_layer(classifier: Classifier) -> str:
-    """Say which layer has the largest lambda on average, and in how many runs it has."""
+    """Say which layer has the largest lambda on average, and in how many runs it has.
+
+    Nothing where a matrix stands before each lambda: it takes over any factor, so that the lambdas
+    need not say anything of the layers.
+    """
+    if classifier.has_matrices:
+        return ""
     lambdas = classifier.lambdas
     mean = lambdas.mean(0)
     top = int(mean.argmax())

@@ -12,9 +12,11 @@ import pyarrow.parquet as pq
 
 from elmo.report.collect import NEIGHBOURS, read_curves
 from elmo.report.material import Classifier, Material
+from elmo.report.tuning import TRIALS
+from elmo.report.words import TABLES
 from elmo.runs.keys import is_neutral_override, without_paths
-from elmo.runs.recipes import BILM_HASH
-from elmo.runs.record import METRICS_FILE, RUN_FILE, read_start
+from elmo.runs.recipes import BILM_HASH, digest_of
+from elmo.runs.record import METRICS_FILE, RUN_FILE, read_record, read_start
 from elmo.utils.files import atomic_writer, write_json, write_text
 
 TAGS = re.compile(r"(train|val)/perplexity|(train|val)/(loss|accuracy)|lambda/\d+")
@@ -41,6 +43,20 @@ def keep_material(material: Material, folder: Path) -> None:
         for index, (source, record) in enumerate(runs):
             target = folder / name / f"run-{index}"
             _keep_run(source, record, target, predictions=classifier.share == 1)
+    for index, run in enumerate(material.scaling):
+        record = {**run.record}
+        if run.is_bilm and (digest := digest_of(*run)):
+            record[BILM_HASH] = digest
+        _keep_run(run.folder, record, folder / f"scaling-{index}", predictions=False)
+    for search in material.searches:
+        text = io.StringIO()
+        table = csv.DictWriter(text, list(search.trials[0]))
+        table.writeheader()
+        table.writerows(search.trials)
+        write_text(folder / search.name / TRIALS, text.getvalue())
+    for kind, studies in (("probes", material.probes), ("noise", material.noise)):
+        for index, study in enumerate(studies):
+            write_json(folder / kind / f"{index}.json", study)
     for index, study in enumerate(material.neighbours):
         write_json(folder / f"senses-{index}" / NEIGHBOURS, study)
 
@@ -53,6 +69,11 @@ def _name(classifier: Classifier) -> str:
 
 def _keep_run(source: Path, record: dict[str, Any], target: Path, predictions: bool) -> None:
     kept = {**record, "settings": without_paths(record["settings"])}
+    recorded = read_record(source)  # where the rows have two names, the one that the run knew
+    kept["data"] |= {key: recorded["data"][key] for key in ("name", "fingerprint")}
+    kept["choices"] = recorded["choices"]
+    if "data" in recorded["settings"]:
+        kept["settings"]["data"] = without_paths(recorded["settings"])["data"]
     if "source" in kept.get("embedding", {}):  # a file of word vectors
         kept["embedding"] = {**kept["embedding"], "source": Path(kept["embedding"]["source"]).name}
     write_json(target / METRICS_FILE, kept)
@@ -71,6 +92,9 @@ def _keep_run(source: Path, record: dict[str, Any], target: Path, predictions: b
         for tag, points in curves.items():
             table.writerows([tag, f"{step:g}", f"{value:.6g}"] for step, value in points)
         write_text(target / "tables" / "curves.csv", text.getvalue())
+    for name in TABLES:  # counts of frequent words
+        if (source / "tables" / name).is_file():
+            write_text(target / "tables" / name, (source / "tables" / name).read_text())
     for split in ("validation", "test") if predictions else ():
         _keep_predictions(source, target, split)
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from elmo.evaluation.bootstrap import Summary
+from elmo.report.tuning import Search
 from elmo.runs.finished import FinishedRun, Setting
 from elmo.runs.keys import NEUTRAL, relevant, relevant_choices, without_seeds
 
@@ -21,7 +22,7 @@ SHARE_SETTINGS = ("label_share", "datamodule.token_budget", "trainer.max_epochs"
 class Bilm(NamedTuple):
     """A biLM with the record of its run."""
 
-    name: str  # "biLM A"; "biLM" where there is no other
+    name: str  # "biLM 1"; "biLM" where there is no other
     digest: str | None  # the beginning of the hash of its file; None where it is not known
     run: FinishedRun
 
@@ -67,6 +68,11 @@ class Classifier(NamedTuple):
     def is_finetuned(self) -> bool:
         """Whether its biLM was fine-tuned; such a setting belongs to no lambda mode."""
         return bool(self.setting.records[0]["settings"].get("encoder", {}).get("finetune"))
+
+    @property
+    def has_matrices(self) -> bool:
+        """Whether a matrix for each layer stands before its lambda, which makes it redundant."""
+        return bool(self.setting.records[0]["settings"].get("mixer", {}).get("projection_dim"))
 
     @property
     def kind(self) -> str:
@@ -153,6 +159,11 @@ class Material(NamedTuple):
     versions: dict[str, str]
     variants: list[Variant]  # other splits of the same corpus, by name
     recipes: dict[str, str]  # of the biLMs by digest: those of one recipe differ by chance
+    aliases: dict[str, str]  # other names of the same rows, with their fingerprints
+    scaling: list[FinishedRun]  # of `study=scaling`, which stand in no other section
+    probes: list[dict[str, Any]]  # files of `elmo probe`
+    searches: list[Search]  # tables of `elmo tune`
+    noise: list[dict[str, Any]]  # files of `elmo noise` on this corpus
 
     @property
     def has_several_bilms(self) -> bool:

@@ -5,7 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 from elmo.errors import DataError
-from elmo.report import appendix, bilms, effects, inside, sections, shift, studies
+from elmo.report import (
+    appendix,
+    bilms,
+    effects,
+    growth,
+    inside,
+    model,
+    noise,
+    probes,
+    sections,
+    settings,
+    shift,
+    studies,
+    words,
+)
 from elmo.report.findings import (
     REPRESENTATIONS,
     gain_by_share,
@@ -16,24 +30,31 @@ from elmo.report.findings import (
 )
 from elmo.report.material import Material
 from elmo.report.pairs import paired_tests
+from elmo.report.training_recipes import training_recipes
 from elmo.report.writing import Manuscript
 
-PARTS = (
+BEFORE = (
     sections.data,
-    sections.hyperparameters,
+    model.architecture,
+    settings.hyperparameters,
     sections.pretraining,
     sections.classification,
     sections.matrices,
-    sections.comparison,
-    studies.lambdas,
-    studies.layers,
+    words.confused_words,
+)
+OF_EACH_RECIPE = (sections.comparison, studies.lambdas, studies.layers)
+AFTER = (
     effects.hyperparameters,
+    effects.tuning,
     bilms.several_bilms,
     bilms.fine_tuning,
+    probes.what_each_layer_knows,
     studies.learning_curve,
+    growth.how_accuracy_grows,
     shift.under_shift,
     inside.neighbours,
     inside.errors,
+    noise.label_noise,
     appendix.cost,
 )
 MARK = "<!-- fingerprint: "
@@ -57,7 +78,15 @@ def write_report(
     paper = Manuscript(folder)
     paper.heading("ELMo from scratch: what pretraining, layers and lambdas are worth", level=1)
     _summary(material, paper)
-    for part in PARTS:
+    recipes = training_recipes(material)
+    for part in BEFORE:
+        part(material, paper)
+    for part in OF_EACH_RECIPE:
+        for number, recipe in enumerate(recipes, 1):
+            paper.suffix = f", recipe {number}" if len(recipes) > 1 else ""
+            part(recipe, paper)
+    paper.suffix = ""
+    for part in AFTER:
         part(material, paper)
     if discussion is not None:
         _include_discussion(material, paper, discussion, is_default)
@@ -75,8 +104,13 @@ def _summary(material: Material, paper: Manuscript) -> None:
         f"validation and {facts['test_rows']:,} test rows. This report is made from the files of "
         "finished runs; every sentence that states a finding is computed from them. Only the "
         "discussion, where there is one, is written by hand.",
-        "The biLMs have letters: the section on pretraining says which is which."
+        "The biLMs are numbered in the order of their validation perplexity; a table at the end "
+        "has their hashes."
         if material.bilms and material.has_several_bilms
+        else "",
+        "Settings on layers that name no recipe are of recipe 1, the best on validation; the "
+        "section on hyperparameters has the recipes."
+        if len(training_recipes(material)) > 1
         else "",
     )
     findings = []
@@ -94,11 +128,15 @@ def _summary(material: Material, paper: Manuscript) -> None:
                 f"{bilm.record['data']['vocabulary_size']:,} and "
                 f"{bilm.record['data']['unknown_rate']['test']:.1%} unknown words."
             )
-    if trainable := material.best_of_mode("trainable"):
-        findings.append(heaviest_layer(trainable))
-    single = [c for c in material.comparable if c.is_elmo and c.choices["mixer"] == "layer"]
-    if len(single) > 1:
-        findings.append(single_layers(single, material.best(material.best_of_modes())))
+    recipes = training_recipes(material)
+    for recipe in recipes[1:]:
+        findings.append(ranking(recipe.representations(), REPRESENTATIONS))
+    for recipe in recipes:
+        if trainable := recipe.best_of_mode("trainable"):
+            findings.append(heaviest_layer(trainable))
+        single = [c for c in recipe.comparable if c.is_elmo and c.choices["mixer"] == "layer"]
+        if len(single) > 1:
+            findings.append(single_layers(single, recipe.best(recipe.best_of_modes())))
     curves = material.learning_curves
     others = [name for name, curve in curves.items() if not curve[0].is_elmo]
     for name in [name for name in curves if name not in others][:1]:
@@ -116,7 +154,8 @@ def _include_discussion(
         raise DataError(f"{file}: not readable ({error}); name another --discussion") from error
     if not first.startswith(MARK):
         raise DataError(f"{file}, line 1: {first!r}; expected {MARK}FINGERPRINT -->")
-    if first.removeprefix(MARK).removesuffix(" -->").strip() == material.data["fingerprint"]:
+    written_on = first.removeprefix(MARK).removesuffix(" -->").strip()
+    if written_on in {material.data["fingerprint"], *material.aliases.values()}:
         paper.include(text)
     elif not is_default:
         paper.leave_out("Discussion", f"`{file.name}` was written on other data")

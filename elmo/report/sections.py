@@ -11,8 +11,8 @@ from elmo.report.figures import class_shares
 from elmo.report.findings import REPRESENTATIONS, ranking, set_apart
 from elmo.report.material import MODES, Classifier, Material, metric_value
 from elmo.report.pairs import HEADER, METHOD, paired_tests
+from elmo.report.training_recipes import training_recipes
 from elmo.report.writing import Manuscript, number, with_deviation
-from elmo.runs.keys import is_seed, relevant
 
 MOST_CURVES = 6  # biLMs whose curves are drawn
 SPLITS = {"train": "train", "val": "validation", "test": "test"}
@@ -46,10 +46,28 @@ def data(material: Material, paper: Manuscript) -> None:
         ]
     paper.paragraph(
         f"All figures are of the corpus `{facts['name']}` (fingerprint `{facts['fingerprint']}`). "
-        "Choices are made on the validation split; the test split is read once, at the end of "
-        "each run."
+        + "".join(
+            f"Runs on `{name}` (fingerprint `{digest}`) are of the same rows: all counts and the "
+            "vocabulary agree. "
+            for name, digest in material.aliases.items()
+        )
+        + _use_of_the_test_split(material)
     )
     paper.table("The corpus.", ["fact", "rows or words"], rows)
+
+
+def _use_of_the_test_split(material: Material) -> str:
+    """Say what chooses, and how many runs were evaluated on the test split."""
+    variants = [c for variant in material.variants for c in variant.classifiers]
+    settings = [c.setting for c in [*material.classifiers, *material.few_labels, *variants]]
+    records = [record for setting in settings for record in setting.records]
+    records += [bilm.record for bilm in material.bilms]
+    tested = sum(any(name.startswith("test/") for name in r["metrics"]) for r in records)
+    return (
+        "Choices are made on the validation split. The test split chooses nothing, but it is read "
+        f"often: the {tested} runs of this report that have test figures were evaluated on it when "
+        "they had ended."
+    )
 
 
 def _count(facts: dict[str, Any], ending: str) -> str:
@@ -59,36 +77,6 @@ def _count(facts: dict[str, Any], ending: str) -> str:
 def _counts(facts: dict[str, Any], *names: str) -> str:
     *splits, ending = names
     return " / ".join(f"{facts[f'{split}_{ending}']:,}" for split in splits)
-
-
-def hyperparameters(material: Material, paper: Manuscript) -> None:
-    """Write the section on the settings of all runs."""
-    paper.heading("Hyperparameters of both tasks")
-    every = [(c.kind == "tfidf", r) for c in material.classifiers for r in c.setting.records]
-    jobs = [
-        ("the biLM", [bilm.record for bilm in material.bilms]),
-        ("the classifiers on layers", [record for linear, record in every if not linear]),
-        ("TF-IDF", [record for linear, record in every if linear]),
-    ]
-    for job, records in jobs:
-        if not records:
-            paper.leave_out(f"Hyperparameters of {job}", "the folders contain no such run")
-            continue
-        settings = [relevant(record["settings"]) for record in records]
-        keys = dict.fromkeys(key for values in settings for key in values)
-        rows = []
-        for key in keys:
-            if key.startswith("data.") or key == "bilm":
-                continue
-            values = dict.fromkeys(str(run[key]) for run in settings if key in run)
-            rows.append([f"`{key}`", ", ".join(values)])
-        half = (len(rows) + 1) // 2
-        left, right = rows[:half], [*rows[half:], ["", ""]][:half]
-        header = ["setting", "value", "setting", "value"]
-        lines = [[*pair[0], *pair[1]] for pair in zip(left, right, strict=True)]
-        paper.table(f"Settings of {job}; where runs differ, all values.", header, lines)
-    if not any(records for _, records in jobs):
-        paper.paragraph("The folders contain no run of either task.")
 
 
 def pretraining(material: Material, paper: Manuscript) -> None:
@@ -105,7 +93,6 @@ def pretraining(material: Material, paper: Manuscript) -> None:
         "off. Precision, recall and F1 are means over the words that occur as targets, most of "
         "which are rare."
     )
-    which_is_which(material, paper)
     header = ["", "split", "V", "unknown", *DIRECTIONS]
     header += ["top-1", "top-5", "precision", "recall", "F1"]
     perplexities = ("perplexity_forward", "perplexity_backward", "perplexity")
@@ -161,46 +148,6 @@ def pretraining(material: Material, paper: Manuscript) -> None:
         )
 
 
-def which_is_which(material: Material, paper: Manuscript) -> None:
-    """Write the table of the biLMs where there are several; it says what their names stand for."""
-    if not material.has_several_bilms:
-        return
-    known = {bilm.name: bilm for bilm in material.bilms}
-    digests = {name: digest for digest, name in material.bilm_names.items()}
-    settings = [relevant(bilm.record["settings"]) for bilm in material.bilms]
-    differing = [
-        key
-        for key in (settings[0] if settings else {})
-        if not is_seed(key)
-        and all(key in values for values in settings)
-        and len({str(values[key]) for values in settings}) > 1
-    ]
-    rows = []
-    for name in sorted({*known, *digests}):
-        row = [name, digests.get(name, "")]
-        if bilm := known.get(name):
-            values = relevant(bilm.record["settings"])
-            row += [
-                str(bilm.record["settings"].get("seed", "")),
-                " ".join(f"`{key}={values[key]}`" for key in differing),
-                commit(bilm.record),
-                *(number(metric_value(bilm.record, f"{s}/perplexity"), 2) for s in ("val", "test")),
-            ]
-        rows.append([*row, *[""] * 7][:7])
-    unnamed = {
-        material.bilm_names[c.plain["bilm"]]
-        for c in material.classifiers
-        if c.is_elmo and "bilm" in c.plain and "biLM" not in c.title
-    }
-    paper.table(
-        "Which biLM is which: the beginning of the hash of its file, its run (seed, settings that "
-        "differ, commit) and its perplexity."
-        + (f" Settings that name no biLM are on {unnamed.pop()}." if len(unnamed) == 1 else ""),
-        ["name", "hash", "seed", "settings", "commit", "validation", "test"],
-        rows,
-    )
-
-
 def commit(record: dict[str, Any]) -> str:
     """Return the beginning of the commit of a run; empty where it is not known."""
     return f"`{record['git']['commit'][:7]}`" if record.get("git") else ""
@@ -242,9 +189,9 @@ def classification(material: Material, paper: Manuscript) -> None:
             f"{', '.join(untested)}, compared with others",
             "not evaluated on the whole test split, as in a search",
         )
-    comparable = material.comparable
+    comparable = {c.title for recipe in training_recipes(material) for c in recipe.comparable}
     for classifier in material.tested:
-        if classifier not in comparable:
+        if classifier.title not in comparable:
             paper.leave_out(
                 f"{classifier.title}, compared with others", _difference(classifier, material)
             )

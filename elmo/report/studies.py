@@ -44,7 +44,7 @@ def lambdas(material: Material, paper: Manuscript) -> None:
             tests.rows(),
         )
     trained = [c for c in best if c.choices["mixer"] != "frozen"]
-    paper.paragraph(*map(heaviest_layer, trained))
+    paper.paragraph(*map(heaviest_layer, trained), _behind_matrices(best))
     every = [
         c
         for c in material.tested
@@ -75,9 +75,21 @@ def lambdas(material: Material, paper: Manuscript) -> None:
         [*header, "gamma", "test acc."],
         rows,
     )
-    _trajectories(trained, paper)
+    _trajectories([c for c in trained if not c.has_matrices], paper)
     _draws(material, paper)
     _gamma(every, paper)
+
+
+def _behind_matrices(settings: Sequence[Classifier]) -> str:
+    """Say why the lambdas of some settings are in the table, and are no finding."""
+    titles = [c.title for c in settings if c.has_matrices]
+    if not titles:
+        return ""
+    return (
+        f"The lambdas of {', '.join(titles)} are in the table only: each layer is multiplied by a "
+        "learned matrix first, which can take over any factor, so that its lambda need not say how "
+        "much of the layer is used."
+    )
 
 
 def _sample_deviation(values: np.ndarray) -> np.ndarray:
@@ -86,6 +98,10 @@ def _sample_deviation(values: np.ndarray) -> np.ndarray:
 
 
 def _trajectories(trained: Sequence[Classifier], paper: Manuscript) -> None:
+    if not trained:
+        reason = "no lambdas were learned without matrices in front of them"
+        paper.leave_out("Lambdas in the course of training", reason)
+        return
     runs = {}
     for classifier in trained:
         curves = [
@@ -112,6 +128,10 @@ def _trajectories(trained: Sequence[Classifier], paper: Manuscript) -> None:
 
 def _draws(material: Material, paper: Manuscript) -> None:
     frozen = material.best_of_mode("frozen")
+    if frozen and frozen.has_matrices:
+        reason = "a matrix for each layer makes up for its draw"
+        paper.leave_out("Accuracy against the draw of frozen lambdas", reason)
+        return
     records = frozen.setting.records if frozen else []
     drawn = [(record["lambdas"], record["metrics"]["test/accuracy"]) for record in records]
     if len({str(weights) for weights, _ in drawn}) < 3:

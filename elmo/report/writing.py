@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 from elmo.utils.terminal import markdown_table
@@ -23,6 +24,7 @@ class Manuscript:
         self.folder = folder
         self.figures: dict[str, bytes] = {}
         self.left_out: list[tuple[str, str]] = []
+        self.suffix = ""  # of headings, names of figures and what is left out
         self._parts: list[str] = []
         self._tables = 0
 
@@ -33,7 +35,7 @@ class Manuscript:
 
     def heading(self, title: str, level: int = 2) -> None:
         """Add a heading."""
-        self._parts.append(f"{'#' * level} {title}")
+        self._parts.append(f"{'#' * level} {title}{self.suffix}")
 
     def paragraph(self, *sentences: str) -> None:
         """Add a paragraph of the sentences that are not empty; nothing where all are."""
@@ -57,6 +59,7 @@ class Manuscript:
 
     def figure(self, name: str, caption: str, svg: bytes) -> None:
         """Add a figure with its caption."""
+        name += re.sub(r"\W+", "_", self.suffix)
         file = f"{name}.svg"
         self.figures[file] = svg
         self._parts.append(f"![{name.replace('_', ' ')}]({self.folder}/{file})")
@@ -64,7 +67,7 @@ class Manuscript:
 
     def leave_out(self, section: str, reason: str) -> None:
         """Record that a section is left out, and why."""
-        self.left_out.append((section, reason))
+        self.left_out.append((f"{section}{self.suffix}", reason))
 
     def include(self, markdown: str) -> None:
         """Add text that was written by hand."""

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from elmo.report import figures
+from elmo.report import drawing
 from elmo.report.collect import collect
 from elmo.report.keep import keep_material
 from elmo.report.paper import write_report
@@ -41,11 +41,11 @@ def test_several_bilms(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "ELMo, learned on 3 biLMs: 0.8400 on test" in found
     assert "their deviation is 4.00 points, that of the seeds" in found
     rows = re.findall(r"^\| (biLM \w) \| 2 \| (0\.\d+)", found, re.MULTILINE)
-    assert rows == [("biLM C", "0.8800"), ("biLM B", "0.8400"), ("biLM A", "0.8000")]
+    assert rows == [("biLM 3", "0.8800"), ("biLM 2", "0.8400"), ("biLM 1", "0.8000")]
     assert np.isclose(np.std([0.80, 0.84, 0.88], ddof=1), 0.04)
 
 
-def test_letters_stand_for_bilms_and_a_table_says_for_which(
+def test_numbers_stand_for_bilms_and_a_table_says_for_which(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hashes = [write_bilm(tmp_path / f"runs/lm-{n}", 30.0 - n, seed=n) for n in range(2)]
@@ -54,13 +54,13 @@ def test_letters_stand_for_bilms_and_a_table_says_for_which(
     trainable = {"encoder": "elmo", "mixer": "trainable"}
     write_classifier(tmp_path / "runs/trainable", 0.7, 0, trainable, bilm=hashes[1])
     text = undrawn(tmp_path / "runs", monkeypatch)
-    found = section(text, "Pretraining: the language model on train and test")
+    found = section(text, "Where the figures come from")
     # The best on validation first, and last the one whose run is not there.
-    assert f"| biLM A | {hashes[1][:8]} | 1 | `bilm.dropout=0.1` | `0123456` | 29.00 |" in found
-    assert f"| biLM B | {hashes[0][:8]} | 0 | `bilm.dropout=0` | `0123456` | 30.00 |" in found
-    assert "| biLM C | cdcdcdcd |  |  |  |  |  |" in found
-    assert "Settings that name no biLM are on biLM A." in found
-    assert "| ELMo, learned, biLM B | 1 |" in text
+    assert f"| biLM 1 | {hashes[1][:8]} | 1 | `bilm.dropout=0.1` | `0123456` | 29.00 |" in found
+    assert f"| biLM 2 | {hashes[0][:8]} | 0 | `bilm.dropout=0` | `0123456` | 30.00 |" in found
+    assert "| biLM 3 | cdcdcdcd |  |  |  |  |  |" in found
+    assert "Settings that name no biLM are on biLM 1." in found
+    assert "| ELMo, learned, biLM 2 | 1 |" in text
     assert "bilm=" not in text
     # What is kept has no files of models, and makes the same report.
     material = collect([tmp_path / "runs"])
@@ -100,7 +100,7 @@ def test_page_1_mentions_the_fine_tuned_model_apart(
     runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     summary = undrawn(runs, monkeypatch).partition("\n## ")[0]
-    assert "**ELMo, learned, biLM C** has the highest mean test accuracy, 0.8800" in summary
+    assert "**ELMo, learned, biLM 3** has the highest mean test accuracy, 0.8800" in summary
     apart = r"- Apart from these, because its biLM is fine-tuned: \*\*ELMo, learned, fine-tuned\*\*"
     assert re.search(apart + r" reaches a mean test accuracy of 0\.9500 \(95 % interval", summary)
 
@@ -116,12 +116,12 @@ def test_gates_with_matrices_have_a_label_of_their_own(
         titles.extend(axes.get_title() for axes in figure.axes)
         return b""
 
-    monkeypatch.setattr(figures, "_svg", draw)
+    monkeypatch.setattr(drawing, "svg", draw)
     text = write_report(collect([tmp_path]), "figures").text
     assert "| ELMo, learned | 1 |" in text
     assert "| ELMo, learned with matrices | 1 |" in text
-    assert "ELMo, learned with matrices" in titles  # the panel of the lambdas
-    assert not {"learned", "ELMo, learned"} & {*titles}
+    assert "ELMo, learned with matrices: test" in titles  # the panel of the confusion matrix
+    assert not {"learned", "ELMo, learned", "ELMo, learned with matrices"} & {*titles}
     assert "`learned`" not in text
 
 
@@ -131,7 +131,7 @@ def test_fine_tuned_settings_are_compared_in_their_own_section(
     text = undrawn(runs, monkeypatch)
     found = section(text, "Fine-tuning")
     assert "ELMo, learned, fine-tuned reaches 0.9500 on test (2 seeds)" in found
-    assert "ELMo, learned, fine-tuned beats ELMo, learned, biLM C by 7.00 points (95 %" in found
+    assert "ELMo, learned, fine-tuned beats ELMo, learned, biLM 3 by 7.00 points (95 %" in found
     row = r"\| -7\.00 \| -\d+\.\d\d to -\d\.\d\d \| -8\.\d\d \| 2 / 2 \| \d+ / \d+ \| < 0\.001 \|"
     assert re.search(row, found)
     for other in (

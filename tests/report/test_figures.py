@@ -11,7 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from elmo.report import figures
+from elmo.report import drawing, figures
 from elmo.report.collect import collect
 from elmo.report.paper import write_report
 from report_runs import write_everything
@@ -26,7 +26,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
         kept.append(figure)
         return b""
 
-    monkeypatch.setattr(figures, "_svg", keep)
+    monkeypatch.setattr(drawing, "svg", keep)
     return kept
 
 
@@ -35,7 +35,7 @@ def test_no_type_is_smaller_than_9_points(drawn: list[Figure], tmp_path: Path) -
     write_report(collect([tmp_path]), "figures")
     assert len(drawn) == 9
     for figure in drawn:
-        assert figure.get_size_inches()[0] == figures.WIDTH  # so that points are points
+        assert figure.get_size_inches()[0] == drawing.WIDTH  # so that points are points
         texts: Any = figure.findobj(Text)
         assert min(text.get_fontsize() for text in texts if text.get_text()) >= 9
 
@@ -54,9 +54,9 @@ def test_groups_are_bars_of_errors_from_zero(drawn: list[Figure]) -> None:
 def test_each_bilm_has_a_panel(drawn: list[Figure]) -> None:
     curve = np.array([[1, 90.0], [2, 30.0]])
     splits = {"train": curve, "validation": curve}
-    figures.pretraining({f"biLM {letter}": splits for letter in "ABCD"})
+    figures.pretraining({f"biLM {number}": splits for number in range(1, 5)})
     titles = [axes.get_title() for axes in drawn[0].axes if axes.get_visible()]
-    assert titles == ["biLM A", "biLM B", "biLM C", "biLM D"]
+    assert titles == ["biLM 1", "biLM 2", "biLM 3", "biLM 4"]
 
 
 def test_labels_of_equal_ends_do_not_overlap() -> None:

@@ -14,7 +14,7 @@ import pytest
 from conftest import ROOT, error_line
 from elmo.commands import blend
 from elmo.commands.report import main
-from elmo.report import appendix, figures
+from elmo.report import appendix, drawing
 from elmo.report.collect import collect
 from elmo.report.keep import keep_material
 from elmo.report.paper import write_report
@@ -22,6 +22,7 @@ from report_runs import FACTS, write_classifier, write_everything
 
 SECTIONS = (
     "Data",
+    "Model",
     "Hyperparameters of both tasks",
     "Pretraining: the language model on train and test",
     "Classification: metrics on train and test",
@@ -62,7 +63,7 @@ def whole(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def undrawn(folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The text of a report whose figures are not drawn."""
-    monkeypatch.setattr(figures, "_svg", lambda figure: b"")
+    monkeypatch.setattr(drawing, "svg", lambda figure: b"")
     return write_report(collect([folder]), "figures").text
 
 
@@ -390,7 +391,7 @@ def test_a_real_sweep(pretrained: Path, sweep: tuple[Path, str], tmp_path: Path)
 
 
 def test_the_report_in_docs_is_that_of_the_runs_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(figures, "_svg", lambda figure: b"")
+    monkeypatch.setattr(drawing, "svg", lambda figure: b"")
     results = ROOT / "docs/results"
     discussion = ROOT / "docs/discussion.md"
     paper = write_report(collect([results / "runs"]), "report_figures", discussion)

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from elmo.errors import ConfigError
-from elmo.report import figures
+from elmo.report import drawing, figures
 from elmo.report.collect import collect
 from elmo.report.keep import keep_material
 from elmo.report.paper import write_report
@@ -79,7 +79,7 @@ def runs(tmp_path: Path) -> Path:
 @pytest.fixture
 def section(runs: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The text of the section."""
-    monkeypatch.setattr(figures, "_svg", lambda figure: b"")
+    monkeypatch.setattr(drawing, "svg", lambda figure: b"")
     text = write_report(collect([runs]), "figures").text
     return text.partition("## Under shift\n")[2].partition("\n## ")[0]
 

@@ -1,0 +1,107 @@
+"""Recipes of training: the groups of settings on layers that are compared with one another."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from elmo.report.material import MODES, Classifier, Material
+from elmo.runs.keys import NEUTRAL
+from elmo.runs.labels import distinguish, label_of
+
+COPIED = ("bilm", "mixer.trainable")  # what a title says in another way
+FEWEST = 3  # settings of a recipe, besides that of the reference
+
+
+def training_recipes(material: Material) -> list[Material]:
+    """Return the material of each recipe, that of the best setting on validation first.
+
+    A recipe is what `Material.comparable` shares: head, training and `study`. It has a lambda mode
+    of ELMo and some more settings on layers; TF-IDF is in all of them, and what is fine-tuned in
+    the first.
+    """
+    reference = material.reference
+    if reference is None:
+        return [material]
+    groups: dict[str, list[Classifier]] = {_frame(reference): []}
+    for classifier in material.tested:
+        if classifier.kind not in ("tfidf", "blend") and not classifier.is_finetuned:
+            groups.setdefault(_frame(classifier), []).append(classifier)
+    first, *others = groups.values()
+    others = [
+        group
+        for group in others
+        if len(group) >= FEWEST
+        and any(c.is_elmo and c.choices.get("mixer") in MODES for c in group)
+    ]
+    if not others:
+        return [material]
+    everywhere = [c for c in material.classifiers if c.kind == "tfidf"]
+    tuned = material.fine_tuned
+    found = [material._replace(classifiers=_ordered([*first, *everywhere, *tuned]))]
+    return found + [
+        material._replace(classifiers=_ordered([*group, *everywhere]), learning_curves={})
+        for group in others
+    ]
+
+
+def with_short_titles(material: Material) -> Material:
+    """Return material in which a setting is told apart within its recipe, and then by its recipe.
+
+    Between recipes everything differs: a title that lists it all cannot be read. The first recipe
+    is not named.
+    """
+    recipes = training_recipes(material)
+    if len(recipes) < 2:
+        return material
+    titles: dict[str, str] = {}
+    for number, recipe in enumerate(recipes, 1):
+        own = [c for c in recipe.classifiers if c.kind != "tfidf" and not c.is_finetuned]
+        for classifier, name in zip(own, distinguish(_records(own)), strict=True):
+            for digest, bilm in material.bilm_names.items():
+                name = name.replace(f"bilm={digest}", bilm)
+            titles[classifier.title] = name if number == 1 else f"{name}, recipe {number}"
+    inside = [c for c in material.classifiers if c.title in titles]
+    for classifier in material.classifiers:
+        if classifier.kind not in ("tfidf", "blend") and classifier.title not in titles:
+            titles[classifier.title] = _by_difference(classifier, inside)
+    renamed = [_titled(c, titles) for c in material.classifiers]
+    curves = {}
+    for name, curve in material.learning_curves.items():
+        curves[titles.get(name, name)] = [_titled(c, titles) for c in curve]
+    return material._replace(classifiers=renamed, learning_curves=curves)
+
+
+def _by_difference(classifier: Classifier, others: Sequence[Classifier]) -> str:
+    """Return the label of a setting and how it differs from the most similar one of a recipe."""
+    label = label_of(classifier.setting.records[0])
+    if any(label == label_of(c.setting.records[0]) for c in others):
+        own = classifier.plain | classifier.choices
+        changes = [
+            [
+                key
+                for key in own
+                if key not in NEUTRAL and own[key] != (c.plain | c.choices).get(key)
+            ]
+            for c in others
+            if c.kind == classifier.kind
+        ]
+        values = [f"{key}={own[key]}" for key in min(changes, key=len) if key not in COPIED]
+        return f"{label}, {' '.join(values)}"
+    return label
+
+
+def _records(classifiers: Sequence[Classifier]) -> list[dict[str, object]]:
+    return [classifier.setting.records[0] for classifier in classifiers]
+
+
+def _titled(classifier: Classifier, titles: dict[str, str]) -> Classifier:
+    return classifier._replace(title=titles.get(classifier.title, classifier.title))
+
+
+def _frame(classifier: Classifier) -> str:
+    return json.dumps(classifier.frame, sort_keys=True)
+
+
+def _ordered(classifiers: Sequence[Classifier]) -> list[Classifier]:
+    return sorted(classifiers, key=lambda c: (-c.mean("val/accuracy"), c.title))
