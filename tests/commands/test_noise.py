@@ -1,24 +1,18 @@
-<<<<<<< HEAD
-"""`elmo noise`: the table, and what is left out of it."""
-
-from __future__ import annotations
-
-=======
-"""`elmo noise`: what it prints, and the file that a report reads."""
+"""`elmo noise`: the table, and the file that a report reads, and what is left out."""
 
 from __future__ import annotations
 
 import json
->>>>>>> report
 from pathlib import Path
 
 import pytest
 
-<<<<<<< HEAD
 from conftest import error_line
 from elmo.commands import noise
 from elmo.errors import DataError
 from elmo.models import training_corpus
+from elmo.runs.latest import latest_run
+from elmo.runs.record import read_record
 from evaluation.test_label_noise import PLAIN, STORY, Listed
 
 
@@ -48,10 +42,6 @@ def test_where_no_text_occurs_twice_one_line_says_so(
     monkeypatch.undo()
     line = error_line(lambda: noise.main([str(tmp_path / "nowhere/metrics.json")]), capsys)
     assert "no such file" in line
-=======
-from elmo.commands.noise import main
-from elmo.runs.latest import latest_run
-from elmo.runs.record import read_record
 
 
 def test_the_file_has_the_printed_figures(
@@ -60,7 +50,7 @@ def test_the_file_has_the_printed_figures(
     run = latest_run(pretrained, "toy")
     file = tmp_path / "noise.json"
     options = ["--cosine", "0.5", "--cache-dir", str(cache_dir), "-o", str(file)]
-    main([str(run), *options])
+    noise.main([str(run), *options])
     content = json.loads(file.read_text())
     assert content["fingerprint"] == read_record(run)["data"]["fingerprint"]
     printed = capsys.readouterr().out
@@ -69,4 +59,3 @@ def test_the_file_has_the_printed_figures(
         assert source["error"] == pytest.approx(1 - source["ceiling"])
         assert source["low"] <= source["ceiling"] <= source["high"]
         assert f"{source['ceiling']:.1%}" in printed
->>>>>>> report
