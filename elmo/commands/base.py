@@ -79,6 +79,28 @@ def add_column(arguments: argparse.ArgumentParser) -> None:
     )
 
 
+def add_folders(arguments: argparse.ArgumentParser) -> None:
+    """Add `FOLDER ...` and `--data`: the runs to compare."""
+    arguments.add_argument("folders", nargs="+", metavar="FOLDER", help="folder of runs or sweeps")
+    arguments.add_argument(
+        "--data",
+        metavar="NAME",
+        help="corpus, by name or fingerprint, needed where the folders have runs on several",
+    )
+
+
+def add_beside(arguments: argparse.ArgumentParser) -> None:
+    """Add `--beside`."""
+    arguments.add_argument(
+        "--beside",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="another model to compare with, such as a classifier.pt of encoder=word2vec; can be "
+        "repeated",
+    )
+
+
 def add_documents(arguments: argparse.ArgumentParser) -> None:
     """Add `TEXT`, `--file` and `--column`; `documents` reads what they name."""
     arguments.add_argument(

@@ -76,12 +76,7 @@ def _parser() -> argparse.ArgumentParser:
         "equal ones, or less accurate, equal weights are used. The test split chooses nothing.",
         "elmo blend outputs/train_cls/..._sweep outputs/train_tfidf -o outputs/blend",
     )
-    parser.add_argument("folders", nargs="+", metavar="FOLDER", help="folder of runs or sweeps")
-    parser.add_argument(
-        "--data",
-        metavar="NAME",
-        help="corpus, by name or fingerprint, needed where the folders have runs on several",
-    )
+    base.add_folders(parser)
     parser.add_argument(
         "--format", choices=("table", "markdown"), default="table", help="default: table"
     )

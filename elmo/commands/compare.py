@@ -86,12 +86,7 @@ def _parser() -> argparse.ArgumentParser:
         "Averaged models are tested apart, by McNemar's exact test on the rows.",
         "elmo compare outputs/train_cls/..._sweep outputs/train_tfidf",
     )
-    parser.add_argument("folders", nargs="+", metavar="FOLDER", help="folder of runs or sweeps")
-    parser.add_argument(
-        "--data",
-        metavar="NAME",
-        help="corpus, by name or fingerprint, needed where the folders have runs on several",
-    )
+    base.add_folders(parser)
     parser.add_argument(
         "--split", choices=("train", "validation", "test"), default="test", help="default: test"
     )

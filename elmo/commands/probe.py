@@ -251,14 +251,7 @@ def _parser() -> argparse.ArgumentParser:
         help="a run on the corpus to read (default: the run of the model; a published model has "
         "none)",
     )
-    parser.add_argument(
-        "--beside",
-        action="append",
-        default=[],
-        metavar="PATH",
-        help="another model to compare with, such as a classifier.pt of encoder=word2vec; can be "
-        "repeated",
-    )
+    base.add_beside(parser)
     parser.add_argument(
         "--layers",
         metavar="A,B,...",

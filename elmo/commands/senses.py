@@ -91,14 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--words", default=WORDS, metavar="A,B,...", help=f"words to study (default: {WORDS})"
     )
-    parser.add_argument(
-        "--beside",
-        action="append",
-        default=[],
-        metavar="PATH",
-        help="another model to compare with, such as a classifier.pt of encoder=word2vec; can be "
-        "repeated",
-    )
+    base.add_beside(parser)
     parser.add_argument(
         "--corpus",
         metavar="RUN",

@@ -86,7 +86,14 @@ class DiskStore(Store):
         if not encoder.stored_layers:
             return 0.0
         splits = [split for split in data.splits if test or split != "test"]
-        entries = {split: self._entries(encoder, data, device, split) for split in splits}
+        keys = [(part, self._key(part, data, device)) for part in encoder.parts()]
+        entries = {
+            split: [
+                Entry(self.folder / f"{key}-{split}", split, data.splits[split], part)
+                for part, key in keys
+            ]
+            for split in splits
+        }
         wanted = [entry for parts in entries.values() for entry in parts]
         began = time.monotonic()
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -105,20 +112,6 @@ class DiskStore(Store):
                 data.splits[split].layers = None
             log.warning("store: %s; the frozen layers are computed in every batch", error)
         return time.monotonic() - began
-
-    def _entries(
-        self, encoder: Encoder, data: TokenData, device: torch.device, split: str
-    ) -> list[Entry]:
-        """Return the entries of a split, one for each biLM."""
-        return [
-            Entry(
-                self.folder / f"{self._key(part, data, device)}-{split}",
-                split,
-                data.splits[split],
-                part,
-            )
-            for part in encoder.parts()
-        ]
 
     @staticmethod
     def _key(encoder: Encoder, data: TokenData, device: torch.device) -> str:
