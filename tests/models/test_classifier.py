@@ -13,7 +13,7 @@ from elmo.data.batches import Batch
 from elmo.data.text import WordTokenizer
 from elmo.errors import ConfigError
 from elmo.models.classifier import TextClassifier, build_classifier, check_parts, load_classifier
-from elmo.models.encoders import ElmoEncoder
+from elmo.models.encoders import ElmoEncoder, SideBySideEncoder
 from elmo.modules.bilm import BiLM
 from elmo.modules.heads import BiLSTMHead, Head, PoolHead
 from elmo.modules.mixers import LayerMix, LearnedMix, Mixer, ScalarMix
@@ -198,3 +198,14 @@ def test_a_fine_tuned_classifier_is_loaded_unchanged(batch: Batch, tmp_path: Pat
     model.save(tmp_path / "classifier.pt", {})
     loaded = load_classifier(tmp_path / "classifier.pt")
     assert torch.equal(loaded(batch), model.eval()(batch))
+
+
+def test_a_classifier_on_two_bilms_is_loaded_as_it_was_saved(batch: Batch, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    encoders = [ElmoEncoder(TOKENIZER, BiLM(len(TOKENIZER), 8, width)) for width in (8, 4)]
+    encoder = SideBySideEncoder(encoders)
+    head = PoolHead(encoder.dim, len(CLASSES))
+    model = TextClassifier(encoder, ScalarMix(3, encoder.dim), head, CLASSES).eval()
+    model.save(tmp_path / "classifier.pt", {})
+    loaded = load_classifier(tmp_path / "classifier.pt")
+    assert torch.equal(loaded.logits(batch), model.logits(batch))
