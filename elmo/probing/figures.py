@@ -14,28 +14,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from elmo.errors import DataError
+from elmo.utils.drawing import COLOURS, STYLE, WIDTH
 from elmo.utils.files import atomic_writer
 
-WIDTH = 6.3  # inches, the width of a page's text
 COLUMNS = 3  # tasks side by side
-COLOURS = ("#1b4f8a", "#d1731e", "#3b8f5a", "#8a3b6e", "#6b6b6b", "#b59a1c")
 LINES = {"linear": "-", "mlp": "--"}
 BASELINE = "most frequent label of the word"
-STYLE: dict[Any, Any] = {
-    "font.family": "STIXGeneral",
-    "mathtext.fontset": "stix",
-    "font.size": 9.5,
-    "axes.titlesize": 9.5,
-    "legend.fontsize": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.alpha": 0.25,
-    "grid.linewidth": 0.5,
-    "legend.frameon": False,
-    "svg.hashsalt": "elmo",  # the same figure gives the same bytes
-}
 
 Record = Mapping[str, Any]
 

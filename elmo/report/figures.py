@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from elmo.report import drawing
+from elmo.utils import drawing
 
 
 def pretraining(curves: Mapping[str, Mapping[str, drawing.Points]]) -> bytes:

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from elmo.report import drawing
+from elmo.utils import drawing
 
 Series = tuple[str, str, np.ndarray, np.ndarray, Any]  # axis, quantity, x, y, law
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from elmo.report import drawing
 from elmo.report.collect import collect
 from elmo.report.keep import keep_material
 from elmo.report.paper import write_report
+from elmo.utils import drawing
 from report.test_report import undrawn
 from report_runs import write_bilm, write_classifier
 

@@ -11,9 +11,10 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from elmo.report import drawing, figures
+from elmo.report import figures
 from elmo.report.collect import collect
 from elmo.report.paper import write_report
+from elmo.utils import drawing
 from report_runs import write_everything
 
 

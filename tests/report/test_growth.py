@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from elmo.report import drawing
 from elmo.report.collect import collect
 from elmo.report.growth import fit_law, how_accuracy_grows
 from elmo.report.keep import keep_material
 from elmo.report.writing import Manuscript
+from elmo.utils import drawing
 from report_runs import write_bilm, write_classifier
 
 WIDTHS = (64, 128, 256, 512)

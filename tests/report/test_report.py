@@ -14,10 +14,11 @@ import pytest
 from conftest import ROOT, error_line
 from elmo.commands import blend
 from elmo.commands.report import main
-from elmo.report import appendix, drawing
+from elmo.report import appendix
 from elmo.report.collect import collect
 from elmo.report.keep import keep_material
 from elmo.report.paper import write_report
+from elmo.utils import drawing
 from report_runs import FACTS, write_classifier, write_everything
 
 SECTIONS = (

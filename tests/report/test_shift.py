@@ -14,12 +14,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from elmo.errors import ConfigError
-from elmo.report import drawing, figures
+from elmo.report import figures
 from elmo.report.collect import collect
 from elmo.report.keep import keep_material
 from elmo.report.paper import write_report
 from elmo.report.shift import at_shares_of_test
 from elmo.runs.finished import find_settings
+from elmo.utils import drawing
 from report_runs import FACTS, ROWS, write_classifier
 
 ELMO = {"encoder": "elmo", "mixer": "trainable"}
