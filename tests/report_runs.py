@@ -44,10 +44,11 @@ def _write(
         "git": {"commit": "0123456789", "changed": False},
     }
     (folder / "metrics.json").write_text(json.dumps({**record, **common}))
+    hashes = [part * (64 // len(part)) for part in bilm.split("/")]
     start = {
         "script": script,
         "overrides": overrides,
-        "settings": {"bilm_sha256": bilm * (64 // len(bilm))},
+        "settings": {"bilm_sha256": hashes if len(hashes) > 1 else hashes[0]},
     }
     (folder / "run.json").write_text(json.dumps(start))
 

@@ -14,6 +14,7 @@ from elmo.report.material import Material, metric_value
 from elmo.report.sections import commit
 from elmo.report.writing import Manuscript, number
 from elmo.runs.keys import is_neutral_override, is_seed, relevant
+from elmo.runs.recipes import parts_of
 from elmo.runs.record import read_start
 
 # These experiments are sweeps; what they vary is among the overrides of every job as well.
@@ -126,7 +127,7 @@ def _which_is_which(material: Material, paper: Manuscript) -> None:
     if not material.has_several_bilms:
         return
     known = {bilm.name: bilm for bilm in material.bilms}
-    digests = {name: digest for digest, name in material.bilm_names.items()}
+    digests = {n: d for d, n in material.bilm_names.items() if len(parts_of(d)) == 1}
     settings = [relevant(bilm.record["settings"]) for bilm in material.bilms]
     differing = [
         key

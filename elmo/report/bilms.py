@@ -10,15 +10,19 @@ from elmo.report.findings import points, seed_count
 from elmo.report.material import Classifier, Material
 from elmo.report.pairs import HEADER, paired_tests
 from elmo.report.writing import Manuscript, number, with_deviation
+from elmo.runs.keys import relevant_choices
+from elmo.runs.labels import CONTEXTUAL
 
 
 def several_bilms(material: Material, paper: Manuscript) -> None:
     """Write the section on settings that were trained on more than one biLM."""
     groups: dict[str, list[Classifier]] = {}
     for classifier in material.comparable:
-        if classifier.is_elmo:
-            plain = {key: value for key, value in classifier.plain.items() if key != "bilm"}
-            key = json.dumps([classifier.choices["mixer"], plain], sort_keys=True)
+        if classifier.kind in CONTEXTUAL:
+            # BiLMs without a record may be of one recipe, so they stand together.
+            recipe = material.recipes.get(classifier.plain.get("bilm", ""))
+            plain = classifier.plain | {"bilm": recipe}
+            key = json.dumps([relevant_choices(classifier.choices), plain], sort_keys=True)
             groups.setdefault(key, []).append(classifier)
     several = [group for group in groups.values() if len(group) > 1]
     if not several:

@@ -33,7 +33,7 @@ from elmo.runs.finished import (
     on_default_splits,
 )
 from elmo.runs.labels import label_of
-from elmo.runs.recipes import bilm_under, digest_of, recipes
+from elmo.runs.recipes import bilm_under, digest_of, parts_of, recipes
 from elmo.runs.record import METRICS_FILE, RUN_FILE
 
 NEIGHBOURS = "neighbours.json"
@@ -150,19 +150,26 @@ def _name_bilms(
 
     Args:
         used: the digests of the biLMs that classifiers were trained on; those without a run come
-            last in the order of the names.
+            last in the order of the numbers.
     """
     found: dict[str, tuple[str | None, FinishedRun]] = {}
     pretrained = [run for run in runs if run.is_bilm]
     for run in sorted(pretrained, key=lambda run: metric_value(run.record, "val/perplexity")):
         digest = digest_of(*run)
         found.setdefault(digest or str(run.folder), (digest, run))  # a copy of a run counts once
-    without_run = [digest for digest in used if digest not in found]
+    parts = dict.fromkeys(part for digest in used for part in parts_of(digest))
+    without_run = [digest for digest in parts if digest not in found]
     count = len(found) + len(without_run)
     titles = ["biLM"] if count == 1 else [f"biLM {number + 1}" for number in range(count)]
     bilms = [Bilm(title, *pair) for title, pair in zip(titles, found.values(), strict=False)]
     names = {bilm.digest: bilm.name for bilm in bilms if bilm.digest}
-    return bilms, names | dict(zip(without_run, titles[len(found) :], strict=True))
+    names |= dict(zip(without_run, titles[len(found) :], strict=True))
+    several = [parts_of(digest) for digest in used if digest not in names]
+    side_by_side = {
+        "/".join(parts): "biLMs " + "+".join(names[part].split()[-1] for part in parts)
+        for parts in several
+    }
+    return bilms, side_by_side | names  # these first: the digest of one begins theirs
 
 
 def _classifier(setting: Setting, bilm_names: Mapping[str, str]) -> Classifier:

@@ -10,8 +10,9 @@ from elmo.report.material import Classifier, Material
 
 # What the compared settings are; `Material.comparable` has the rule.
 REPRESENTATIONS = (
-    "the representations (each by the setting that is best on validation of those that share head "
-    "and training; ELMo by a lambda mode on a frozen biLM)"
+    "the representations (each by the setting that is best on validation; ELMo by a lambda mode on "
+    "a frozen biLM, others on layers with its head and training, static vectors also with a head "
+    "of their own)"
 )
 LAMBDA_MODES = (
     "the lambda modes (each by the setting that is best on validation of those that share head and "

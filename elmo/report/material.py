@@ -13,6 +13,7 @@ from elmo.evaluation.bootstrap import Summary
 from elmo.report.tuning import Search
 from elmo.runs.finished import FinishedRun, Setting
 from elmo.runs.keys import NEUTRAL, relevant, relevant_choices, without_seeds
+from elmo.runs.labels import STATIC
 
 MODES = ("trainable", "frozen", "learned")
 # Settings that change with the share of the labels, see conf/labels.
@@ -65,6 +66,11 @@ class Classifier(NamedTuple):
         return self.choices.get("encoder") == "elmo"
 
     @property
+    def is_static(self) -> bool:
+        """Whether the text is represented by word vectors without context."""
+        return self.kind in STATIC
+
+    @property
     def is_finetuned(self) -> bool:
         """Whether its biLM was fine-tuned; such a setting belongs to no lambda mode."""
         return bool(self.setting.records[0]["settings"].get("encoder", {}).get("finetune"))
@@ -82,7 +88,7 @@ class Classifier(NamedTuple):
     @property
     def title_without_bilm(self) -> str:
         """Its title without the name of its biLM."""
-        return re.sub(r",? biLM \w+", "", self.title)
+        return re.sub(r",? biLMs? [\w+]+", "", self.title)
 
     @property
     def lambdas(self) -> np.ndarray:
@@ -189,15 +195,26 @@ class Material(NamedTuple):
 
     @property
     def comparable(self) -> list[Classifier]:
-        """The tested settings that share the frame of the reference, and all of TF-IDF.
+        """The tested settings that share the frame of the reference, and the baselines.
 
-        Fine-tuned settings are not among them.
+        Static vectors of the same study may have a head of their own, as TF-IDF has. Fine-tuned
+        settings are not among them.
         """
         reference = self.reference
-        frame = reference.frame if reference else None
+        frame = reference.frame if reference else {"study": None}
         return [
-            c for c in self.tested if c.kind == "tfidf" or (c.frame == frame and not c.is_finetuned)
+            c
+            for c in self.tested
+            if c.kind == "tfidf"
+            or (c.is_static and c.study == frame["study"])
+            or (c.frame == frame and not c.is_finetuned)
         ]
+
+    @property
+    def alike(self) -> list[Classifier]:
+        """The comparable settings that share the frame of the reference."""
+        reference = self.reference
+        return [c for c in self.comparable if reference and c.frame == reference.frame]
 
     @property
     def fine_tuned(self) -> list[Classifier]:

@@ -307,5 +307,6 @@ def _rule(reference: Classifier | None) -> str:
     return (
         "Settings on layers are compared where they share the head, the training and the `study` "
         f"of {reference.title}, the tested {kind} that is best on validation"
-        + (", where possible with a counterpart of Word2Vec or SVD." if is_mode else ".")
+        + (", where possible with a counterpart of Word2Vec or SVD" if is_mode else "")
+        + "; Word2Vec and SVD also with a head and training of their own."
     )

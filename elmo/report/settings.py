@@ -32,7 +32,7 @@ def hyperparameters(material: Material, paper: Manuscript) -> None:
     recipes = training_recipes(material)
     if len(recipes) > 1:
         for number, recipe in enumerate(recipes, 1):
-            own = [c for c in recipe.comparable if c.kind != "tfidf"]
+            own = recipe.alike
             jobs[f"recipe {number}"] = _classifiers(own, material)
             layered = [c for c in layered if c.title not in {other.title for other in own}]
         if layered:

@@ -17,8 +17,8 @@ def training_recipes(material: Material) -> list[Material]:
     """Return the material of each recipe, that of the best setting on validation first.
 
     A recipe is what `Material.comparable` shares: head, training and `study`. It has a lambda mode
-    of ELMo and some more settings on layers; TF-IDF is in all of them, and what is fine-tuned in
-    the first.
+    of ELMo and some more settings on layers. TF-IDF is in all of them, and so are static vectors
+    that are in none; what is fine-tuned is in the first.
     """
     reference = material.reference
     if reference is None:
@@ -27,16 +27,16 @@ def training_recipes(material: Material) -> list[Material]:
     for classifier in material.tested:
         if classifier.kind not in ("tfidf", "blend") and not classifier.is_finetuned:
             groups.setdefault(_frame(classifier), []).append(classifier)
-    first, *others = groups.values()
-    others = [
-        group
-        for group in others
-        if len(group) >= FEWEST
-        and any(c.is_elmo and c.choices.get("mixer") in MODES for c in group)
-    ]
+    first, *candidates = groups.values()
+    others: list[list[Classifier]] = []
+    rest: list[list[Classifier]] = []
+    for group in candidates:
+        has_mode = any(c.is_elmo and c.choices.get("mixer") in MODES for c in group)
+        (others if has_mode and len(group) >= FEWEST else rest).append(group)
     if not others:
         return [material]
     everywhere = [c for c in material.classifiers if c.kind == "tfidf"]
+    everywhere += [c for group in rest for c in group if c.is_static]
     tuned = material.fine_tuned
     found = [material._replace(classifiers=_ordered([*first, *everywhere, *tuned]))]
     return found + [
@@ -56,7 +56,7 @@ def with_short_titles(material: Material) -> Material:
         return material
     titles: dict[str, str] = {}
     for number, recipe in enumerate(recipes, 1):
-        own = [c for c in recipe.classifiers if c.kind != "tfidf" and not c.is_finetuned]
+        own = recipe.alike
         for classifier, name in zip(own, distinguish(_records(own)), strict=True):
             for digest, bilm in material.bilm_names.items():
                 name = name.replace(f"bilm={digest}", bilm)

@@ -83,8 +83,7 @@ def identity(cfg: DictConfig, choices: Mapping[str, str]) -> dict[str, Any]:
     if choices.get("encoder") == "elmo" and settings["bilm_path"]:
         settings["bilm_sha256"] = _hash_of_bilm(Path(settings["bilm_path"]))
     if paths := settings.get("encoder.bilm_paths"):
-        hashes = [_hash_of_bilm(Path(path)) or "" for path in _as_list(paths)]
-        settings["bilm_sha256"] = hashlib.sha256("".join(hashes).encode()).hexdigest()
+        settings["bilm_sha256"] = [_hash_of_bilm(Path(path)) or "" for path in _as_list(paths)]
     if settings.get("teacher.runs"):
         settings["teacher_sha256"] = _hash_of_predictions(settings["teacher.runs"])
     return {

@@ -7,7 +7,9 @@ from typing import Any
 
 from elmo.runs.keys import relevant, relevant_choices, without_seeds
 
-ENCODERS = {"word2vec": "Word2Vec", "svd": "SVD", "elmo": "ELMo"}
+CONTEXTUAL = {"elmo": "ELMo", "side_by_side": "ELMo side by side"}
+STATIC = {"word2vec": "Word2Vec", "svd": "SVD"}
+ENCODERS = CONTEXTUAL | STATIC
 LINEAR = {
     "svm": "linear SVM",
     "logistic": "logistic regression",
@@ -43,12 +45,10 @@ def setting_label(choices: Mapping[str, str], settings: Mapping[str, Any]) -> st
         return f"{settings['ngram']['order']}-gram, Kneser-Ney"
     if "encoder" not in choices:
         return "biLM"
-    name = ENCODERS.get(choices["encoder"], choices["encoder"])
     encoder, mixing = settings.get("encoder", {}), settings.get("mixer", {})
-    if encoder.get("skip_gram") is False:
-        name += " (CBOW)"
-    if choices["encoder"] != "elmo":
-        return name
+    name = ENCODERS.get(choices["encoder"], choices["encoder"])
+    if choices["encoder"] not in CONTEXTUAL:
+        return name + (" (CBOW)" if encoder.get("skip_gram") is False else "")
     mixer = choices["mixer"]
     if mixer == "layer":
         return f"{name}, layer {mixing.get('layer')}"

@@ -11,7 +11,8 @@ from elmo.runs.latest import KINDS, released_run
 from elmo.runs.record import METRICS_FILE, read_record, read_start
 from elmo.utils.files import sha256_of
 
-BILM_HASH = "bilm_sha256"  # in the start of a classifier, and in the record that is kept of a biLM
+# In the start of a classifier, a list where it has several biLMs, and in the kept record of a biLM.
+BILM_HASH = "bilm_sha256"
 SHOWN = 8  # characters of a hash
 ROUNDING = ("trainer.precision",)  # how numbers are rounded is no part of a recipe
 
@@ -19,10 +20,19 @@ Run = tuple[Path, dict[str, Any]]  # folder and record
 
 
 def bilm_under(folder: Path) -> str | None:
-    """Return the beginning of the hash of the biLM that a classifier is built on."""
+    """Return the beginning of the hash of the biLM that a classifier is built on.
+
+    Those of several biLMs side by side are joined by "/", see `parts_of`.
+    """
     start = read_start(folder) or {"settings": {}}
     found = start["settings"].get(BILM_HASH)
-    return found[:SHOWN] if found else None
+    hashes = found if isinstance(found, list) else [found or ""]
+    return "/".join(digest[:SHOWN] for digest in hashes) or None
+
+
+def parts_of(digest: str) -> list[str]:
+    """Return the biLMs that `bilm_under` has found, one or several side by side."""
+    return digest.split("/")
 
 
 def digest_of(folder: Path, record: dict[str, Any]) -> str | None:
@@ -36,27 +46,37 @@ def recipes(classifiers: Iterable[Path], bilms: Iterable[Run]) -> dict[str, str]
     """Return the recipe of each biLM under some classifiers: the first digest that has it.
 
     Two biLMs are of one recipe where their data and all settings that both record are equal, but
-    for seeds and the precision of numbers. A biLM whose record is not found is missing.
+    for seeds and the precision of numbers. Several side by side are of one recipe where each is in
+    its place. A biLM whose record is not found is missing.
 
     Args:
         classifiers: folders of runs of classifiers.
         bilms: runs of biLMs. The released one is looked up as well, and so is the one whose path a
             classifier recorded.
     """
-    used = {digest: folder for folder in classifiers if (digest := bilm_under(folder))}
+    built = {digest: folder for folder in classifiers if (digest := bilm_under(folder))}
+    used = {
+        part: (folder, place)
+        for digest, folder in built.items()
+        for place, part in enumerate(parts_of(digest))
+    }
     records: dict[str, dict[str, Any]] = {}
     if used:
         for folder, record in [*bilms, *_released()]:
             if digest := digest_of(folder, record):
                 records.setdefault(digest, record)
     found: dict[str, str] = {}
-    for digest, folder in sorted(used.items()):
-        known = records.get(digest) or _at_recorded_path(folder)
+    for digest, (folder, place) in sorted(used.items()):
+        known = records.get(digest) or _at_recorded_path(folder, place)
         if known is None:
             continue
         records[digest] = known
         same = [other for other in found.values() if _is_same(records[other], known)]
         found[digest] = same[0] if same else digest
+    for digest in built:
+        parts = parts_of(digest)
+        if len(parts) > 1 and all(part in found for part in parts):
+            found[digest] = "/".join(found[part] for part in parts)
     return found
 
 
@@ -66,12 +86,19 @@ def _released() -> Iterator[Run]:
         yield folder, read_record(folder)
 
 
-def _at_recorded_path(folder: Path) -> dict[str, Any] | None:
-    """Return the record of the biLM at the path that a classifier took it from."""
-    start = read_start(folder) or {"settings": {}}
-    path = Path(start["settings"].get("bilm_path") or "")
+def _at_recorded_path(folder: Path, place: int) -> dict[str, Any] | None:
+    """Return the record of the biLM at the path that a classifier took it from.
+
+    Args:
+        place: of the biLM among those side by side.
+    """
+    settings = (read_start(folder) or {"settings": {}})["settings"]
+    paths = settings.get("encoder.bilm_paths") or [settings.get("bilm_path")]
+    if not paths[place]:
+        return None
+    path = Path(paths[place])
     file = (path if path.is_dir() else path.parent) / METRICS_FILE
-    if not start["settings"].get("bilm_path") or not file.is_file():
+    if not file.is_file():
         return None
     try:
         record = read_record(file.parent)

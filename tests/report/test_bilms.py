@@ -96,6 +96,33 @@ def test_findings_are_of_all_bilms_of_a_recipe(
     )
 
 
+def test_bilms_side_by_side_have_the_names_of_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashes = [write_bilm(tmp_path / f"lm-{n}", 30.0 - n, seed=n) for n in range(3)]
+    for file in tmp_path.glob("lm-*/metrics.json"):  # of one recipe
+        record = json.loads(file.read_text())
+        record["settings"]["bilm"]["dropout"] = 0.1
+        file.write_text(json.dumps(record))
+    both = {"encoder": "side_by_side", "mixer": "learned"}
+    for (one, other), accuracy in (((0, 1), 0.80), ((0, 2), 0.84)):
+        for seed in range(2):
+            folder = tmp_path / f"pair-{other}-{seed}"
+            write_classifier(folder, accuracy, seed, both, bilm=f"{hashes[one]}/{hashes[other]}")
+    write_classifier(tmp_path / "alone", 0.7, 0, LEARNED, bilm=hashes[0])
+    write_classifier(tmp_path / "svm", 0.6, 0, {"classifier": "svm"}, bilm=hashes[0])
+    text = undrawn(tmp_path, monkeypatch)
+    found = section(text, "Several biLMs")  # the best is number 1, which was written last
+    rows = re.findall(r"^\| (biLMs \d\+\d) \| 2 \| (0\.\d+)", found, re.MULTILINE)
+    assert rows == [("biLMs 3+1", "0.8400"), ("biLMs 3+2", "0.8000")]
+    assert re.search(r"ELMo side by side, learned \(2 biLMs\) beats ELMo, learned by 12", text)
+    assert "bilm=" not in text
+    which = section(text, "Where the figures come from")
+    assert re.findall(r"^\| (biLMs? [\d+]+) \| \w+ \|", which, re.MULTILINE) == [
+        f"biLM {number}" for number in (1, 2, 3)
+    ]
+
+
 def test_page_1_mentions_the_fine_tuned_model_apart(
     runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

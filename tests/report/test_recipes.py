@@ -80,3 +80,17 @@ def test_what_is_kept_has_the_name_that_each_run_knew(
     assert names.count(("toy_file", "toy_file")) == 3
     text = undrawn(tmp_path / "runs", monkeypatch)
     assert undrawn(tmp_path / "kept", monkeypatch) == text
+
+
+def test_static_vectors_may_have_a_head_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_both(tmp_path)
+    wide = {"encoder": "word2vec", "mixer": "trainable", "head": "bilstm"}
+    write_classifier(tmp_path / "wide", 0.85, 0, wide)
+    text = undrawn(tmp_path, monkeypatch)
+    for number in (1, 2):
+        found = sections(text, f"ELMo against Word2Vec, SVD and TF-IDF, recipe {number}")
+        assert "Word2Vec, head=bilstm" in found
+    assert "Word2Vec, head=bilstm, compared with others" not in text
+    assert "Word2Vec, head=bilstm by 5.00 points" in text.partition("\n## ")[0]
