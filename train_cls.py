@@ -18,6 +18,7 @@ def train(cfg: DictConfig, run: Run) -> float:
     from elmo.models.classifier import build_classifier, check_parts
     from elmo.training.classification_task import ClassificationTask
     from elmo.training.finish import finish
+    from elmo.training.language_model_loss import LanguageModelLoss
     from elmo.training.trainer import make_trainer
 
     corpus, optimizer = make(cfg.data), make(cfg.optimizer)
@@ -33,8 +34,11 @@ def train(cfg: DictConfig, run: Run) -> float:
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     model = build_classifier(encoder, mixer, head, corpus.class_names)
     teacher = make(cfg.teacher)(data=data) if cfg.get("teacher") else None
-    rates = (cfg.label_smoothing, cfg.finetune_lr, cfg.layer_decay, cfg.robust_exponent)
-    task = ClassificationTask(model, *rates, teacher, optimizer=optimizer, warmup=cfg.warmup)
+    weight = cfg.language_model_weight
+    language_model = LanguageModelLoss(encoder, weight) if weight else None
+    rates = (cfg.label_smoothing, cfg.finetune_lr, cfg.layer_decay, cfg.unfreeze_epochs)
+    losses = (cfg.robust_exponent, teacher, language_model)
+    task = ClassificationTask(model, *rates, *losses, optimizer=optimizer, warmup=cfg.warmup)
     device = trainer.strategy.root_device
     task.seconds["frozen_pass"] = make(cfg.store).attach(encoder, data, device, cfg.evaluate_test)
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)  # the same dropout for all

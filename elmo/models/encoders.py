@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -135,9 +136,14 @@ class ElmoEncoder(Encoder):
             a text has other vectors in each call.
         warm_up: with `stateful`, embed the first batch once before, as simple_elmo does.
 
+    Attributes:
+        source: the `bilstm.pt` that also holds the softmax; None where there is none.
+
     Raises:
         ConfigError: `stateful` with a biLM without projected LSTMs, or `warm_up` without it.
     """
+
+    source: Path | None = None
 
     def __init__(
         self,

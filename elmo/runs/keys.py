@@ -45,7 +45,8 @@ CHANGEABLE = (
     "trainer.enable_progress_bar",
     "trainer.log_every_n_steps",
 )
-FINETUNING = ("finetune_lr", "layer_decay")  # read only with `encoder.finetune=true`
+# Read only with `encoder.finetune=true`.
+FINETUNING = ("finetune_lr", "layer_decay", "unfreeze_epochs", "language_model_weight")
 
 
 def relevant(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -11,12 +11,13 @@ from torch.nn import functional
 from torch.optim import Optimizer
 
 from elmo.data.batches import Batch
-from elmo.errors import check_range
+from elmo.errors import ConfigError, check_range
 from elmo.evaluation.metrics import TokenMean, classification_metrics, per_class_metrics
 from elmo.evaluation.results import ClassificationResult
 from elmo.models.classifier import TextClassifier
 from elmo.training.distillation import Teacher
-from elmo.training.task import Task, count_parameters
+from elmo.training.language_model_loss import LanguageModelLoss
+from elmo.training.task import Group, Task, count_parameters
 from elmo.utils.tensor_files import state_checksum
 
 
@@ -30,16 +31,20 @@ class ClassificationTask(Task[ClassificationResult]):
         model: the classifier.
         finetune_lr: of the encoder's top layer, as a share of the head's.
         layer_decay: of each layer below, as a share of the one above.
+        unfreeze_epochs: gradual unfreezing (section 3.3): after so many epochs the encoder's top
+            layer starts to learn, after as many again the layer below, and so on; until then its
+            learning rate is zero. None or 0 trains all layers from the start.
         label_smoothing: share of the target's probability that is spread over all classes (Szegedy
             et al. 2016, section 7); only in training, so that losses are comparable.
         robust_exponent: q of the generalised cross-entropy (1 - p^q) / q, which wrong labels pull
             less than the cross-entropy, its limit for q = 0 (Zhang and Sabuncu 2018, section 3.2);
             only in training. None takes the cross-entropy.
         teacher: makes the targets of training; None takes the labels.
+        language_model: its loss is added to that of the classes; None adds nothing.
         optimizer, warmup: see `Task`.
 
     Raises:
-        ConfigError: a share that is out of range.
+        ConfigError: a number that is out of range, or `unfreeze_epochs` with a frozen encoder.
     """
 
     VALIDATED: ClassVar[Mapping[str, str]] = {
@@ -56,13 +61,21 @@ class ClassificationTask(Task[ClassificationResult]):
         label_smoothing: float = 0.0,
         finetune_lr: float = 1.0,
         layer_decay: float = 0.4,
+        unfreeze_epochs: float | None = None,
         robust_exponent: float | None = None,
         teacher: Teacher | None = None,
+        language_model: LanguageModelLoss | None = None,
         **arguments: Any,
     ) -> None:
         super().__init__(**arguments)
-        shares = {"finetune_lr": finetune_lr, "layer_decay": layer_decay}
-        check_range(shares, above=0, at_most=1)
+        check_range({"finetune_lr": finetune_lr}, above=0)
+        check_range({"layer_decay": layer_decay}, above=0, at_most=1)
+        check_range({"unfreeze_epochs": unfreeze_epochs}, at_least=0, otherwise="null")
+        if unfreeze_epochs and not model.encoder.finetune:
+            raise ConfigError(
+                f"unfreeze_epochs is {unfreeze_epochs}, but the encoder stays frozen; set "
+                "encoder.finetune=true, or unfreeze_epochs=null"
+            )
         check_range({"label_smoothing": label_smoothing}, at_least=0, below=1)
         check_range({"robust_exponent": robust_exponent}, above=0, at_most=1, otherwise="null")
         self.model = model
@@ -71,6 +84,8 @@ class ClassificationTask(Task[ClassificationResult]):
         self.teacher = teacher
         self.finetune_lr = finetune_lr
         self.layer_decay = layer_decay
+        self.unfreeze_epochs = unfreeze_epochs or 0.0
+        self.language_model = language_model
         classes = len(model.class_names)
         self.train_loss, self.val_loss = TokenMean(), TokenMean()
         self.train_metrics = classification_metrics(classes).clone(prefix="train/")
@@ -86,15 +101,15 @@ class ClassificationTask(Task[ClassificationResult]):
         trained = {"mixer": self.model.mixer, "head": self.model.head}
         return trained | {"encoder": self.model.encoder} if self.model.encoder.finetune else trained
 
-    def parameter_groups(self) -> list[tuple[list[nn.Parameter], float]]:
-        modules: list[tuple[list[nn.Module], float]] = [([self.model.mixer, self.model.head], 1.0)]
+    def parameter_groups(self) -> list[Group]:
+        groups = [Group(_trained(self.model.mixer, self.model.head))]
         for depth, level in enumerate(self.model.encoder.layer_groups()):
-            modules.append(([level], self.finetune_lr * self.layer_decay**depth))
-        found = [
-            ([p for module in parts for p in module.parameters() if p.requires_grad], share)
-            for parts, share in modules
-        ]
-        return [(parameters, share) for parameters, share in found if parameters]
+            # The softmax of the language model belongs to the layer that it reads.
+            beside = [self.language_model] if self.language_model and not depth else []
+            share = self.finetune_lr * self.layer_decay**depth
+            start = self.unfreeze_epochs * (depth + 1)
+            groups.append(Group(_trained(level, *beside), share, start))
+        return [group for group in groups if group.parameters]
 
     def on_fit_start(self) -> None:
         super().on_fit_start()
@@ -107,9 +122,14 @@ class ClassificationTask(Task[ClassificationResult]):
             raise RuntimeError("the frozen encoder changed in training: this is a bug")
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
-        logits = self.model(batch)
+        layers = self.model.layers(batch)  # (L, B, T, D)
+        logits = self.model.scores(layers, batch.mask)  # (B, C)
         losses = self._losses(logits, batch)  # (B,)
         loss = self.mean_over_ranks(losses, index)
+        if self.language_model is not None:
+            nll = self.language_model(layers, batch)  # (2 N,)
+            mean = self.mean_over_ranks(nll, index, "train/batch_lm_loss")
+            loss = loss + self.language_model.weight * mean
         if (penalty := self.model.mixer.penalty()) is not None:
             loss = loss + penalty
         self.train_loss.update(losses.detach())
@@ -142,6 +162,9 @@ class ClassificationTask(Task[ClassificationResult]):
 
     def on_train_epoch_end(self) -> None:
         self.log("train/loss", self.train_loss.compute())
+        if self.language_model is not None:
+            self.log("train/lm_loss", self.language_model.mean.compute())
+            self.language_model.mean.reset()
         self.log_dict(self.train_metrics.compute())
         self.train_loss.reset()
         self.train_metrics.reset()
@@ -193,3 +216,7 @@ class ClassificationTask(Task[ClassificationResult]):
         if self.model.encoder.has_read:
             facts["bilm_has_read"] = self.model.encoder.has_read
         return {**facts, "lambdas": lambdas, "gamma": self.model.mixer.scale.item()}
+
+
+def _trained(*modules: nn.Module) -> list[nn.Parameter]:
+    return [p for module in modules for p in module.parameters() if p.requires_grad]

@@ -12,7 +12,7 @@ from elmo.data.batches import Batch
 from elmo.evaluation.language_model_scores import LanguageModelResult, LanguageModelScores
 from elmo.evaluation.metrics import TokenMean, language_model_metrics, update_directions
 from elmo.models.language_model import LanguageModel
-from elmo.training.task import Task
+from elmo.training.task import Group, Task
 
 
 class LanguageModelTask(Task[LanguageModelResult]):
@@ -53,13 +53,13 @@ class LanguageModelTask(Task[LanguageModelResult]):
             "softmax": self.model.softmax,
         }
 
-    def parameter_groups(self) -> list[tuple[list[nn.Parameter], float]]:
+    def parameter_groups(self) -> list[Group]:
         if self.embedding_lr_share == 1:
             return super().parameter_groups()
         vectors = [p for p in self.model.bilm.embedding.parameters() if p.requires_grad]
         of_vectors = set(vectors)
         rest = [p for p in self.parameters() if p.requires_grad and p not in of_vectors]
-        return [(rest, 1.0), (vectors, self.embedding_lr_share)]
+        return [Group(rest), Group(vectors, self.embedding_lr_share)]
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         nll = self.model(batch.tokens, batch.lengths, batch.spellings)  # (2, N)

@@ -8,7 +8,7 @@ import time
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Generic
+from typing import Any, ClassVar, Generic, NamedTuple
 
 import lightning
 import torch
@@ -71,6 +71,14 @@ def count_parameters(parts: Mapping[str, Module]) -> dict[str, int]:
     }
 
 
+class Group(NamedTuple):
+    """Parameters that are trained with the same learning rate."""
+
+    parameters: list[Parameter]
+    share: float = 1.0  # of the learning rate
+    start: float = 0.0  # epochs before they learn
+
+
 class Task(lightning.LightningModule, ABC, Generic[R]):
     """A model and its training.
 
@@ -110,9 +118,9 @@ class Task(lightning.LightningModule, ABC, Generic[R]):
     def parts(self) -> Mapping[str, Module]:
         """Return the trained parts of the model, whose gradient norms are logged."""
 
-    def parameter_groups(self) -> list[tuple[list[Parameter], float]]:
-        """Return groups of trained parameters, each with its share of the learning rate."""
-        return [([p for p in self.parameters() if p.requires_grad], 1.0)]
+    def parameter_groups(self) -> list[Group]:
+        """Return the trained parameters in groups."""
+        return [Group([p for p in self.parameters() if p.requires_grad])]
 
     def setup(self, stage: str) -> None:
         device = self.trainer.strategy.root_device
@@ -134,9 +142,9 @@ class Task(lightning.LightningModule, ABC, Generic[R]):
 
     def configure_optimizers(self) -> Any:
         groups = self.parameter_groups()
-        optimizer = self.optimizer([{"params": parameters} for parameters, _ in groups])
-        for group, (_, share) in zip(optimizer.param_groups, groups, strict=True):
-            group["lr"] *= share
+        optimizer = self.optimizer([{"params": group.parameters} for group in groups])
+        for options, group in zip(optimizer.param_groups, groups, strict=True):
+            options["lr"] *= group.share
         steps = float(self.trainer.estimated_stepping_batches)
         if math.isinf(steps):
             raise ConfigError("trainer.max_epochs is -1; the schedule needs an end to decay to")
@@ -147,10 +155,19 @@ class Task(lightning.LightningModule, ABC, Generic[R]):
                 return (step + 1) / (rise + 1)
             return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rise) / max(1.0, steps - rise))))
 
-        schedule = {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}
+        def factor_from(start: float) -> Callable[[int], float]:
+            def started(step: int) -> float:
+                batches = step * self.trainer.accumulate_grad_batches
+                waits = batches < start * self.trainer.num_training_batches
+                return 0.0 if waits else factor(step)
+
+            return started
+
+        factors = [factor_from(group.start) for group in groups]
+        schedule = {"scheduler": LambdaLR(optimizer, factors), "interval": "step"}
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
-    def mean_over_ranks(self, losses: Tensor, index: int) -> Tensor:
+    def mean_over_ranks(self, losses: Tensor, index: int, name: str = "train/batch_loss") -> Tensor:
         """Return the loss to differentiate, and log the mean over the rows of all processes.
 
         The loss is scaled so that its gradients, averaged over the processes, are those of the mean
@@ -159,6 +176,7 @@ class Task(lightning.LightningModule, ABC, Generic[R]):
         Args:
             losses: of each row or token of this process, of any shape.
             index: of the batch in its epoch.
+            name: under which the mean is logged.
 
         Raises:
             DivergedError: the mean is infinite or not a number.
@@ -172,7 +190,7 @@ class Task(lightning.LightningModule, ABC, Generic[R]):
                 f"the loss is {mean.item()}; checkpoints/ holds the state before; try a lower "
                 "optimizer.lr or trainer.gradient_clip_val"
             )
-        self.log("train/batch_loss", mean, prog_bar=True)
+        self.log(name, mean, prog_bar=True)
         return losses.sum() * (rank_and_ranks()[1] / number)
 
     def on_fit_start(self) -> None:

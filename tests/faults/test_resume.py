@@ -122,14 +122,19 @@ def test_killed_classifier(step: int, classifying: Job, tmp_path: Path) -> None:
     assert classifying.result(run_dir) == classifying.result(classifying.undisturbed)
 
 
+AVERAGED = ("average_weights=0.9",)
+FINE_TUNED = ("encoder.finetune=true", "unfreeze_epochs=0.5", "language_model_weight=0.5")
+
+
 @slow
+@pytest.mark.parametrize("changes", [AVERAGED, FINE_TUNED])
 @pytest.mark.parametrize("step", [10, 40])
-def test_killed_with_averaged_weights(
-    step: int, pretrained: Path, cache_dir: Path, tmp_path: Path
+def test_killed_classifier_with_more_state(
+    step: int, changes: tuple[str, ...], pretrained: Path, cache_dir: Path, tmp_path: Path
 ) -> None:
     bilm = f"bilm_path={latest_run(pretrained, 'toy')}/bilstm.pt"
     places = (f"output_dir={tmp_path}/outputs", f"cache_dir={cache_dir}")
-    settings = (*TINY_CLS, bilm, *places, "datamodule.token_budget=1024", "average_weights=0.9")
+    settings = (*TINY_CLS, bilm, *places, "datamodule.token_budget=1024", *changes)
     job = Job("train_cls", "classifier.pt", settings, tmp_path)
     run_dir = tmp_path / "run"
     assert job.begin(run_dir, AtStep(step)) == -signal.SIGKILL

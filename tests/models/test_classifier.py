@@ -141,6 +141,8 @@ def test_label_smoothing_changes_the_training_loss(batch: Batch) -> None:
         {"label_smoothing": 1.0},
         {"finetune_lr": 0.0},
         {"layer_decay": 1.5},
+        {"unfreeze_epochs": -1.0},
+        {"unfreeze_epochs": 0.5},  # of an encoder that stays frozen
     )
     for wrong in impossible:
         with pytest.raises(ConfigError, match=next(iter(wrong))):
@@ -180,8 +182,8 @@ def test_lower_layers_learn_more_slowly(batch: Batch) -> None:
         warmup=0.0,
     )
     groups = task.parameter_groups()
-    assert [factor for _, factor in groups] == pytest.approx([1, 0.5, 0.05, 0.005])
-    ids = [{id(parameter) for parameter in parameters} for parameters, _ in groups]
+    assert [group.share for group in groups] == pytest.approx([1, 0.5, 0.05, 0.005])
+    ids = [{id(parameter) for parameter in group.parameters} for group in groups]
     assert sum(map(len, ids)) == len(set().union(*ids)) == len(list(model.parameters()))
     bilm = model.encoder.get_submodule("bilm")
     assert ids[1] >= {id(p) for p in bilm.get_submodule("forward_lstm.layers.1").parameters()}
@@ -189,7 +191,7 @@ def test_lower_layers_learn_more_slowly(batch: Batch) -> None:
     (frozen,) = ClassificationTask(
         classifier(), optimizer=partial(torch.optim.AdamW, lr=0.01), warmup=0.0
     ).parameter_groups()
-    assert frozen[1] == 1
+    assert frozen.share == 1
 
 
 def test_a_fine_tuned_classifier_is_loaded_unchanged(batch: Batch, tmp_path: Path) -> None:
