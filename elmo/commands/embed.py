@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         pool=args.pool,
         half=args.half,
     )
-    say(f"wrote {args.output}: {documents:,} documents")
+    say(f"wrote {args.output}: {documents:,} document{'s' if documents != 1 else ''}")
 
 
 def _source(args: argparse.Namespace) -> Callable[[], Iterable[str]]:
