@@ -47,6 +47,8 @@ def setting_label(choices: Mapping[str, str], settings: Mapping[str, Any]) -> st
     encoder, mixing = settings.get("encoder", {}), settings.get("mixer", {})
     if encoder.get("skip_gram") is False:
         name += " (CBOW)"
+    if encoder.get("pairs"):
+        name += " with pairs"
     if choices["encoder"] != "elmo":
         return name
     mixer = choices["mixer"]
