@@ -2,7 +2,8 @@
 
 A file holds a format version, plain-dict configs, tensors, the tokenizer's JSON and a checksum of
 all of them. It is read with `weights_only=True`, which runs no code from the file. It names a class
-by its bare name, which is looked up in the module that defines the base class.
+by its bare name, which is looked up in the module that defines the base class; that of an encoder
+also in the module of the static ones.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import inspect
 import json
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 
 import torch
@@ -55,23 +57,29 @@ def describe(module: nn.Module) -> dict[str, Any]:
     }
 
 
-def find_class(description: dict[str, Any], base: type[T]) -> type[T]:
+def find_class(description: dict[str, Any], base: type[T], *others: ModuleType) -> type[T]:
     """Return the class that a description names: `base` or a subclass from the same module.
+
+    Args:
+        others: modules that define more subclasses.
 
     Raises:
         ArtifactError: the name is that of anything else.
     """
     name = description.get("class") if isinstance(description, dict) else None
-    named = getattr(sys.modules[base.__module__], name, None) if isinstance(name, str) else None
-    if not (
-        isinstance(named, type)
-        and issubclass(named, base)
-        and named.__module__ == base.__module__
-        and not inspect.isabstract(named)
-    ):
-        expected = f"{base.__name__} or a subclass in {base.__module__}"
-        raise ArtifactError(f"names the class {name!r}; expected {expected}")
-    return named
+    modules = (sys.modules[base.__module__], *others)
+    for module in modules:
+        named = getattr(module, name, None) if isinstance(name, str) else None
+        if (
+            isinstance(named, type)
+            and issubclass(named, base)
+            and named.__module__ == module.__name__
+            and not inspect.isabstract(named)
+        ):
+            return named
+    places = " or ".join(module.__name__ for module in modules)
+    expected = f"{base.__name__} or a subclass in {places}"
+    raise ArtifactError(f"names the class {name!r}; expected {expected}")
 
 
 def build(description: dict[str, Any], base: type[T]) -> T:

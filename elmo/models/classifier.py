@@ -13,7 +13,8 @@ from elmo.data.batches import TOKEN_BUDGET, Batch, text_batches
 from elmo.data.text import WordTokenizer
 from elmo.errors import ArtifactError
 from elmo.models.artifacts import build, describe, load_artifact, load_weights, save_artifact
-from elmo.models.encoders import Encoder, encoder_from_config
+from elmo.models.encoder_config import encoder_from_config
+from elmo.models.encoders import Encoder
 from elmo.modules.bilm import MAX_LAYERS
 from elmo.modules.heads import Head
 from elmo.modules.mixers import Mixer

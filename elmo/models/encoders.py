@@ -1,4 +1,4 @@
-"""The encoders, which turn tokens into layers: the biLM, or one static vector for each word."""
+"""The encoders, which turn tokens into layers: their base, a biLM, several biLMs side by side."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from torch import Tensor, nn
 from elmo.data.batches import TOKEN_BUDGET, Batch, Text, text_batches
 from elmo.data.text import WordTokenizer
 from elmo.errors import ArtifactError, ConfigError
-from elmo.models.artifacts import build, describe, find_class
+from elmo.models.artifacts import build, describe
 from elmo.models.word_vectors import WordVectors
 from elmo.modules.bilm import BiLM
 from elmo.modules.characters import CharacterCNN
-from elmo.modules.embedding import TokenEmbedding
 from elmo.modules.projected_lstm import Memory
 
 
@@ -275,49 +274,8 @@ class SideBySideEncoder(Encoder):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], tokenizer: WordTokenizer) -> Self:
-        parts = [encoder_from_config(part, tokenizer) for part in config["arguments"]["encoders"]]
-        return cls([part for part in parts if isinstance(part, ElmoEncoder)])
-
-
-class StaticEncoder(Encoder):
-    """One vector for each word, the same in every context: L = 1, D = E.
-
-    Args:
-        tokenizer: its V words are the rows of the table.
-        dim: D, width of a layer.
-    """
-
-    num_layers = 1
-    stored_layers = 0  # a look-up is as fast as reading from a store
-
-    def __init__(self, tokenizer: WordTokenizer, dim: int) -> None:
-        super().__init__(tokenizer)
-        self.dim = dim
-        self.embedding = TokenEmbedding(len(tokenizer), dim).requires_grad_(False)
-
-    @torch.no_grad()
-    def forward(self, batch: Batch) -> Tensor:
-        return self.embedding(batch.tokens).unsqueeze(0)  # (1, B, T, D)
-
-    def config(self) -> dict[str, Any]:
-        return {"class": "StaticEncoder", "arguments": {"dim": self.dim}}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], tokenizer: WordTokenizer) -> Self:
-        return cls(tokenizer, **config["arguments"])
-
-
-def encoder_from_config(config: dict[str, Any], tokenizer: WordTokenizer) -> Encoder:
-    """Build the encoder that a config describes, with new weights.
-
-    Raises:
-        ArtifactError: the config names no encoder, or the encoder cannot be built from it.
-    """
-    described = find_class(config, Encoder)
-    try:
-        return described.from_config(config, tokenizer)
-    except (TypeError, KeyError, RuntimeError, OverflowError) as error:
-        raise ArtifactError(f"its {described.__name__} cannot be built: {error!r}") from error
+        parts = config["arguments"]["encoders"]
+        return cls([ElmoEncoder.from_config(part, tokenizer) for part in parts])
 
 
 def check_vocabulary(vocab_size: int, tokenizer: WordTokenizer) -> None:

@@ -14,13 +14,8 @@ from elmo.data.corpus import Corpus, texts_of
 from elmo.data.text import UNK, WordTokenizer
 from elmo.errors import ArtifactError, ConfigError
 from elmo.models.artifacts import build, load_artifact, load_weights
-from elmo.models.encoders import (
-    ElmoEncoder,
-    Encoder,
-    SideBySideEncoder,
-    check_vocabulary,
-    encoder_from_config,
-)
+from elmo.models.encoder_config import encoder_from_config
+from elmo.models.encoders import ElmoEncoder, Encoder, SideBySideEncoder, check_vocabulary
 from elmo.models.published import find_published, is_published, load_published
 from elmo.models.training_corpus import texts_read
 from elmo.modules.bilm import BiLM

@@ -16,7 +16,7 @@ from scipy.sparse.linalg import svds
 from elmo.data.corpus import Corpus, texts_of
 from elmo.data.text import PAD, WordTokenizer
 from elmo.errors import ConfigError, check_range
-from elmo.models.encoders import StaticEncoder
+from elmo.models.static import StaticEncoder
 from elmo.utils.cache import cached
 
 log = logging.getLogger(__name__)

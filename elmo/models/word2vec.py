@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import logging
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ from elmo.data.corpus import Corpus
 from elmo.data.text import PAD, WordTokenizer
 from elmo.errors import ConfigError, check_range
 from elmo.models.embedding_starts import TableStart
-from elmo.models.encoders import StaticEncoder
+from elmo.models.static import PairEncoder, StaticEncoder
 from elmo.models.vector_files import check_file, read_vectors
 from elmo.utils.cache import cached
 
@@ -25,18 +27,51 @@ log = logging.getLogger(__name__)
 logging.getLogger("gensim").setLevel(logging.WARNING)  # it logs each epoch of each thread
 
 
-class Sentences:
-    """The train descriptions as lists of words; gensim iterates over them several times."""
+PAIR = " "  # between the words of a pair; no word has one
 
-    def __init__(self, corpus: Corpus, tokenizer: WordTokenizer) -> None:
+
+class Sentences:
+    """The train descriptions as lists of words; gensim iterates over them several times.
+
+    Args:
+        pairs: pairs of words that are merged into one in two more copies of each description, in
+            which a pair starts at every even or at every odd place. So each pair and the words
+            predict each other (after Gupta, Pagliardini and Jaggi 2019, section 3).
+    """
+
+    def __init__(
+        self, corpus: Corpus, tokenizer: WordTokenizer, pairs: Collection[str] = ()
+    ) -> None:
         self.corpus = corpus
         self.tokenizer = tokenizer
+        self.pairs = pairs
 
     def __iter__(self) -> Iterator[list[str]]:
         words = self.tokenizer.words
         for batch in self.corpus.splits["train"].iter(10_000):
             for ids in self.tokenizer.encode_ids(batch["text"]):
-                yield [words[index] for index in ids[1:-1]]
+                found = [words[index] for index in ids[1:-1]]
+                yield found
+                if self.pairs:
+                    yield from (_merged(found, self.pairs, start) for start in (0, 1))
+
+
+def _merged(words: list[str], pairs: Collection[str], start: int) -> list[str]:
+    """Merge the words at places start and start + 1, start + 2 and start + 3, ... where a pair."""
+    merged = words[:start]
+    for place in range(start, len(words), 2):
+        two = words[place : place + 2]
+        pair = PAIR.join(two)
+        merged += [pair] if pair in pairs else two
+    return merged
+
+
+def frequent_pairs(corpus: Corpus, tokenizer: WordTokenizer, least: int) -> set[str]:
+    """Return the pairs of neighbouring words that occur at least so often in the train split."""
+    counts: Counter[str] = Counter()
+    for words in Sentences(corpus, tokenizer):
+        counts.update(map(PAIR.join, itertools.pairwise(words)))
+    return {pair for pair, count in counts.items() if count >= least}
 
 
 def train_word2vec(
@@ -49,6 +84,7 @@ def train_word2vec(
     skip_gram: bool = True,
     sample: float = 1e-3,
     exponent: float = 0.75,
+    pairs: int | None = None,
 ) -> KeyedVectors:
     """Train skip-gram or CBOW with negative sampling (Mikolov et al. 2013), or read the cache.
 
@@ -64,17 +100,20 @@ def train_word2vec(
             frequent they are (section 2.3); 0 keeps all.
         exponent: negative samples are drawn in proportion to their count to this power (section
             2.2, where it is 3/4).
+        pairs: train vectors of the pairs of neighbouring words that occur so often, together with
+            those of the words, see `Sentences`; None for words alone.
     """
     settings = [corpus.fingerprint, tokenizer.json, dim, window, epochs, seed, skip_gram]
-    settings += [sample, exponent]
+    settings += [sample, exponent] if pairs is None else [sample, exponent, pairs]
     key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
     folder = corpus.cache_dir / "word2vec" / f"{corpus.name}-{key}"
 
     def build(path: Path) -> None:
         kind = "skip-gram" if skip_gram else "CBOW"
         log.info("training Word2Vec, %s: width %d, window %d, %d epochs", kind, dim, window, epochs)
+        merged = set() if pairs is None else frequent_pairs(corpus, tokenizer, pairs)
         vectors = Word2Vec(
-            Sentences(corpus, tokenizer),
+            Sentences(corpus, tokenizer, merged),
             vector_size=dim,
             window=window,
             epochs=epochs,
@@ -162,12 +201,15 @@ def word2vec_encoder(
     skip_gram: bool = True,
     sample: float = 1e-3,
     exponent: float = 0.75,
+    pairs: int | None = None,
 ) -> StaticEncoder:
     """Build the encoder of `encoder=word2vec`: frozen vectors from the train descriptions.
 
     Args:
         corpus: gives the train descriptions and the tokenizer.
         dim, window, epochs, seed, skip_gram, sample, exponent: see `train_word2vec`.
+        pairs: add a layer with the vectors of pairs of words that occur at least so often; None for
+            words alone.
 
     Raises:
         ConfigError: a number is out of range.
@@ -176,10 +218,29 @@ def word2vec_encoder(
     check_range(counts, at_least=1)
     check_range({"encoder.sample": sample}, at_least=0, at_most=1)
     check_range({"encoder.exponent": exponent}, at_least=0, at_most=1)
+    check_range({"encoder.pairs": pairs}, at_least=1, otherwise="null")
+    tokenizer = corpus.tokenizer
+    settings = (dim, window, epochs, seed, skip_gram, sample, exponent, pairs)
+    vectors = train_word2vec(corpus, tokenizer, *settings)
     with torch.random.fork_rng(devices=[]):  # words without a vector keep what is drawn here
         torch.manual_seed(seed)
-        encoder = StaticEncoder(corpus.tokenizer, dim)
-    settings = (dim, window, epochs, seed, skip_gram, sample, exponent)
-    vectors = train_word2vec(corpus, corpus.tokenizer, *settings)
-    copy_vectors(vectors, encoder.embedding.table.weight.data, corpus.tokenizer)
+        if pairs is None:
+            encoder = StaticEncoder(tokenizer, dim)
+        else:
+            encoder = _pair_encoder(vectors, tokenizer)
+    copy_vectors(vectors, encoder.embedding.table.weight.data, tokenizer)
+    return encoder
+
+
+def _pair_encoder(vectors: KeyedVectors, tokenizer: WordTokenizer) -> PairEncoder:
+    """Return an encoder with the vectors of the pairs, but new ones of the words."""
+    ids = {word: index for index, word in enumerate(tokenizer.words)}
+    names = [name for name in vectors.index_to_key if PAIR in name]
+    pairs = np.array([[ids[word] for word in name.split(PAIR)] for name in names]).reshape(-1, 2)
+    order = np.lexsort((pairs[:, 1], pairs[:, 0]))
+    encoder = PairEncoder(tokenizer, vectors.vector_size, pairs[order].astype(np.int64))
+    if names:
+        found = torch.from_numpy(vectors[[names[place] for place in order]])  # (P, E)
+        encoder.pair_embedding.table.weight.data[1:] = found
+    log.info("encoder: %s pairs of words have a vector", f"{len(names):,}")
     return encoder

@@ -47,8 +47,12 @@ def setting_label(choices: Mapping[str, str], settings: Mapping[str, Any]) -> st
         return "biLM"
     encoder, mixing = settings.get("encoder", {}), settings.get("mixer", {})
     name = ENCODERS.get(choices["encoder"], choices["encoder"])
+    if encoder.get("skip_gram") is False:
+        name += " (CBOW)"
+    if encoder.get("pairs"):
+        name += " with pairs"
     if choices["encoder"] not in CONTEXTUAL:
-        return name + (" (CBOW)" if encoder.get("skip_gram") is False else "")
+        return name
     mixer = choices["mixer"]
     if mixer == "layer":
         return f"{name}, layer {mixing.get('layer')}"

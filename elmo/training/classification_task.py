@@ -17,7 +17,8 @@ from elmo.evaluation.results import ClassificationResult
 from elmo.models.classifier import TextClassifier
 from elmo.training.distillation import Teacher
 from elmo.training.language_model_loss import LanguageModelLoss
-from elmo.training.task import Group, Task, count_parameters
+from elmo.training.schedule import Group
+from elmo.training.task import Task, count_parameters
 from elmo.utils.tensor_files import state_checksum
 
 

@@ -12,7 +12,8 @@ from elmo.data.batches import Batch
 from elmo.evaluation.language_model_scores import LanguageModelResult, LanguageModelScores
 from elmo.evaluation.metrics import TokenMean, language_model_metrics, update_directions
 from elmo.models.language_model import LanguageModel
-from elmo.training.task import Group, Task
+from elmo.training.schedule import Group
+from elmo.training.task import Task
 
 
 class LanguageModelTask(Task[LanguageModelResult]):

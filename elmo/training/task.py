@@ -1,4 +1,4 @@
-"""The base of the two LightningModules: optimizer, schedule and the final evaluation."""
+"""The base of the two LightningModules: its steps, checkpoints and the final evaluation."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import math
 import time
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Generic, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Generic
 
 import lightning
 import torch
@@ -16,14 +16,15 @@ from lightning.pytorch.plugins.precision import Precision
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import GradClipAlgorithmType
 from torch import Tensor
-from torch.nn import LSTM, Module, Parameter
+from torch.nn import LSTM, Module
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from elmo.data.datamodule import TokenData
-from elmo.errors import ConfigError, DivergedError, check_range
+from elmo.errors import ConfigError, DivergedError
 from elmo.evaluation.results import PREFIX, Evaluation, R, splits_to_evaluate
+from elmo.training.schedule import Group, MakeOptimizer, check_schedule, rise_and_fall
 from elmo.utils.ranks import (
     gather_from_ranks,
     leave_group,
@@ -46,21 +47,7 @@ for message in (
 ):
     warnings.filterwarnings("ignore", message)
 
-MakeOptimizer = Callable[[Sequence[Parameter | dict[str, Any]]], Optimizer]
 CHECKPOINT_VERSION = 2
-
-
-def check_schedule(optimizer: MakeOptimizer, warmup: float) -> None:
-    """Check the settings of optimizer and learning-rate schedule.
-
-    Raises:
-        ConfigError: no training can have them.
-    """
-    check_range({"warmup": warmup}, at_least=0, below=1)
-    try:
-        optimizer([Parameter(torch.zeros(1))])
-    except ValueError as error:
-        raise ConfigError(f"optimizer: {error}") from error
 
 
 def count_parameters(parts: Mapping[str, Module]) -> dict[str, int]:
@@ -69,14 +56,6 @@ def count_parameters(parts: Mapping[str, Module]) -> dict[str, int]:
         name: sum(parameter.numel() for parameter in part.parameters())
         for name, part in parts.items()
     }
-
-
-class Group(NamedTuple):
-    """Parameters that are trained with the same learning rate."""
-
-    parameters: list[Parameter]
-    share: float = 1.0  # of the learning rate
-    start: float = 0.0  # epochs before they learn
 
 
 class Task(lightning.LightningModule, ABC, Generic[R]):
@@ -148,12 +127,7 @@ class Task(lightning.LightningModule, ABC, Generic[R]):
         steps = float(self.trainer.estimated_stepping_batches)
         if math.isinf(steps):
             raise ConfigError("trainer.max_epochs is -1; the schedule needs an end to decay to")
-        rise = max(1.0, self.warmup * steps)
-
-        def factor(step: int) -> float:
-            if step < rise:
-                return (step + 1) / (rise + 1)
-            return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rise) / max(1.0, steps - rise))))
+        factor = rise_and_fall(steps, self.warmup)
 
         def factor_from(start: float) -> Callable[[int], float]:
             def started(step: int) -> float:

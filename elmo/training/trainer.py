@@ -12,7 +12,7 @@ from elmo.errors import ConfigError, check_range
 from elmo.runs.folder import Run
 from elmo.runs.job import in_multirun
 from elmo.training.checkpoints import AtomicCheckpoints
-from elmo.training.task import MakeOptimizer, check_schedule
+from elmo.training.schedule import MakeOptimizer, check_schedule
 from elmo.training.tensorboard import tensorboard_logger
 from elmo.utils.ranks import is_launched_apart
 

@@ -21,8 +21,9 @@ from elmo.errors import ArtifactError, ConfigError, DataError, MissingModelError
 from elmo.inference.vector_reduction import to_half
 from elmo.inference.vectors import write_vectors
 from elmo.models.classifier import load_classifier
-from elmo.models.encoders import ElmoEncoder, Embedding, StaticEncoder
+from elmo.models.encoders import ElmoEncoder, Embedding
 from elmo.models.loading import load_encoder
+from elmo.models.static import StaticEncoder
 from elmo.runs.latest import latest_of_all
 
 LINES = [

@@ -13,7 +13,8 @@ from elmo.data.text import WordTokenizer, clean
 from elmo.errors import ConfigError
 from elmo.inference import neighbours as neighbours_module
 from elmo.inference.neighbours import BLOCK, Neighbour, NeighbourSearch, marked_word
-from elmo.models.encoders import ElmoEncoder, Encoder, StaticEncoder
+from elmo.models.encoders import ElmoEncoder, Encoder
+from elmo.models.static import StaticEncoder
 
 TEXT, POSITION = "the bank raised its rates .", 1
 

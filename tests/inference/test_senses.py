@@ -15,7 +15,7 @@ from elmo.data.corpora.toy import ToyNews
 from elmo.data.corpus import column, texts_of
 from elmo.errors import ConfigError
 from elmo.inference.senses import study_senses
-from elmo.models.encoders import StaticEncoder
+from elmo.models.static import StaticEncoder
 from elmo.runs.latest import latest_run
 from inference.test_neighbours import find_neighbours
 from small_corpora import toy_news

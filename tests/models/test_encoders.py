@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from elmo.data.batches import Batch, text_batches
 from elmo.data.text import WordTokenizer
 from elmo.errors import ConfigError
-from elmo.models.encoders import ElmoEncoder, SideBySideEncoder, StaticEncoder
+from elmo.models.encoders import ElmoEncoder, SideBySideEncoder
 from elmo.modules.bilm import BiLM
 
 TEXTS = ["The bank raised its rates.", "", "the river left its bank!", "nothing known here"]
@@ -100,15 +100,6 @@ def test_a_frozen_encoder_stays_in_eval_mode_without_gradients(encoder: ElmoEnco
     ids = torch.tensor([[2, 4, 5, 3]])
     batch = Batch(ids, torch.tensor([4]), torch.tensor([0]), torch.tensor([0]))
     assert not encoder(batch).requires_grad
-
-
-def test_static_vectors_do_not_depend_on_the_context() -> None:
-    torch.manual_seed(0)
-    tokenizer = WordTokenizer.train(["the bank raised its rates river"], 1, None)
-    encoder = StaticEncoder(tokenizer, dim=5)
-    first, second = encoder.embed(["the bank raised", "river bank"])
-    assert first.vectors.shape == (1, 3, 5)
-    assert torch.equal(first.vectors[:, 1], second.vectors[:, 1])
 
 
 def two_bilms() -> list[ElmoEncoder]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import logging
 from collections import Counter
 from collections.abc import Iterable
@@ -15,8 +16,15 @@ from elmo.data.batches import Batch, pad
 from elmo.data.corpora.toy import ToyNews
 from elmo.data.text import PAD, UNK, WordTokenizer
 from elmo.errors import ConfigError, DataError
+from elmo.models.static import PairEncoder
 from elmo.models.vector_files import read_vectors
-from elmo.models.word2vec import Word2VecStart, train_word2vec, word2vec_encoder
+from elmo.models.word2vec import (
+    Sentences,
+    Word2VecStart,
+    frequent_pairs,
+    train_word2vec,
+    word2vec_encoder,
+)
 from elmo.modules.embedding import TokenEmbedding
 from small_corpora import toy_news
 
@@ -324,3 +332,35 @@ def test_words_without_a_vector_are_drawn_by_the_seed(small: ToyNews) -> None:
         tables.append(encoder.embedding.table.weight)
     assert torch.equal(tables[0], tables[1])
     assert not torch.equal(tables[0][UNK], tables[2][UNK])
+
+
+def test_each_frequent_pair_is_merged_once_where_it_occurs(small: ToyNews) -> None:
+    pairs = frequent_pairs(small, small.tokenizer, 5)
+    texts = list(Sentences(small, small.tokenizer))
+    counts = Counter(" ".join(pair) for text in texts for pair in itertools.pairwise(text))
+    assert pairs == {pair for pair, count in counts.items() if count >= 5}
+    assert 0 < len(pairs) < len(counts)
+    copies = list(Sentences(small, small.tokenizer, pairs))
+    assert copies[::3] == texts
+    for copy in (copies[1::3], copies[2::3]):
+        assert [" ".join(text).split(" ") for text in copy] == texts
+    merged = Counter(token for copy in copies for token in copy if " " in token)
+    assert merged == {pair: counts[pair] for pair in pairs}
+
+
+def test_pairs_are_trained_with_the_words(small: ToyNews) -> None:
+    encoder = word2vec_encoder(small, dim=DIM, window=3, epochs=2, seed=0, pairs=5)
+    assert isinstance(encoder, PairEncoder)
+    vectors = train_word2vec(small, small.tokenizer, DIM, 3, 2, 0, pairs=5)
+    alone = train(small)
+    names = small.tokenizer.words
+    pairs = [f"{names[one]} {names[other]}" for one, other in encoder.pairs]
+    assert set(pairs) == frequent_pairs(small, small.tokenizer, 5)
+    table = encoder.pair_embedding.table.weight
+    assert np.array_equal(table[1:], vectors[pairs])
+    assert not table[0].any()
+    for word in names[4:]:
+        assert np.array_equal(encoder.embedding.table.weight[names.index(word)], vectors[word])
+    assert not np.array_equal(vectors[names[4]], alone[names[4]])  # the pairs are its neighbours
+    with pytest.raises(ConfigError, match=r"encoder\.pairs is 0"):
+        word2vec_encoder(small, dim=DIM, window=3, epochs=2, seed=0, pairs=0)

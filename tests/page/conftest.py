@@ -15,8 +15,9 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from elmo.data.corpora import toy_grammar
 from elmo.data.text import WordTokenizer
 from elmo.models.classifier import TextClassifier
-from elmo.models.encoders import ElmoEncoder, Encoder, StaticEncoder
+from elmo.models.encoders import ElmoEncoder, Encoder
 from elmo.models.language_model import LanguageModel
+from elmo.models.static import StaticEncoder
 from elmo.modules.bilm import BiLM
 from elmo.modules.heads import PoolHead
 from elmo.modules.mixers import LearnedMix, Mixer, ScalarMix

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from elmo.data.batches import Batch
 from elmo.data.text import WordTokenizer
-from elmo.models.encoders import StaticEncoder
+from elmo.models.static import StaticEncoder
 from elmo.probing.study import Plan, interval, spread, study
 from elmo.probing.words import SPLITS, Document, Splits, Word
 

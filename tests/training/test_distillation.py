@@ -18,7 +18,7 @@ from elmo.data.corpus import column
 from elmo.data.datamodule import ClassificationData
 from elmo.errors import ConfigError
 from elmo.models.classifier import TextClassifier
-from elmo.models.encoders import StaticEncoder
+from elmo.models.static import StaticEncoder
 from elmo.modules.heads import PoolHead
 from elmo.modules.mixers import AverageMix
 from elmo.runs.latest import latest_run

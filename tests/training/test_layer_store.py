@@ -15,7 +15,8 @@ import torch
 from elmo.data.corpora.toy import ToyNews
 from elmo.data.datamodule import ClassificationData
 from elmo.errors import ConfigError
-from elmo.models.encoders import ElmoEncoder, SideBySideEncoder, StaticEncoder
+from elmo.models.encoders import ElmoEncoder, SideBySideEncoder
+from elmo.models.static import StaticEncoder
 from elmo.modules.bilm import BiLM
 from elmo.training import layer_store as store_module
 from elmo.training.layer_store import DiskStore, NoStore
