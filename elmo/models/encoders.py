@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -41,6 +42,7 @@ class Encoder(nn.Module, ABC):
         dim: D, width of a layer.
         has_read: how many validation and test texts of the classifier's corpus the pretraining has
             read, where it was on other splits of the same rows.
+        bilm_path: the `bilstm.pt` that it was loaded from; of several the first, None for none.
     """
 
     finetune = False
@@ -53,6 +55,7 @@ class Encoder(nn.Module, ABC):
         super().__init__()
         self.tokenizer = tokenizer
         self.has_read: dict[str, int] = {}
+        self.bilm_path: Path | None = None
 
     @abstractmethod
     def forward(self, batch: Batch) -> Tensor:
@@ -244,6 +247,7 @@ class SideBySideEncoder(Encoder):
         self.stored_layers = first.stored_layers
         self.dim = sum(encoder.dim for encoder in encoders)
         self.finetune = first.finetune
+        self.bilm_path = first.bilm_path
         self.encoders = nn.ModuleList(encoders)
 
     def forward(self, batch: Batch) -> Tensor:

@@ -16,6 +16,7 @@ from elmo.evaluation.metrics import TokenMean, classification_metrics, per_class
 from elmo.evaluation.results import ClassificationResult
 from elmo.models.classifier import TextClassifier
 from elmo.training.distillation import Teacher
+from elmo.training.label_weights import SuspectWeights
 from elmo.training.task import Task, count_parameters
 from elmo.utils.tensor_files import state_checksum
 
@@ -36,6 +37,7 @@ class ClassificationTask(Task[ClassificationResult]):
             less than the cross-entropy, its limit for q = 0 (Zhang and Sabuncu 2018, section 3.2);
             only in training. None takes the cross-entropy.
         teacher: makes the targets of training; None takes the labels.
+        label_weights: weights the loss of each train row; None lets all count the same.
         optimizer, warmup: see `Task`.
 
     Raises:
@@ -58,6 +60,7 @@ class ClassificationTask(Task[ClassificationResult]):
         layer_decay: float = 0.4,
         robust_exponent: float | None = None,
         teacher: Teacher | None = None,
+        label_weights: SuspectWeights | None = None,
         **arguments: Any,
     ) -> None:
         super().__init__(**arguments)
@@ -69,6 +72,7 @@ class ClassificationTask(Task[ClassificationResult]):
         self.label_smoothing = label_smoothing
         self.robust_exponent = robust_exponent
         self.teacher = teacher
+        self.label_weights = label_weights
         self.finetune_lr = finetune_lr
         self.layer_decay = layer_decay
         classes = len(model.class_names)
@@ -109,6 +113,8 @@ class ClassificationTask(Task[ClassificationResult]):
     def training_step(self, batch: Batch, index: int) -> Tensor:
         logits = self.model(batch)
         losses = self._losses(logits, batch)  # (B,)
+        if self.label_weights is not None:
+            losses = losses * self.label_weights.of(batch.row)
         loss = self.mean_over_ranks(losses, index)
         if (penalty := self.model.mixer.penalty()) is not None:
             loss = loss + penalty
@@ -189,6 +195,8 @@ class ClassificationTask(Task[ClassificationResult]):
         facts["parameters"] = count_parameters({"encoder": self.model.encoder, **self.parts()})
         if self.teacher is not None:
             facts["teachers"] = self.teacher.count
+        if self.label_weights is not None:
+            facts["suspected_labels"] = self.label_weights.count
         lambdas = self.results["validation"].lambdas
         if self.model.encoder.has_read:
             facts["bilm_has_read"] = self.model.encoder.has_read
