@@ -115,7 +115,7 @@ def _cross_validated(corpus: Corpus, folds: int, file: str | None) -> dict[str, 
     labels = column(corpus.splits["train"], "label")
     issues = label_issues(probabilities, labels)
     names = corpus.class_names
-    pairs = [
+    pairs: list[dict[str, Any]] = [
         {"label": names[label], "suggested": names[suggested], "rows": count}
         for label, suggested, count in issues.pairs()
     ]
