@@ -28,18 +28,21 @@ def train(cfg: DictConfig, run: Run) -> float:
     settings = make(cfg.trainer), make(cfg.callbacks), optimizer, cfg.warmup
     trainer = make_trainer(run, *settings, ClassificationTask.VALIDATED)
 
+    device = trainer.strategy.root_device
     with run.prepares():
         encoder = make(cfg.encoder)(corpus=corpus)
-    data = make(cfg.datamodule)(corpus=corpus, tokenizer=encoder.tokenizer)
+        data = make(cfg.datamodule)(corpus=corpus, tokenizer=encoder.tokenizer)
+        if cfg.get("augmentation"):
+            data.copies = make(cfg.augmentation)(data=data, encoder=encoder, device=device)
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     model = build_classifier(encoder, mixer, head, corpus.class_names)
     teacher = make(cfg.teacher)(data=data) if cfg.get("teacher") else None
+    weights = make(cfg.label_weights)(data=data) if cfg.get("label_weights") else None
     weight = cfg.language_model_weight
     language_model = LanguageModelLoss(encoder, weight) if weight else None
     rates = (cfg.label_smoothing, cfg.finetune_lr, cfg.layer_decay, cfg.unfreeze_epochs)
-    losses = (cfg.robust_exponent, teacher, language_model)
+    losses = (cfg.robust_exponent, teacher, language_model, weights)
     task = ClassificationTask(model, *rates, *losses, optimizer=optimizer, warmup=cfg.warmup)
-    device = trainer.strategy.root_device
     task.seconds["frozen_pass"] = make(cfg.store).attach(encoder, data, device, cfg.evaluate_test)
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)  # the same dropout for all
     trainer.fit(task, data, ckpt_path=run.checkpoint, weights_only=True)

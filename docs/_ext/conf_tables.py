@@ -32,6 +32,8 @@ GROUPS = {
     "store": "Whether frozen layers are kept on disk for the next job.",
     "labels": "How many labels to train on; few of them get smaller batches and more epochs.",
     "teacher": "Classifiers whose averaged predictions are part of the targets.",
+    "label_weights": "How much each train row counts in the loss.",
+    "augmentation": "Documents that are trained on beside the train rows.",
     "optimizer": "The optimizer of both trainings.",
     "trainer": "Lightning's trainer: how long, on which device.",
     "callbacks": "What is done beside the training; `~callbacks.NAME` leaves one out.",

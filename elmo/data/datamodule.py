@@ -17,7 +17,7 @@ from elmo.data.corpus import Corpus, column, in_words, texts_of
 from elmo.data.splitting import stratified_sample
 from elmo.data.streaming import Stream, StreamLoader
 from elmo.data.text import SPECIAL_TOKENS, WordTokenizer
-from elmo.data.tokens import RowSubset, TokenizedSplit
+from elmo.data.tokens import Copies, RowSubset, TokenizedSplit, WithCopies
 from elmo.data.user_corpus import StreamedCorpus
 from elmo.errors import ConfigError, check_range
 from elmo.utils.cache import cached
@@ -184,6 +184,10 @@ class TokenData(lightning.LightningDataModule):
         batches = TokenBudgetBatches(order, self.token_budget, *rank_and_ranks())
         return ResumableLoader(rows, batches, self.num_workers)
 
+    def documents(self) -> dict[str, TokenizedSplit]:
+        """Return all documents of the batches, under names that tell them apart in a corpus."""
+        return self.splits
+
     def train_dataloader(self) -> DataLoader:
         return self.loader(self.splits["train"], self.splits["train"].lengths, self.seed)
 
@@ -297,6 +301,9 @@ class ClassificationData(TokenData):
             on, and evaluated as the train split.
         arguments: see `TokenData`.
 
+    Attributes:
+        copies: documents that are trained on beside the rows; None for none.
+
     Raises:
         ConfigError: a number is out of range, or the corpus has no classes.
     """
@@ -306,6 +313,7 @@ class ClassificationData(TokenData):
         super().__init__(**arguments)
         self.corpus.check_classes()
         self.label_share = label_share
+        self.copies: Copies | None = None
 
     @cached_property
     def labelled_rows(self) -> np.ndarray:
@@ -314,10 +322,19 @@ class ClassificationData(TokenData):
 
     @property
     def facts(self) -> dict[str, Any]:
-        return {**super().facts, "labelled_rows": len(self.labelled_rows)}
+        facts = {**super().facts, "labelled_rows": len(self.labelled_rows)}
+        return facts if self.copies is None else {**facts, "augmentation": self.copies.facts}
+
+    def documents(self) -> dict[str, TokenizedSplit]:
+        if self.copies is None:
+            return super().documents()
+        return {**super().documents(), f"copies-{self.copies.key}": self.copies.documents}
 
     def train_dataloader(self) -> DataLoader:
-        return self._subset_loader("train", self.labelled_rows, self.seed)
+        if self.copies is None:
+            return self._subset_loader("train", self.labelled_rows, self.seed)
+        rows = WithCopies(self.splits["train"], self.labelled_rows, self.copies.documents)
+        return self.loader(rows, rows.lengths, self.seed)
 
     def evaluation_loader(self, split: str) -> DataLoader:
         if split != "train":

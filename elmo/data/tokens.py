@@ -7,11 +7,12 @@ import json
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 from torch.utils.data import Dataset
 
 from elmo.data.batches import Batch, make_batch
@@ -104,10 +105,10 @@ class TokenizedSplit(Dataset[Batch]):
     def __getitems__(self, rows: list[int]) -> Batch:
         index = torch.tensor(rows)
         layers = None if self.layers is None else self.layers(rows)
-        documents = [self._document(row) for row in rows]
+        documents = [self.document(row) for row in rows]
         return make_batch(documents, self.labels[index], index, self.characters, layers)
 
-    def _document(self, row: int) -> np.ndarray:
+    def document(self, row: int) -> np.ndarray:
         """Return the ids (T,) of one document, or its ids and spelling numbers (2, T)."""
         if self.spellings is None:
             return self.ids(row)
@@ -156,3 +157,63 @@ class RowSubset(Dataset[Batch]):
 
     def __getitems__(self, indices: list[int]) -> Batch:
         return self.data.__getitems__(self.rows[indices].tolist())
+
+
+class Copies(NamedTuple):
+    """Copies of the train rows that are used, with other words in some places.
+
+    Attributes:
+        documents: the first copy of each of the N' rows, then the second of each, ...
+        key: a hash of all that their content depends on.
+        facts: what is recorded of them.
+    """
+
+    documents: TokenizedSplit
+    key: str
+    facts: dict[str, Any]
+
+
+class WithCopies(Dataset[Batch]):
+    """Some rows of a split, then copies of them; `Batch.row` of a copy is that of its original.
+
+    Args:
+        data: the split.
+        rows: positions of the rows (N',).
+        copies: of these rows, see `Copies`.
+
+    Attributes:
+        lengths: the number of tokens of each document.
+    """
+
+    def __init__(self, data: TokenizedSplit, rows: np.ndarray, copies: TokenizedSplit) -> None:
+        self.data = data
+        self.rows = rows
+        self.copies = copies
+        self.lengths = np.concatenate([data.lengths[rows], copies.lengths])
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        count = len(self.rows)
+        # Originals first: the layers of both come from two files.
+        originals = [int(self.rows[i]) for i in indices if i < count]
+        copied = [i - count for i in indices if i >= count]
+        row = torch.tensor([*originals, *(int(self.rows[i % count]) for i in copied)])
+        documents = [self.data.document(i) for i in originals]
+        documents += [self.copies.document(i) for i in copied]
+        parts = [
+            part.layers(wanted)
+            for part, wanted in ((self.data, originals), (self.copies, copied))
+            if wanted and part.layers is not None
+        ]
+        layers = _side_by_side(parts) if parts else None
+        return make_batch(documents, self.data.labels[row], row, self.copies.characters, layers)
+
+
+def _side_by_side(parts: list[Tensor]) -> Tensor:
+    """Return the layers of several batches (S, B, T, D) as those of one, padded to the longest."""
+    longest = max(part.shape[2] for part in parts)
+    return torch.cat(
+        [functional.pad(part, (0, 0, 0, longest - part.shape[2])) for part in parts], 1
+    )

@@ -41,6 +41,8 @@ class Encoder(nn.Module, ABC):
         dim: D, width of a layer.
         has_read: how many validation and test texts of the classifier's corpus the pretraining has
             read, where it was on other splits of the same rows.
+        bilm_path: the `bilstm.pt` that it was loaded from, which holds the softmax as well; of
+            several the first, None for none.
     """
 
     finetune = False
@@ -53,6 +55,7 @@ class Encoder(nn.Module, ABC):
         super().__init__()
         self.tokenizer = tokenizer
         self.has_read: dict[str, int] = {}
+        self.bilm_path: Path | None = None
 
     @abstractmethod
     def forward(self, batch: Batch) -> Tensor:
@@ -135,14 +138,9 @@ class ElmoEncoder(Encoder):
             a text has other vectors in each call.
         warm_up: with `stateful`, embed the first batch once before, as simple_elmo does.
 
-    Attributes:
-        source: the `bilstm.pt` that also holds the softmax; None where there is none.
-
     Raises:
         ConfigError: `stateful` with a biLM without projected LSTMs, or `warm_up` without it.
     """
-
-    source: Path | None = None
 
     def __init__(
         self,
@@ -230,8 +228,8 @@ class SideBySideEncoder(Encoder):
     def __init__(self, encoders: Sequence[ElmoEncoder]) -> None:
         if len(encoders) < 2:
             raise ConfigError(
-                f"encoder.bilm_paths names {len(encoders)} biLM; expected two or more, or "
-                "encoder=elmo with bilm_path"
+                f"encoder.bilm_paths names {len(encoders)} biLM{'' if encoders else 's'}; "
+                "expected two or more, or encoder=elmo with bilm_path"
             )
         first = encoders[0]
         super().__init__(first.tokenizer)
@@ -249,6 +247,7 @@ class SideBySideEncoder(Encoder):
         self.stored_layers = first.stored_layers
         self.dim = sum(encoder.dim for encoder in encoders)
         self.finetune = first.finetune
+        self.bilm_path = first.bilm_path
         self.encoders = nn.ModuleList(encoders)
 
     def forward(self, batch: Batch) -> Tensor:

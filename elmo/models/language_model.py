@@ -89,6 +89,35 @@ class LanguageModel(nn.Module):
         hidden, targets = self.hidden_and_targets(tokens, lengths, spellings)
         return self.softmax(hidden.flatten(0, 1), targets.flatten()).view_as(targets)  # (2, N)
 
+    def log_probs_between(
+        self,
+        tokens: Tensor,
+        lengths: Tensor,
+        chosen: Tensor,
+        spellings: Spellings | None = None,
+    ) -> Tensor:
+        """Return what both directions expect at chosen words, given all words around each.
+
+        log p(word | words before) + log p(word | words after), normalised: the product of both
+        directions. The chosen words themselves are not read at their places.
+
+        Args:
+            tokens: (B, T).
+            lengths: (B,).
+            chosen: true at n words, none of which is the first or last token of its text (B, T).
+            spellings: see `BiLM.both_directions`.
+
+        Returns:
+            Log-probabilities (n, V), in the order of the texts.
+        """
+        hidden, _ = self.hidden_and_targets(tokens, lengths, spellings)  # (2, N, D/2)
+        left = torch.arange(tokens.shape[1] - 1, device=tokens.device)  # (T - 1,)
+        pairs = left < lengths.unsqueeze(1) - 1  # (B, T - 1), as `hidden_and_targets` has them
+        # The forward direction predicts the right token of a pair, the backward one the left.
+        forward = hidden[0][chosen[:, 1:][pairs]]  # (n, D/2)
+        backward = hidden[1][chosen[:, :-1][pairs]]  # (n, D/2)
+        return (self.softmax.log_prob(forward) + self.softmax.log_prob(backward)).log_softmax(1)
+
     def encoder(self) -> ElmoEncoder:
         """Return the biLM as a frozen encoder, which shares its weights with this model."""
         return ElmoEncoder(self.tokenizer, self.bilm)

@@ -150,7 +150,7 @@ def pretrained_elmo(
     if not isinstance(trained_on, dict) or not {"name", "fingerprint"} <= trained_on.keys():
         raise ArtifactError(f"{path}: does not name the data of its pretraining; train again")
     encoder = _load_elmo(content, path, finetune=finetune)
-    encoder.source = path
+    encoder.bilm_path = path
     title = f"{title_of(path)}, pretrained on data={trained_on['name']}"
     if trained_on["fingerprint"] == corpus.fingerprint:
         log.info("biLM: %s", title)

@@ -119,7 +119,7 @@ def _studies(
             content = json.loads(file.read_text())
             if isinstance(content, dict) and {"models", "tasks", "seeds"} <= content.keys():
                 probes.append(content)
-            elif isinstance(content, dict) and "sources" in content:
+            elif isinstance(content, dict) and content.get("sources"):
                 noise += [content] if content.get("fingerprint") in same_rows else []
     return probes, noise
 

@@ -86,6 +86,10 @@ def identity(cfg: DictConfig, choices: Mapping[str, str]) -> dict[str, Any]:
         settings["bilm_sha256"] = [_hash_of_bilm(Path(path)) or "" for path in _as_list(paths)]
     if settings.get("teacher.runs"):
         settings["teacher_sha256"] = _hash_of_predictions(settings["teacher.runs"])
+    if (suspects := settings.get("label_weights.suspects")) and Path(suspects).is_file():
+        settings["suspects_sha256"] = sha256_of(Path(suspects))
+    if proposer := settings.get("augmentation.bilm_path"):
+        settings["augmentation_sha256"] = _hash_of_bilm(Path(proposer))
     return {
         key: value
         for key, value in settings.items()

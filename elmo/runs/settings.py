@@ -42,6 +42,8 @@ GIVEN = {
     "features": ("linear",),
     "encoder": ("corpus",),
     "teacher": ("data",),
+    "label_weights": ("data",),
+    "augmentation": ("data", "encoder", "device"),
     "datamodule": ("corpus", "tokenizer", "max_characters"),
     "optimizer": ("params",),
     "trainer": ("callbacks", "logger", "plugins"),

@@ -16,6 +16,7 @@ from elmo.evaluation.metrics import TokenMean, classification_metrics, per_class
 from elmo.evaluation.results import ClassificationResult
 from elmo.models.classifier import TextClassifier
 from elmo.training.distillation import Teacher
+from elmo.training.label_weights import SuspectWeights
 from elmo.training.language_model_loss import LanguageModelLoss
 from elmo.training.schedule import Group
 from elmo.training.task import Task, count_parameters
@@ -42,6 +43,7 @@ class ClassificationTask(Task[ClassificationResult]):
             only in training. None takes the cross-entropy.
         teacher: makes the targets of training; None takes the labels.
         language_model: its loss is added to that of the classes; None adds nothing.
+        label_weights: weights the loss of each train row; None lets all count the same.
         optimizer, warmup: see `Task`.
 
     Raises:
@@ -66,6 +68,7 @@ class ClassificationTask(Task[ClassificationResult]):
         robust_exponent: float | None = None,
         teacher: Teacher | None = None,
         language_model: LanguageModelLoss | None = None,
+        label_weights: SuspectWeights | None = None,
         **arguments: Any,
     ) -> None:
         super().__init__(**arguments)
@@ -83,6 +86,7 @@ class ClassificationTask(Task[ClassificationResult]):
         self.label_smoothing = label_smoothing
         self.robust_exponent = robust_exponent
         self.teacher = teacher
+        self.label_weights = label_weights
         self.finetune_lr = finetune_lr
         self.layer_decay = layer_decay
         self.unfreeze_epochs = unfreeze_epochs or 0.0
@@ -126,6 +130,8 @@ class ClassificationTask(Task[ClassificationResult]):
         layers = self.model.layers(batch)  # (L, B, T, D)
         logits = self.model.scores(layers, batch.mask)  # (B, C)
         losses = self._losses(logits, batch)  # (B,)
+        if self.label_weights is not None:
+            losses = losses * self.label_weights.of(batch.row)
         loss = self.mean_over_ranks(losses, index)
         if self.language_model is not None:
             nll = self.language_model(layers, batch)  # (2 N,)
@@ -213,6 +219,8 @@ class ClassificationTask(Task[ClassificationResult]):
         facts["parameters"] = count_parameters({"encoder": self.model.encoder, **self.parts()})
         if self.teacher is not None:
             facts["teachers"] = self.teacher.count
+        if self.label_weights is not None:
+            facts["suspected_labels"] = self.label_weights.count
         lambdas = self.results["validation"].lambdas
         if self.model.encoder.has_read:
             facts["bilm_has_read"] = self.model.encoder.has_read

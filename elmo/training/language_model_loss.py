@@ -46,13 +46,13 @@ class LanguageModelLoss(nn.Module):
         self.widths = [part.dim for part in encoder.parts()]
         self.dropouts, self.softmaxes = nn.ModuleList(), nn.ModuleList()
         for part in encoder.parts():
-            if not isinstance(part, ElmoEncoder) or part.source is None:
+            if not isinstance(part, ElmoEncoder) or part.bilm_path is None:
                 raise ConfigError(
                     f"language_model_weight is {weight}, but the encoder has no softmax, as "
                     "published models have none; expected a biLM of train_lm.py, or "
                     "language_model_weight=null"
                 )
-            model = load_language_model(part.source)
+            model = load_language_model(part.bilm_path)
             self.dropouts.append(Dropout(model.dropout.p, model.dropout.shared))
             self.softmaxes.append(model.softmax)
         self.mean = TokenMean()

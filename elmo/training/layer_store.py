@@ -85,14 +85,11 @@ class DiskStore(Store):
     ) -> float:
         if not encoder.stored_layers:
             return 0.0
-        splits = [split for split in data.splits if test or split != "test"]
+        documents = {k: v for k, v in data.documents().items() if test or k != "test"}
         keys = [(part, self._key(part, data, device)) for part in encoder.parts()]
         entries = {
-            split: [
-                Entry(self.folder / f"{key}-{split}", split, data.splits[split], part)
-                for part, key in keys
-            ]
-            for split in splits
+            name: [Entry(self.folder / f"{key}-{name}", name, split, part) for part, key in keys]
+            for name, split in documents.items()
         }
         wanted = [entry for parts in entries.values() for entry in parts]
         began = time.monotonic()
@@ -105,11 +102,11 @@ class DiskStore(Store):
                     if not entry.exists():
                         entry.build(device)
                     os.utime(entry.folder)
-                for split, parts in entries.items():
-                    data.splits[split].layers = SideBySideLayers([part.open() for part in parts])
+                for name, parts in entries.items():
+                    documents[name].layers = SideBySideLayers([part.open() for part in parts])
         except OSError as error:
-            for split in entries:
-                data.splits[split].layers = None
+            for split in documents.values():
+                split.layers = None
             log.warning("store: %s; the frozen layers are computed in every batch", error)
         return time.monotonic() - began
 

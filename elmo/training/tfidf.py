@@ -12,7 +12,7 @@ from scipy.special import softmax
 from sklearn.base import clone
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import ParameterGrid
+from sklearn.model_selection import ParameterGrid, StratifiedKFold, cross_val_predict
 from sklearn.naive_bayes import ComplementNB
 from sklearn.pipeline import FeatureUnion
 from sklearn.svm import LinearSVC
@@ -109,6 +109,24 @@ class TfidfClassifier:
             self.tuning.append({**values, "val/accuracy": accuracy})
             if accuracy > best:
                 best, self.linear, self.tuned = accuracy, linear, values
+
+    def out_of_fold(self, corpus: Corpus, folds: int) -> np.ndarray:
+        """Return probabilities (N, C) for the train rows, by classifiers trained on other folds.
+
+        The folds are drawn by `seed`, with equal shares of each class. n-grams are counted and
+        weighted in all train rows, which needs no labels.
+
+        Raises:
+            ConfigError: there are fewer than two folds, or more than rows of a class.
+        """
+        corpus.check_classes()
+        rows = corpus.splits["train"]
+        labels = column(rows, "label")
+        fewest = int(np.bincount(labels, minlength=len(corpus.class_names)).min())
+        check_range({"the number of folds": folds}, at_least=2, at_most=fewest)
+        features = self.features.fit_transform(list(texts_of(rows)))
+        parts = StratifiedKFold(folds, shuffle=True, random_state=self.seed)
+        return cross_val_predict(self.linear, features, labels, cv=parts, method="predict_proba")
 
     def labelled_rows(self, corpus: Corpus) -> np.ndarray:
         """Return the positions in the train split of the rows whose labels are used (N',)."""

@@ -44,6 +44,39 @@ def test_where_no_text_occurs_twice_one_line_says_so(
     assert "no such file" in line
 
 
+WORDS = (("bank", "rates", "shares"), ("match", "goal", "cup"), ("chip", "phone", "web"))
+
+
+def test_labels_that_were_changed_are_among_the_suspects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No text occurs twice, which ends the command only where nothing else is asked for."""
+    wrong = {7, 40, 82}
+    train = [
+        (f"{' '.join(WORDS[n % 3])} story{n}", (n + 1) % 3 if n in wrong else n % 3)
+        for n in range(120)
+    ]
+    corpus = Listed(train, [("another", 1)], tmp_path)
+    monkeypatch.setattr(training_corpus, "training_corpus", lambda *_: corpus)
+    suspects, figures = tmp_path / "suspects.csv", tmp_path / "noise.json"
+    files = ["--suspects", str(suspects), "-o", str(figures)]
+    noise.main(["run", "--cross-validate", "4", *files])
+    in_train = set(corpus.splits["train"]["row"])
+    named = {int(line.split(",")[1]) for line in suspects.read_text().splitlines()[1:]}
+    assert named == wrong & in_train
+    found = json.loads(figures.read_text())["cross_validation"]
+    assert found["suspected"] == len(named) == sum(pair["rows"] for pair in found["pairs"])
+    assert found["share"] == pytest.approx(len(named) / len(in_train))
+    printed = capsys.readouterr().out
+    assert f"{len(named)} suspected labels" in printed
+    assert f"{found['accuracy']:.1%}" in printed
+
+
+def test_suspects_need_predictions(capsys: pytest.CaptureFixture[str]) -> None:
+    line = error_line(lambda: noise.main(["--suspects", "file.csv"]), capsys)
+    assert "add --cross-validate 5" in line
+
+
 def test_the_file_has_the_printed_figures(
     pretrained: Path, cache_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -40,6 +40,8 @@ GROUPS = {  # which jobs know a group
     "store": {"train_cls"},
     "labels": {"train_cls"},
     "teacher": {"train_cls"},
+    "label_weights": {"train_cls"},
+    "augmentation": {"train_cls"},
     "classifier": {"train_tfidf"},
     "experiment": JOBS,
 }

@@ -53,6 +53,22 @@ def test_padding_does_not_change_the_loss(model: LanguageModel) -> None:
     torch.testing.assert_close(model(pad(TOKENS, (0, 20)), LENGTHS), nll)
 
 
+def test_the_words_around_a_place_are_all_that_is_read_there(model: LanguageModel) -> None:
+    chosen = torch.zeros_like(TOKENS, dtype=torch.bool)
+    chosen[0, [1, 4]] = chosen[1, 2] = True  # first and last word of one text, last of the other
+    found = model.log_probs_between(TOKENS, LENGTHS, chosen)
+    torch.testing.assert_close(found.exp().sum(1), torch.ones(3))
+    layers = model.bilm(TOKENS, LENGTHS)[-1]  # (B, T, D), forward half first
+    for index, (text, place) in enumerate(chosen.nonzero().tolist()):
+        before, after = layers[text, place - 1, :8], layers[text, place + 1, 8:]
+        each = model.softmax.log_prob(torch.stack([before, after]))
+        torch.testing.assert_close(found[index], each.sum(0).log_softmax(0))
+        changed = TOKENS.clone()
+        changed[text, place] = 30
+        again = model.log_probs_between(changed, LENGTHS, chosen)
+        torch.testing.assert_close(again[index], found[index])
+
+
 def test_perplexity_against_numpy(model: LanguageModel) -> None:
     """The reference is computed word by word; only the layers come from the code under test."""
     weight, bias = (p.detach().double().numpy() for p in model.softmax.parameters())

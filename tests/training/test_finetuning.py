@@ -54,7 +54,7 @@ def language_model(
 
 def encoder_of(path: Path, finetune: bool = True) -> ElmoEncoder:
     encoder = ElmoEncoder(TOKENIZER, load_language_model(path).bilm, finetune)
-    encoder.source = path
+    encoder.bilm_path = path
     return encoder
 
 
@@ -172,7 +172,7 @@ def test_an_encoder_without_a_language_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"stays frozen; set encoder\.finetune=true"):
         LanguageModelLoss(encoder_of(path, finetune=False), 0.5)
     published = encoder_of(path)
-    published.source = None
+    published.bilm_path = None
     with pytest.raises(ConfigError, match="no softmax, as published models"):
         LanguageModelLoss(published, 0.5)
     with pytest.raises(ConfigError, match=r"language_model_weight is -1"):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -17,6 +18,7 @@ from elmo.data.corpora.toy import ToyNews
 from elmo.errors import ConfigError
 from elmo.runs.record import read_record
 from elmo.training.tfidf import Linear, TfidfClassifier
+from evaluation.test_label_noise import Listed
 
 CORPUS = [item for item in TINY if item.startswith("data")]
 
@@ -49,6 +51,24 @@ def test_figures_are_those_of_a_plain_pipeline(
         assert figures["test/loss"] == pytest.approx(expected, rel=1e-5)
     else:  # margins are no probabilities
         assert not {"test/loss", "test/ece"} & figures.keys()
+
+
+def test_a_row_is_judged_by_classifiers_that_have_not_seen_it(tmp_path: Path) -> None:
+    """No two texts share a word, so that their labels can only be learned by heart."""
+    train = [(f"word{n} thing{n}", n * n % 3 % 2) for n in range(61)]
+    train += [(f"other{n} matter{n}", 2) for n in range(20)]
+    corpus = Listed(train, [("test", 0)], tmp_path)
+    model = TfidfClassifier(LogisticRegression(C=100), longest=1, min_count=1)
+    probabilities = model.out_of_fold(corpus, 4)
+    labels = np.array(corpus.splits["train"]["label"])
+    np.testing.assert_allclose(probabilities.sum(1), 1)
+    majority = np.bincount(labels).max() / len(labels)
+    assert (probabilities.argmax(1) == labels).mean() <= majority
+    model.fit(corpus)
+    assert (model.scores(corpus, "train").argmax(1) == labels).all()
+    for folds in (1, 1000):
+        with pytest.raises(ConfigError, match=f"the number of folds is {folds}"):
+            model.out_of_fold(corpus, folds)
 
 
 def test_words_of_the_other_splits_are_not_known(toy: ToyNews) -> None:
