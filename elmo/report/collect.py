@@ -33,7 +33,7 @@ from elmo.runs.finished import (
     on_default_splits,
 )
 from elmo.runs.labels import label_of
-from elmo.runs.recipes import bilm_under, digest_of, parts_of, recipes
+from elmo.runs.recipes import digest_of, inputs_under, parts_of, recipes
 from elmo.runs.record import METRICS_FILE, RUN_FILE
 
 NEIGHBOURS = "neighbours.json"
@@ -63,7 +63,7 @@ def collect(folders: Sequence[Path], data: str | None = None) -> Material:
     facts = runs[0].record["data"]
     runs = [run for run in runs if run not in scaling]
     for run in filter(lambda run: run.is_classifier, scaling):
-        run.record["settings"]["bilm"] = bilm_under(run.folder)
+        run.record["settings"] |= inputs_under(run.folder)
     same_rows = {facts["fingerprint"], *aliases.values()}
     trained = [run for run in runs if run.is_classifier]
     # Two groupings: the titles of settings on all labels need not name the share of the labels.

@@ -15,7 +15,7 @@ from elmo.report.material import Classifier, Material
 from elmo.report.tuning import TRIALS
 from elmo.report.words import TABLES
 from elmo.runs.keys import is_neutral_override, without_paths
-from elmo.runs.recipes import BILM_HASH, digest_of
+from elmo.runs.recipes import BILM_HASH, INPUT_HASHES, digest_of
 from elmo.runs.record import METRICS_FILE, RUN_FILE, read_record, read_start
 from elmo.utils.files import atomic_writer, write_json, write_text
 
@@ -79,7 +79,9 @@ def _keep_run(source: Path, record: dict[str, Any], target: Path, predictions: b
     write_json(target / METRICS_FILE, kept)
     if start := read_start(source):
         overrides = [item for item in start["overrides"] if not is_neutral_override(item)]
+        hashes = {key: start["settings"].get(key) for key in INPUT_HASHES}
         settings = {BILM_HASH: start["settings"].get(BILM_HASH)}
+        settings |= {key: found for key, found in hashes.items() if found}
         write_json(
             target / RUN_FILE,
             {"script": start["script"], "overrides": overrides, "settings": settings},

@@ -14,7 +14,7 @@ from elmo.errors import ArtifactError, ConfigError, DataError
 from elmo.runs.keys import is_seed, relevant, relevant_choices, without_seeds
 from elmo.runs.labels import distinguish
 from elmo.runs.latest import is_released
-from elmo.runs.recipes import bilm_under, recipes
+from elmo.runs.recipes import inputs_under, recipes
 from elmo.runs.record import METRICS_FILE, read_record
 
 
@@ -199,7 +199,7 @@ def group_by_setting(
     groups: dict[str, dict[str, FinishedRun]] = {}
     for run in runs:
         settings = run.record["settings"]
-        settings["bilm"] = bilm_under(run.folder)
+        settings |= inputs_under(run.folder)
         plain = relevant(settings)
         choices = relevant_choices(run.record["choices"])
         shared = without_seeds(plain) | {"bilm": recipe_of.get(settings["bilm"], settings["bilm"])}

@@ -20,6 +20,7 @@ INPUTS = {
         "embedding.path",
         "encoder.bilm_paths",
     ),
+    *("teacher.runs", "label_weights.suspects", "augmentation.bilm_path"),
     *("data.dir", "data.cache_dir", "data.files", "data.test_files"),
 }
 # How a run is executed and what it shows.

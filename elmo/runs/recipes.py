@@ -13,6 +13,8 @@ from elmo.utils.files import sha256_of
 
 # In the start of a classifier, a list where it has several biLMs, and in the kept record of a biLM.
 BILM_HASH = "bilm_sha256"
+# In the start of a classifier: hashes of what else it was made from.
+INPUT_HASHES = ("teacher_sha256", "suspects_sha256", "augmentation_sha256")
 SHOWN = 8  # characters of a hash
 ROUNDING = ("trainer.precision",)  # how numbers are rounded is no part of a recipe
 
@@ -28,6 +30,19 @@ def bilm_under(folder: Path) -> str | None:
     found = start["settings"].get(BILM_HASH)
     hashes = found if isinstance(found, list) else [found or ""]
     return "/".join(digest[:SHOWN] for digest in hashes) or None
+
+
+def inputs_under(folder: Path) -> dict[str, str | None]:
+    """Return the beginnings of the hashes of what a classifier was made from, beside its data.
+
+    `bilm` is always among them, teachers and other inputs only where there are such.
+    """
+    start = read_start(folder) or {"settings": {}}
+    hashes = {key: start["settings"].get(key) for key in INPUT_HASHES}
+    return {
+        "bilm": bilm_under(folder),
+        **{key: found[:SHOWN] for key, found in hashes.items() if found},
+    }
 
 
 def parts_of(digest: str) -> list[str]:

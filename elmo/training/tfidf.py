@@ -12,13 +12,13 @@ from scipy.special import softmax
 from sklearn.base import clone
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import ParameterGrid, StratifiedKFold, cross_val_predict
+from sklearn.model_selection import ParameterGrid, StratifiedGroupKFold, cross_val_predict
 from sklearn.naive_bayes import ComplementNB
 from sklearn.pipeline import FeatureUnion
 from sklearn.svm import LinearSVC
 
 from elmo.data.corpus import Corpus, column, texts_of
-from elmo.data.splitting import stratified_sample
+from elmo.data.splitting import stratified_sample, text_digests
 from elmo.errors import ConfigError, check_range
 from elmo.evaluation.metrics import per_class_metrics, probability_metrics
 from elmo.evaluation.results import (
@@ -113,8 +113,9 @@ class TfidfClassifier:
     def out_of_fold(self, corpus: Corpus, folds: int) -> np.ndarray:
         """Return probabilities (N, C) for the train rows, by classifiers trained on other folds.
 
-        The folds are drawn by `seed`, with equal shares of each class. n-grams are counted and
-        weighted in all train rows, which needs no labels.
+        The folds are drawn by `seed`, with nearly equal shares of each class; rows with the same
+        text are in one fold, so that no row is judged by its copy. n-grams are counted and weighted
+        in all train rows, which needs no labels.
 
         Raises:
             ConfigError: there are fewer than two folds, or more than rows of a class.
@@ -124,9 +125,15 @@ class TfidfClassifier:
         labels = column(rows, "label")
         fewest = int(np.bincount(labels, minlength=len(corpus.class_names)).min())
         check_range({"the number of folds": folds}, at_least=2, at_most=fewest)
-        features = self.features.fit_transform(list(texts_of(rows)))
-        parts = StratifiedKFold(folds, shuffle=True, random_state=self.seed)
-        return cross_val_predict(self.linear, features, labels, cv=parts, method="predict_proba")
+        texts = list(texts_of(rows))
+        return cross_val_predict(
+            self.linear,
+            self.features.fit_transform(texts),
+            labels,
+            groups=np.unique(text_digests(texts), return_inverse=True)[1],
+            cv=StratifiedGroupKFold(folds, shuffle=True, random_state=self.seed),
+            method="predict_proba",
+        )
 
     def labelled_rows(self, corpus: Corpus) -> np.ndarray:
         """Return the positions in the train split of the rows whose labels are used (N',)."""

@@ -227,6 +227,18 @@ def test_a_recorded_path_leads_to_the_recipe(runs: Path) -> None:
     assert len(setting.folders) == 2
 
 
+def test_students_of_other_teachers_are_another_setting(runs: Path) -> None:
+    for seed, (path, digest) in enumerate((("here", "aa"), ("elsewhere", "aa"), ("here", "bb"))):
+        folder = runs / f"students/{seed}"
+        write_run(folder, 0.7, seed)
+        record = json.loads((folder / "metrics.json").read_text())
+        record["settings"]["teacher"] = {"runs": path, "weight": 0.5}
+        (folder / "metrics.json").write_text(json.dumps(record))
+        start = {"bilm_sha256": "00" * 32, "teacher_sha256": digest * 32}
+        (folder / "run.json").write_text(json.dumps({"settings": start}))
+    assert [len(s.folders) for s in find_settings([runs / "students"])] == [2, 1]
+
+
 def test_seeds_with_the_same_predictions_are_said_to_be_one_run(
     runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

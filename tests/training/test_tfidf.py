@@ -54,10 +54,13 @@ def test_figures_are_those_of_a_plain_pipeline(
 
 
 def test_a_row_is_judged_by_classifiers_that_have_not_seen_it(tmp_path: Path) -> None:
-    """No two texts share a word, so that their labels can only be learned by heart."""
+    """No two texts share a word, so that their labels can only be learned by heart.
+
+    Each stands twice: a copy in another fold would give its label away.
+    """
     train = [(f"word{n} thing{n}", n * n % 3 % 2) for n in range(61)]
     train += [(f"other{n} matter{n}", 2) for n in range(20)]
-    corpus = Listed(train, [("test", 0)], tmp_path)
+    corpus = Listed([*train, *train, ("held out", 2)], [("test", 0)], tmp_path)
     model = TfidfClassifier(LogisticRegression(C=100), longest=1, min_count=1)
     probabilities = model.out_of_fold(corpus, 4)
     labels = np.array(corpus.splits["train"]["label"])
