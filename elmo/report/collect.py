@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from elmo.errors import ArtifactError, DataError
 from elmo.evaluation.bootstrap import summarise
 from elmo.report.material import (
+    SHARE_SETTINGS,
     Bilm,
     Classifier,
     Material,
@@ -32,7 +33,7 @@ from elmo.runs.finished import (
     group_by_setting,
     on_default_splits,
 )
-from elmo.runs.labels import label_of
+from elmo.runs.labels import distinguish, label_of
 from elmo.runs.recipes import digest_of, inputs_under, parts_of, recipes
 from elmo.runs.record import METRICS_FILE, RUN_FILE
 
@@ -203,17 +204,29 @@ def _learning_curves(
         shares.setdefault(classifier.share, []).append(classifier)
     curves: dict[str, list[Classifier]] = {}
     single: list[Classifier] = []
+    several: list[list[Classifier]] = []
     for shares in groups.values():
         best = [max(same, key=lambda c: c.mean("val/accuracy")) for same in shares.values()]
         if len(best) > 1:
-            best.sort(key=lambda c: c.share)
-            title = best[-1].title
-            if title in curves:
-                title = f"{title} ({len(curves)})"
-            curves[title] = [classifier._replace(title=title) for classifier in best]
+            several.append(sorted(best, key=lambda c: c.share))
         else:
             single += [classifier for classifier in best if classifier.share < 1]
+    names = distinguish([_at_any_share(best[-1]) for best in several])
+    for best, name in zip(several, names, strict=True):
+        title = name if best[-1].title in curves else best[-1].title
+        curves[title] = [classifier._replace(title=title) for classifier in best]
     return dict(sorted(curves.items())), single
+
+
+def _at_any_share(classifier: Classifier) -> dict[str, Any]:
+    """Return the record of a setting without what changes with the share of the labels."""
+    record = classifier.setting.records[0]
+    return {
+        "label": label_of(record),
+        "choices": {k: v for k, v in classifier.choices.items() if k != "labels"},
+        "settings": {k: v for k, v in classifier.plain.items() if k not in SHARE_SETTINGS},
+        "study": classifier.study,
+    }
 
 
 def read_curves(folder: Path) -> dict[str, np.ndarray]:

@@ -64,7 +64,8 @@ def with_short_titles(material: Material) -> Material:
     inside = [c for c in material.classifiers if c.title in titles]
     for classifier in material.classifiers:
         if classifier.kind not in ("tfidf", "blend") and classifier.title not in titles:
-            titles[classifier.title] = _by_difference(classifier, inside)
+            short, full = _by_difference(classifier, inside)
+            titles[classifier.title] = full if short in titles.values() else short
     renamed = [_titled(c, titles) for c in material.classifiers]
     curves = {}
     for name, curve in material.learning_curves.items():
@@ -72,8 +73,11 @@ def with_short_titles(material: Material) -> Material:
     return material._replace(classifiers=renamed, learning_curves=curves)
 
 
-def _by_difference(classifier: Classifier, others: Sequence[Classifier]) -> str:
-    """Return the label of a setting and how it differs from the most similar one of a recipe."""
+def _by_difference(classifier: Classifier, others: Sequence[Classifier]) -> tuple[str, str]:
+    """Return the label of a setting and how it differs from the most similar one of a recipe.
+
+    Where its encoder differs, the first title says no more than that; the second says all.
+    """
     label = label_of(classifier.setting.records[0])
     if any(label == label_of(c.setting.records[0]) for c in others):
         own = classifier.plain | classifier.choices
@@ -86,9 +90,11 @@ def _by_difference(classifier: Classifier, others: Sequence[Classifier]) -> str:
             for c in others
             if c.kind == classifier.kind
         ]
-        values = [f"{key}={own[key]}" for key in min(changes, key=len) if key not in COPIED]
-        return f"{label}, {' '.join(values)}"
-    return label
+        fewest = min(changes, key=len)
+        values = [f"{key}={own[key]}" for key in fewest if key not in COPIED]
+        of_encoder = [value for value in values if value.startswith("encoder.")]
+        return f"{label}, {' '.join(of_encoder or values)}", f"{label}, {' '.join(values)}"
+    return label, label
 
 
 def _records(classifiers: Sequence[Classifier]) -> list[dict[str, object]]:

@@ -395,7 +395,7 @@ def test_the_report_in_docs_is_that_of_the_runs_beside_it(monkeypatch: pytest.Mo
     monkeypatch.setattr(drawing, "svg", lambda figure: b"")
     results = ROOT / "docs/results"
     discussion = ROOT / "docs/discussion.md"
-    paper = write_report(collect([results / "runs"]), "report_figures", discussion)
+    paper = write_report(collect([ROOT / "docs"]), "report_figures", discussion)
     assert paper.text == (results / "report.md").read_text()
 
 
