@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from elmo.report.findings import points
 from elmo.report.material import Material
 from elmo.report.writing import Manuscript
@@ -50,3 +53,18 @@ def label_noise(material: Material, paper: Manuscript) -> None:
         ["texts", "groups", "two labels", "differ", "wrong", "ceiling", "95 % interval"],
         rows,
     )
+    if found := material.noise[0].get("cross_validation"):
+        _suspected(found, paper)
+
+
+def _suspected(found: Mapping[str, Any], paper: Manuscript) -> None:
+    """Write the table of the labels that `elmo noise --cross-validate` doubts."""
+    paper.paragraph(
+        f"{found['suspected']:,} train rows ({found['share']:.1%}) have a label that is doubted by "
+        f"confident learning (Northcutt et al. 2021) in {found['folds']} folds: TF-IDF classifiers "
+        f"that have not seen the row, and agree with {found['accuracy']:.1%} of the labels, take "
+        "it for another class as surely as they take the rows of that class for it. Right labels "
+        "of unclear texts are among them."
+    )
+    pairs = [[pair["label"], pair["suggested"], f"{pair['rows']:,}"] for pair in found["pairs"]]
+    paper.table("Doubted labels.", ["label", "rather", "rows"], pairs)

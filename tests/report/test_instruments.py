@@ -46,6 +46,9 @@ def write_instruments(root: Path) -> None:
     source = {"texts": "equal, in train", "groups": 453, "conflicting": 57, "disagreement": 0.126}
     source |= {"error": 0.07, "ceiling": 0.93, "low": 0.92, "high": 0.95}
     noise = {"corpus": "toy", "fingerprint": FACTS["fingerprint"], "sources": [source]}
+    pair = {"label": "Sports", "suggested": "World", "rows": 1234}
+    found = {"suspected": 1500, "share": 0.03, "folds": 5, "accuracy": 0.9, "pairs": [pair]}
+    noise["cross_validation"] = found
     (root / "noise.json").write_text(json.dumps(noise))
 
 
@@ -57,6 +60,8 @@ def test_what_the_files_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert "| upos | ELMo | linear | 0.10 | 0.60 | 0.30 |" in text
     assert "is 13.00 points below the ceiling from texts that are equal, in train" in text
     assert "| equal, in train | 453 | 57 | 12.6% | 7.0% | 93.0% | 92.0% to 95.0% |" in text
+    assert "1,500 train rows (3.0%) have a label that is doubted" in text
+    assert "| Sports | World | 1,234 |" in text
     assert "| test, forward | 20 | 70.0 % | `a` to `the` 3, `the` to `a` 1 |" in text
     # What is kept makes the same report.
     keep_material(collect([tmp_path / "runs"]), tmp_path / "kept")
