@@ -34,9 +34,9 @@ def several_bilms(material: Material, paper: Manuscript) -> None:
         means = np.array([c.mean("test/accuracy") for c in group])
         within = float(np.mean([c.deviation("test/accuracy") for c in group]))
         paper.paragraph(
-            f"{title} on {len(group)} biLMs: {means.mean():.4f} on test, the mean of the biLMs; "
+            f"{title} on {len(group)} {group[0].on_what}: {means.mean():.4f} on test, their mean; "
             f"their deviation is {points(float(means.std(ddof=1)))}, that of the seeds of the "
-            f"classifier on one biLM {points(within)}."
+            f"classifier within one of them {points(within)}."
         )
         group.sort(key=lambda c: -c.mean("val/accuracy"))
         rows = [

@@ -91,6 +91,11 @@ class Classifier(NamedTuple):
         return re.sub(r",? biLMs? [\w+]+", "", self.title)
 
     @property
+    def on_what(self) -> str:
+        """What several of its siblings are trained on."""
+        return "biLMs" if self.kind == "elmo" else "sets of biLMs"
+
+    @property
     def lambdas(self) -> np.ndarray:
         """The lambdas of each run on the validation rows, (seeds, L)."""
         return np.array([record["lambdas"] for record in self.setting.records])

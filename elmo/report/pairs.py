@@ -100,4 +100,4 @@ def paired_tests(
 def _pooled_title(pool: Sequence[Classifier]) -> str:
     if len(pool) == 1:
         return pool[0].title
-    return f"{pool[0].title_without_bilm} ({len(pool)} biLMs)"
+    return f"{pool[0].title_without_bilm} ({len(pool)} {pool[0].on_what})"

@@ -115,7 +115,9 @@ def test_bilms_side_by_side_have_the_names_of_each(
     found = section(text, "Several biLMs")  # the best is number 1, which was written last
     rows = re.findall(r"^\| (biLMs \d\+\d) \| 2 \| (0\.\d+)", found, re.MULTILINE)
     assert rows == [("biLMs 3+1", "0.8400"), ("biLMs 3+2", "0.8000")]
-    assert re.search(r"ELMo side by side, learned \(2 biLMs\) beats ELMo, learned by 12", text)
+    assert re.search(
+        r"ELMo side by side, learned \(2 sets of biLMs\) beats ELMo, learned by 12", text
+    )
     assert "bilm=" not in text
     which = section(text, "Where the figures come from")
     assert re.findall(r"^\| (biLMs? [\d+]+) \| \w+ \|", which, re.MULTILINE) == [
