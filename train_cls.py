@@ -16,9 +16,8 @@ def train(cfg: DictConfig, run: Run) -> float:
 
     from elmo.evaluation.outputs import ClassificationOutputs
     from elmo.models.classifier import build_classifier, check_parts
-    from elmo.training.classification_task import ClassificationTask
+    from elmo.training.classification_task import ClassificationTask, task_of
     from elmo.training.finish import finish
-    from elmo.training.language_model_loss import LanguageModelLoss
     from elmo.training.trainer import make_trainer
 
     corpus, optimizer = make(cfg.data), make(cfg.optimizer)
@@ -36,13 +35,7 @@ def train(cfg: DictConfig, run: Run) -> float:
             data.copies = make(cfg.augmentation)(data=data, encoder=encoder, device=device)
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     model = build_classifier(encoder, mixer, head, corpus.class_names)
-    teacher = make(cfg.teacher)(data=data) if cfg.get("teacher") else None
-    weights = make(cfg.label_weights)(data=data) if cfg.get("label_weights") else None
-    weight = cfg.language_model_weight
-    language_model = LanguageModelLoss(encoder, weight) if weight else None
-    rates = (cfg.label_smoothing, cfg.finetune_lr, cfg.layer_decay, cfg.unfreeze_epochs)
-    losses = (cfg.robust_exponent, teacher, language_model, weights)
-    task = ClassificationTask(model, *rates, *losses, optimizer=optimizer, warmup=cfg.warmup)
+    task = task_of(cfg, model, data, optimizer)
     task.seconds["frozen_pass"] = make(cfg.store).attach(encoder, data, device, cfg.evaluate_test)
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)  # the same dropout for all
     trainer.fit(task, data, ckpt_path=run.checkpoint, weights_only=True)

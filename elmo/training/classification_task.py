@@ -6,20 +6,23 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
+from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
 from elmo.data.batches import Batch
+from elmo.data.datamodule import ClassificationData
 from elmo.errors import ConfigError, check_range
 from elmo.evaluation.metrics import TokenMean, classification_metrics, per_class_metrics
 from elmo.evaluation.results import ClassificationResult
 from elmo.models.classifier import TextClassifier
+from elmo.runs.job import make
 from elmo.training.distillation import Teacher
 from elmo.training.label_weights import SuspectWeights
 from elmo.training.language_model_loss import LanguageModelLoss
 from elmo.training.schedule import Group
-from elmo.training.task import Task, count_parameters
+from elmo.training.task import MakeOptimizer, Task, count_parameters
 from elmo.utils.tensor_files import state_checksum
 
 
@@ -229,3 +232,22 @@ class ClassificationTask(Task[ClassificationResult]):
 
 def _trained(*modules: nn.Module) -> list[nn.Parameter]:
     return [p for module in modules for p in module.parameters() if p.requires_grad]
+
+
+def task_of(
+    cfg: DictConfig, model: TextClassifier, data: ClassificationData, optimizer: MakeOptimizer
+) -> ClassificationTask:
+    """Return the training that the settings of conf/train_cls.yaml describe."""
+    return ClassificationTask(
+        model,
+        cfg.label_smoothing,
+        cfg.finetune_lr,
+        cfg.layer_decay,
+        cfg.unfreeze_epochs,
+        cfg.robust_exponent,
+        make(cfg.teacher)(data=data) if cfg.get("teacher") else None,
+        LanguageModelLoss.of(model.encoder, cfg.language_model_weight),
+        make(cfg.label_weights)(data=data) if cfg.get("label_weights") else None,
+        optimizer=optimizer,
+        warmup=cfg.warmup,
+    )
