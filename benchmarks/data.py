@@ -125,7 +125,7 @@ def prepare(folder: str, count: int) -> tuple[dict[str, float], dict[str, float]
     import logging
 
     from elmo.data.corpora.ag_news import AgNews
-    from elmo.data.datamodule import LanguageModelData
+    from elmo.data.language_model_data import LanguageModelData
 
     logging.disable()
     times = [time.perf_counter()]

@@ -20,7 +20,7 @@ from benchmarks.lm_training import TRAINING
 from benchmarks.models import Textbook, TextbookClassifier, make, mirrored_pair
 from benchmarks.place import Place
 from benchmarks.turns import Turns, fit
-from elmo.data.datamodule import ClassificationData
+from elmo.data.classification_data import ClassificationData
 from elmo.data.text import TokenizedText, WordTokenizer, clean
 from elmo.models.classifier import build_classifier
 from elmo.models.encoders import ElmoEncoder

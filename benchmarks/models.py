@@ -14,7 +14,8 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from elmo.data.batches import Batch, pad
-from elmo.data.datamodule import LanguageModelData, TokenData
+from elmo.data.datamodule import TokenData
+from elmo.data.language_model_data import LanguageModelData
 from elmo.data.text import PAD
 from elmo.data.tokens import TokenizedSplit
 from elmo.models.language_model import LanguageModel

@@ -76,7 +76,7 @@ def read(folder: str, number: int, sample: int) -> dict[str, float]:
     import logging
 
     from elmo.data.corpora.files import TextFiles
-    from elmo.data.datamodule import LanguageModelData
+    from elmo.data.language_model_data import LanguageModelData
     from elmo.data.streaming import StreamLoader
     from elmo.utils.memory import keep_freed_memory
 

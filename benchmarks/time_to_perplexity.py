@@ -14,7 +14,7 @@ from benchmarks.corpus import first_rows
 
 if TYPE_CHECKING:
     from benchmarks.models import Textbook
-    from elmo.data.datamodule import LanguageModelData
+    from elmo.data.language_model_data import LanguageModelData
 
 DESCRIPTION = """\
 Trains two biLMs of width 256 on the same rows and vocabulary in turn, each in its own process, and

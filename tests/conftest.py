@@ -28,7 +28,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from elmo.commands import base
 from elmo.data.batches import Batch
 from elmo.data.corpora.toy import ToyNews
-from elmo.data.datamodule import LanguageModelData
+from elmo.data.language_model_data import LanguageModelData
 from elmo.data.text import WordTokenizer
 from elmo.models.encoders import ElmoEncoder
 from elmo.modules.bilm import BiLM

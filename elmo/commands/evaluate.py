@@ -97,7 +97,7 @@ def _corpus_splits(
     path: Path, args: argparse.Namespace, tokenizer: WordTokenizer
 ) -> tuple[dict[str, Iterable[Batch]], dict[str, Any]]:
     """Return the batches of each split as the run had them, and the facts of the corpus."""
-    from elmo.data.datamodule import LanguageModelData
+    from elmo.data.language_model_data import LanguageModelData
     from elmo.models.training_corpus import training_corpus
     from elmo.runs.record import read_record
 

@@ -224,7 +224,8 @@ def _write_half(source: Path, target: Path, kind: str) -> Path:
 
 def _evaluate(file: Path, kind: str, corpus: Corpus) -> dict[str, float]:
     """Return the metrics of a model on validation and test."""
-    from elmo.data.datamodule import ClassificationData, LanguageModelData
+    from elmo.data.classification_data import ClassificationData
+    from elmo.data.language_model_data import LanguageModelData
     from elmo.evaluation.language_model_scores import evaluate_language_model
     from elmo.evaluation.metrics import evaluate_classifier
     from elmo.evaluation.results import PREFIX

@@ -143,7 +143,8 @@ def _which_is_which(material: Material, paper: Manuscript) -> None:
             values = relevant(bilm.record["settings"])
             row += [
                 str(bilm.record["settings"].get("seed", "")),
-                " ".join(f"`{key}={values[key]}`" for key in differing),
+                " ".join(f"`{key}={values[key]}`" for key in differing)
+                + (", in half precision" if "released" in bilm.record else ""),
                 commit(bilm.record),
                 *(number(metric_value(bilm.record, f"{s}/perplexity"), 2) for s in ("val", "test")),
             ]

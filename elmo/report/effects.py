@@ -20,6 +20,9 @@ SEARCH = 4  # settings of a search whose values are compared
 ELSEWHERE = {"encoder", "mixer", "mixer.layer", "bilm", "classifier"}
 SAME = ("data", "labels")  # equal for all settings, whatever they are called
 
+# Groups that a config leaves out where they are null, and older runs did not know.
+OPTIONAL = ("teacher", "label_weights", "augmentation")
+
 Settings = dict[str, Any]
 
 
@@ -87,7 +90,11 @@ def tuning(material: Material, paper: Manuscript) -> None:
 def _settings(record: Mapping[str, Any]) -> Settings:
     """Return settings and choices with dotted keys, those that are null included."""
     plain = without_seeds(relevant(_filled(record["settings"])))
-    together = {**plain, **relevant_choices(record["choices"])}
+    together = {
+        **dict.fromkeys(OPTIONAL, "none"),
+        **plain,
+        **relevant_choices(record["choices"]),
+    }
     return {key: value for key, value in together.items() if key.partition(".")[0] not in SAME}
 
 

@@ -60,7 +60,8 @@ def setting_label(choices: Mapping[str, str], settings: Mapping[str, Any]) -> st
     usual = learned is None or learned == GAMMA_DEFAULT.get(mixer, learned)
     matrices = " with matrices" if mixing.get("projection_dim") else ""
     tuned = ", fine-tuned" if encoder.get("finetune") else ""
-    return f"{name}, {mixer}{matrices}{'' if usual else GAMMA[learned]}{tuned}"
+    taught = ", student" if choices.get("teacher") else ""
+    return f"{name}, {mixer}{matrices}{'' if usual else GAMMA[learned]}{tuned}{taught}"
 
 
 def distinguish(records: Sequence[Mapping[str, Any]]) -> list[str]:

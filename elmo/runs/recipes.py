@@ -26,10 +26,14 @@ def bilm_under(folder: Path) -> str | None:
 
     Those of several biLMs side by side are joined by "/", see `parts_of`.
     """
-    start = read_start(folder) or {"settings": {}}
-    found = start["settings"].get(BILM_HASH)
+    found = _started_with(folder).get(BILM_HASH)
     hashes = found if isinstance(found, list) else [found or ""]
     return "/".join(digest[:SHOWN] for digest in hashes) or None
+
+
+def _started_with(folder: Path) -> dict[str, Any]:
+    """Return the settings and hashes that a run recorded at its start; empty if it kept none."""
+    return (read_start(folder) or {"settings": {}})["settings"]
 
 
 def inputs_under(folder: Path) -> dict[str, str | None]:
@@ -37,8 +41,8 @@ def inputs_under(folder: Path) -> dict[str, str | None]:
 
     `bilm` is always among them, teachers and other inputs only where there are such.
     """
-    start = read_start(folder) or {"settings": {}}
-    hashes = {key: start["settings"].get(key) for key in INPUT_HASHES}
+    settings = _started_with(folder)
+    hashes = {key: settings.get(key) for key in INPUT_HASHES}
     return {
         "bilm": bilm_under(folder),
         **{key: found[:SHOWN] for key, found in hashes.items() if found},
@@ -107,9 +111,9 @@ def _at_recorded_path(folder: Path, place: int) -> dict[str, Any] | None:
     Args:
         place: of the biLM among those side by side.
     """
-    settings = (read_start(folder) or {"settings": {}})["settings"]
+    settings = _started_with(folder)
     paths = settings.get("encoder.bilm_paths") or [settings.get("bilm_path")]
-    if not paths[place]:
+    if not any(paths):  # a kept run has none
         return None
     path = Path(paths[place])
     file = (path if path.is_dir() else path.parent) / METRICS_FILE

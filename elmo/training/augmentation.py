@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from elmo.data.batches import Batch, EpochOrder, TokenBudgetBatches
 from elmo.data.characters import character_ids
-from elmo.data.datamodule import ClassificationData
+from elmo.data.classification_data import ClassificationData
 from elmo.data.text import SPECIAL_TOKENS
 from elmo.data.tokens import Copies, RowSubset, TokenizedSplit
 from elmo.errors import ConfigError, check_range

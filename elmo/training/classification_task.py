@@ -12,7 +12,7 @@ from torch.nn import functional
 from torch.optim import Optimizer
 
 from elmo.data.batches import Batch
-from elmo.data.datamodule import ClassificationData
+from elmo.data.classification_data import ClassificationData
 from elmo.errors import ConfigError, check_range
 from elmo.evaluation.metrics import TokenMean, classification_metrics, per_class_metrics
 from elmo.evaluation.results import ClassificationResult
@@ -238,6 +238,7 @@ def task_of(
     cfg: DictConfig, model: TextClassifier, data: ClassificationData, optimizer: MakeOptimizer
 ) -> ClassificationTask:
     """Return the training that the settings of conf/train_cls.yaml describe."""
+    weight = cfg.language_model_weight
     return ClassificationTask(
         model,
         cfg.label_smoothing,
@@ -246,7 +247,7 @@ def task_of(
         cfg.unfreeze_epochs,
         cfg.robust_exponent,
         make(cfg.teacher)(data=data) if cfg.get("teacher") else None,
-        LanguageModelLoss.of(model.encoder, cfg.language_model_weight),
+        LanguageModelLoss(model.encoder, weight) if weight else None,
         make(cfg.label_weights)(data=data) if cfg.get("label_weights") else None,
         optimizer=optimizer,
         warmup=cfg.warmup,

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from elmo.data.classification_data import ClassificationData
 from elmo.data.corpus import column
-from elmo.data.datamodule import ClassificationData
 from elmo.errors import ConfigError, DataError, check_range
 from elmo.runs.finished import FinishedRun, finished_runs, read_outcome
 

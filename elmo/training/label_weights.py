@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from elmo.data.datamodule import ClassificationData
+from elmo.data.classification_data import ClassificationData
 from elmo.errors import ConfigError, check_range
 from elmo.evaluation.label_issues import read_issues
 

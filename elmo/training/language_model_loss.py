@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Self
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -59,11 +57,6 @@ class LanguageModelLoss(nn.Module):
             self.softmaxes.append(model.softmax)
         self.mean = TokenMean()
         self.mean.persistent(True)  # a resumed epoch continues with the sums of its start
-
-    @classmethod
-    def of(cls, encoder: Encoder, weight: float | None) -> Self | None:
-        """Return the loss, or None where it has no weight."""
-        return cls(encoder, weight) if weight else None
 
     def forward(self, layers: Tensor, batch: Batch) -> Tensor:
         """Return the negative log-likelihoods (2 N,) in nats, as `LanguageModel` does.

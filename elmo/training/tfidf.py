@@ -41,7 +41,8 @@ class TfidfClassifier:
             the value of highest validation accuracy is taken, the first of those that are equal.
         longest: words of an n-gram, at most.
         min_count: rows in which an n-gram has to occur.
-        label_share: see `elmo.data.datamodule.ClassificationData`; n-grams are counted in all rows.
+        label_share: see `elmo.data.classification_data.ClassificationData`; n-grams are counted in
+            all rows.
         seed: draws the rows of `label_share`.
         characters: shortest and longest n-gram of the characters of a word, the spaces around it
             included, beside those of words; None for none.

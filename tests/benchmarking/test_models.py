@@ -8,8 +8,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.models import Textbook, model_flops, pack, random_batches
 from elmo.data.batches import Batch, pad
+from elmo.data.classification_data import ClassificationData
 from elmo.data.corpora.toy import ToyNews
-from elmo.data.datamodule import ClassificationData
 from elmo.data.text import BOS, EOS
 from elmo.models.language_model import LanguageModel
 from elmo.modules.bilm import BiLM, reverse_sequences

@@ -227,6 +227,16 @@ def test_a_recorded_path_leads_to_the_recipe(runs: Path) -> None:
     assert len(setting.folders) == 2
 
 
+def test_kept_runs_on_several_bilms_have_no_paths(runs: Path) -> None:
+    hashes = ["00" * 32, "ff" * 32]
+    for name, order in (("a", hashes), ("b", hashes[::-1])):
+        write_run(runs / f"pairs/{name}", 0.7, 0)
+        start = {"settings": {"bilm_sha256": order}}
+        (runs / f"pairs/{name}/run.json").write_text(json.dumps(start))
+    names = [setting.name for setting in find_settings([runs / "pairs"])]
+    assert [name.rpartition("=")[2] for name in names] == ["00000000/ffffffff", "ffffffff/00000000"]
+
+
 def test_students_of_other_teachers_are_another_setting(runs: Path) -> None:
     for seed, (path, digest) in enumerate((("here", "aa"), ("elsewhere", "aa"), ("here", "bb"))):
         folder = runs / f"students/{seed}"

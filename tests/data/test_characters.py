@@ -16,7 +16,7 @@ from data.test_streaming import take
 from elmo.data.batches import Batch, text_batches
 from elmo.data.characters import Lexicon, character_ids, spellings_of
 from elmo.data.corpora.toy import ToyNews
-from elmo.data.datamodule import LanguageModelData
+from elmo.data.language_model_data import LanguageModelData
 from elmo.data.streaming import StreamLoader
 from elmo.data.text import UNK, WordTokenizer
 from elmo.data.tokens import TokenizedSplit

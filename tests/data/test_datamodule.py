@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from data.test_batches import flat
+from elmo.data.classification_data import ClassificationData
 from elmo.data.corpora.toy import ToyNews
 from elmo.data.corpus import CLAUSES, RawRow, in_words
-from elmo.data.datamodule import Batch, ClassificationData, TokenData
+from elmo.data.datamodule import Batch, TokenData
 from elmo.data.text import BOS, EOS, PAD, UNK, WordTokenizer
 from elmo.data.tokens import TokenizedSplit
 from elmo.errors import ConfigError

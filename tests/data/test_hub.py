@@ -16,7 +16,7 @@ from datasets import ClassLabel, Dataset, Features, Value
 
 from data.test_streaming import same, take
 from elmo.data.corpora.hub import HubCorpus
-from elmo.data.datamodule import LanguageModelData
+from elmo.data.language_model_data import LanguageModelData
 from elmo.data.streaming import StreamLoader
 from elmo.data.text import UNK
 from elmo.errors import ConfigError, DataError

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from elmo.data.batches import EpochOrder, TokenBudgetBatches
+from elmo.data.classification_data import ClassificationData
 from elmo.data.corpora.toy import ToyNews
 from elmo.data.corpus import RawRow
-from elmo.data.datamodule import ClassificationData
 from elmo.data.text import BOS, EOS, WordTokenizer
 from elmo.data.tokens import TokenizedSplit
 from elmo.errors import ConfigError

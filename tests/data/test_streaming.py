@@ -11,7 +11,7 @@ import pytest
 from conftest import TINY, Script, scalars
 from data.test_files import text_files
 from elmo.data.batches import Batch
-from elmo.data.datamodule import LanguageModelData
+from elmo.data.language_model_data import LanguageModelData
 from elmo.data.streaming import StreamLoader
 from elmo.data.text import PAD
 from elmo.errors import ConfigError

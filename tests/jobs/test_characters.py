@@ -13,7 +13,7 @@ import elmo
 from conftest import TINY, TINY_CLS, Script, scalars
 from elmo.data.batches import text_batches
 from elmo.data.corpora.toy import ToyNews
-from elmo.data.datamodule import LanguageModelData
+from elmo.data.language_model_data import LanguageModelData
 from elmo.inference.explanation import explain
 from elmo.models.generation import Direction, generate
 from elmo.models.language_model import LanguageModel, load_language_model

@@ -13,9 +13,9 @@ from sklearn.svm import LinearSVC
 from conftest import TINY_CLS, Script
 from data.test_batches import flat
 from data.test_datamodule import epoch
+from elmo.data.classification_data import ClassificationData
 from elmo.data.corpora.toy import ToyNews
 from elmo.data.corpus import column
-from elmo.data.datamodule import ClassificationData
 from elmo.data.splitting import stratified_sample
 from elmo.errors import ConfigError
 from elmo.runs.record import read_record

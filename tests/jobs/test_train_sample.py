@@ -8,7 +8,7 @@ import pytest
 from data.test_batches import flat
 from data.test_datamodule import epoch
 from elmo.data.corpora.toy import ToyNews
-from elmo.data.datamodule import LanguageModelData
+from elmo.data.language_model_data import LanguageModelData
 from elmo.errors import ConfigError
 
 

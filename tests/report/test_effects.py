@@ -67,6 +67,17 @@ def test_a_key_that_only_one_has_is_no_change_but_null_is_a_value(
     assert "`head.act` none to relu" in section(tmp_path / "b", monkeypatch)
 
 
+def test_a_group_that_is_off_is_a_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "alone", 0.8)
+    choices = {"encoder": "elmo", "mixer": "trainable", "teacher": "runs"}
+    write(tmp_path / "student", 0.9)
+    file = tmp_path / "student/metrics.json"
+    record = json.loads(file.read_text())
+    record["choices"] |= choices
+    file.write_text(json.dumps(record))
+    assert "| `teacher` none to runs |" in section(tmp_path, monkeypatch)
+
+
 def test_a_search_is_shown_by_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trials = ((256, 0.1, 0.80), (256, 0.2, 0.82), (768, 0.3, 0.90), (768, 0.4, 0.84))
     for number, (width, dropout, accuracy) in enumerate(trials):

@@ -11,9 +11,9 @@ import torch
 
 from conftest import TINY_CLS, Script
 from elmo.data.characters import character_ids
+from elmo.data.classification_data import ClassificationData
 from elmo.data.corpora.toy import ToyNews
 from elmo.data.corpus import column
-from elmo.data.datamodule import ClassificationData
 from elmo.data.text import SPECIAL_TOKENS, WordTokenizer
 from elmo.data.tokens import TokenizedSplit
 from elmo.errors import ConfigError

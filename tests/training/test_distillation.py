@@ -13,9 +13,9 @@ import torch
 
 from conftest import TINY_CLS, Script
 from elmo.data.batches import Batch
+from elmo.data.classification_data import ClassificationData
 from elmo.data.corpora.toy import ToyNews
 from elmo.data.corpus import column
-from elmo.data.datamodule import ClassificationData
 from elmo.errors import ConfigError
 from elmo.models.classifier import TextClassifier
 from elmo.models.static import StaticEncoder

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from conftest import TINY_CLS, Script
+from elmo.data.classification_data import ClassificationData
 from elmo.data.corpora.toy import ToyNews
-from elmo.data.datamodule import ClassificationData
 from elmo.errors import ConfigError
 from elmo.evaluation.label_issues import Issues, write_issues
 from elmo.runs.latest import latest_run

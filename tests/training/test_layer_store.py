@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import torch
 
+from elmo.data.classification_data import ClassificationData
 from elmo.data.corpora.toy import ToyNews
-from elmo.data.datamodule import ClassificationData
 from elmo.errors import ConfigError
 from elmo.models.encoders import ElmoEncoder, SideBySideEncoder
 from elmo.models.static import StaticEncoder

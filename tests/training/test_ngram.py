@@ -8,7 +8,7 @@ import pytest
 
 from conftest import TINY, Script
 from elmo.data.corpora.toy import ToyNews
-from elmo.data.datamodule import LanguageModelData
+from elmo.data.language_model_data import LanguageModelData
 from elmo.errors import ConfigError
 from elmo.models.kneser_ney import KneserNey
 from elmo.runs.finished import finished_runs
