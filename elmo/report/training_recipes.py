@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from elmo.report.material import MODES, Classifier, Material
 from elmo.runs.keys import NEUTRAL
@@ -56,14 +57,16 @@ def with_short_titles(material: Material) -> Material:
         return material
     titles: dict[str, str] = {}
     for number, recipe in enumerate(recipes, 1):
-        own = recipe.alike
-        for classifier, name in zip(own, distinguish(_records(own)), strict=True):
-            for digest, bilm in material.bilm_names.items():
-                name = name.replace(f"bilm={digest}", bilm)
-            titles[classifier.title] = name if number == 1 else f"{name}, recipe {number}"
+        for title, name in _told_apart(recipe.alike, material).items():
+            titles[title] = name if number == 1 else f"{name}, recipe {number}"
     inside = [c for c in material.classifiers if c.title in titles]
-    for classifier in material.classifiers:
-        if classifier.kind not in ("tfidf", "blend") and classifier.title not in titles:
+    outside = [
+        c for c in material.classifiers if c.kind not in ("tfidf", "blend") and c not in inside
+    ]
+    labels = {label_of(record) for record in _records(inside)}
+    titles |= _told_apart([c for c in outside if label_of(_record(c)) not in labels], material)
+    for classifier in outside:
+        if label_of(_record(classifier)) in labels:
             short, full = _by_difference(classifier, inside)
             titles[classifier.title] = full if short in titles.values() else short
     renamed = [_titled(c, titles) for c in material.classifiers]
@@ -73,32 +76,43 @@ def with_short_titles(material: Material) -> Material:
     return material._replace(classifiers=renamed, learning_curves=curves)
 
 
+def _told_apart(classifiers: Sequence[Classifier], material: Material) -> dict[str, str]:
+    """Return for each title a shorter one, which tells the settings apart from one another."""
+    names = {}
+    for classifier, name in zip(classifiers, distinguish(_records(classifiers)), strict=True):
+        for digest, bilm in material.bilm_names.items():
+            name = name.replace(f"bilm={digest}", bilm)
+        names[classifier.title] = name
+    return names
+
+
 def _by_difference(classifier: Classifier, others: Sequence[Classifier]) -> tuple[str, str]:
     """Return the label of a setting and how it differs from the most similar one of a recipe.
 
     Where its encoder differs, the first title says no more than that; the second says all.
+
+    Args:
+        others: settings of recipes, some with the same label.
     """
-    label = label_of(classifier.setting.records[0])
-    if any(label == label_of(c.setting.records[0]) for c in others):
-        own = classifier.plain | classifier.choices
-        changes = [
-            [
-                key
-                for key in own
-                if key not in NEUTRAL and own[key] != (c.plain | c.choices).get(key)
-            ]
-            for c in others
-            if c.kind == classifier.kind
-        ]
-        fewest = min(changes, key=len)
-        values = [f"{key}={own[key]}" for key in fewest if key not in COPIED]
-        of_encoder = [value for value in values if value.startswith("encoder.")]
-        return f"{label}, {' '.join(of_encoder or values)}", f"{label}, {' '.join(values)}"
-    return label, label
+    label = label_of(_record(classifier))
+    own = classifier.plain | classifier.choices
+    changes = [
+        [key for key in own if key not in NEUTRAL and own[key] != (c.plain | c.choices).get(key)]
+        for c in others
+        if c.kind == classifier.kind
+    ]
+    fewest = min(changes, key=len)
+    values = [f"{key}={own[key]}" for key in fewest if key not in COPIED]
+    of_encoder = [value for value in values if value.startswith("encoder.")]
+    return f"{label}, {' '.join(of_encoder or values)}", f"{label}, {' '.join(values)}"
 
 
-def _records(classifiers: Sequence[Classifier]) -> list[dict[str, object]]:
-    return [classifier.setting.records[0] for classifier in classifiers]
+def _record(classifier: Classifier) -> dict[str, Any]:
+    return classifier.setting.records[0]
+
+
+def _records(classifiers: Sequence[Classifier]) -> list[dict[str, Any]]:
+    return [_record(classifier) for classifier in classifiers]
 
 
 def _titled(classifier: Classifier, titles: dict[str, str]) -> Classifier:

@@ -189,3 +189,21 @@ def test_an_n_gram_model_is_no_bilm(tmp_path: Path) -> None:
     file.write_text(json.dumps({**record, "settings": {"seed": 0, "ngram": {"order": 4}}}))
     (tmp_path / "ngram/bilstm.pt").unlink()
     assert [bilm.run.folder.name for bilm in collect([tmp_path]).bilms] == ["lm"]
+
+
+def test_fine_tuned_bilms_of_a_recipe_are_tested_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashes = [write_bilm(tmp_path / f"lm-{n}", 30.0 - n, seed=n) for n in range(2)]
+    for file in tmp_path.glob("lm-*/metrics.json"):
+        record = json.loads(file.read_text())
+        record["settings"]["bilm"]["dropout"] = 0.1
+        file.write_text(json.dumps(record))
+    for place, (bilm, accuracy) in enumerate(zip(hashes, (0.90, 0.94), strict=True)):
+        write_classifier(tmp_path / f"frozen-{place}", accuracy - 0.12, 0, LEARNED, bilm=bilm)
+        folder = tmp_path / f"tuned-{place}"
+        write_classifier(folder, accuracy, 0, LEARNED, bilm=bilm, finetune=True)
+    found = section(undrawn(tmp_path, monkeypatch), "Fine-tuning")
+    tests = found.partition("Frozen against fine-tuned")[2]
+    assert tests.count("| ELMo, learned, fine-tuned") == 1
+    assert "ELMo, learned, fine-tuned (2 biLMs) beats ELMo, learned (2 biLMs) by 12.00" in found

@@ -94,3 +94,15 @@ def test_static_vectors_may_have_a_head_of_their_own(
         assert "Word2Vec, head=bilstm" in found
     assert "Word2Vec, head=bilstm, compared with others" not in text
     assert "Word2Vec, head=bilstm by 5.00 points" in text.partition("\n## ")[0]
+
+
+def test_what_is_fine_tuned_on_several_bilms_is_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_both(tmp_path)
+    tuned = {"encoder": "elmo", "mixer": "learned", "head": "attention"}
+    for bilm in ("cd", "ef"):
+        folder = tmp_path / bilm
+        write_classifier(folder, 0.95, 0, tuned, bilm=bilm, finetune=True)
+    titles = [c.title for c in collect([tmp_path]).classifiers if c.is_finetuned]
+    assert titles == [f"ELMo, learned, fine-tuned, biLM {number}" for number in (2, 3)]
