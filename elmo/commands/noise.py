@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from elmo.commands import base
-from elmo.errors import ConfigError, DataError
+from elmo.errors import ConfigError, DataError, check_range
 from elmo.utils.terminal import print_table, say
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"--suspects {args.suspects} needs predictions for the train rows; add "
             "--cross-validate 5"
         )
+
+    check_range({"--cross-validate": args.cross_validate}, at_least=2)
 
     from elmo.models.training_corpus import training_corpus
     from elmo.runs.latest import released_run

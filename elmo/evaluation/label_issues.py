@@ -76,7 +76,9 @@ def read_issues(file: Path, corpus: Corpus) -> np.ndarray:
         with file.open(newline="") as handle:
             reader = csv.DictReader(handle)
             lines = [(line["corpus"], int(line["row"])) for line in reader]
-    except (OSError, UnicodeDecodeError, KeyError, ValueError, TypeError, csv.Error) as error:
+    except KeyError as error:
+        raise DataError(f"{file}: has no column {error}; {made_by}") from error
+    except (OSError, UnicodeDecodeError, ValueError, TypeError, csv.Error) as error:
         raise DataError(f"{file}: not readable ({error}); {made_by}") from error
     if not lines:
         raise DataError(f"{file}: names no rows; {made_by}")
