@@ -221,7 +221,7 @@ class ScalarMix(LambdaMix):
 
 
 class UntrainedMix(Mixer):
-    """Base of the mixers without weights: gamma = 1, and by default equal lambdas."""
+    """Base of the mixers that learn no lambdas: gamma = 1, and by default equal lambdas."""
 
     def __init__(
         self, num_layers: int, dim: int, layer_norm: bool = True, layer_dropout: float = 0.0
@@ -256,15 +256,33 @@ class LayerMix(UntrainedMix):
     Args:
         num_layers, dim, layer_norm: see `Mixer`.
         layer: index of the layer; 0 is the embedding.
+        projection_dim: learn a matrix (projection_dim, D) for the layer, as the lambda modes do
+            for each of theirs; None leaves the layer as it is.
     """
 
-    def __init__(self, num_layers: int, dim: int, layer: int, layer_norm: bool = True) -> None:
+    def __init__(
+        self,
+        num_layers: int,
+        dim: int,
+        layer: int,
+        layer_norm: bool = True,
+        projection_dim: int | None = None,
+    ) -> None:
         super().__init__(num_layers, dim, layer_norm)
         check_range({"mixer.layer": layer}, at_least=0, at_most=num_layers - 1)
+        check_range({"mixer.projection_dim": projection_dim}, at_least=1)
         self.layer = layer
+        self.projection_dim = projection_dim
+        if projection_dim:
+            self.projection = Linear(dim, projection_dim, bias=False)
+
+    @property
+    def output_dim(self) -> int:
+        return self.projection_dim or self.dim
 
     def forward(self, layers: Tensor, mask: Tensor) -> Tensor:
-        return self.prepare(layers)[self.layer]  # (B, T, D)
+        layer = self.prepare(layers)[self.layer]  # (B, T, D)
+        return layer if self.projection_dim is None else self.projection(layer)
 
     def lambdas(self) -> Tensor:
         lambdas = self.one.new_zeros(self.num_layers)

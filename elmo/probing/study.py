@@ -26,7 +26,7 @@ class Plan(NamedTuple):
 
     Attributes:
         layers: numbers of layers, and "mix"; None takes all layers and, where there are several,
-            their mix. A layer that an encoder does not have is passed by.
+            their mix. A layer that an encoder does not have is skipped.
         kinds: names in `KINDS`.
         seeds: probes of each kind.
         device: where probes are trained.

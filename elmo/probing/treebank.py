@@ -32,7 +32,7 @@ def read_treebank(path: Path, tasks: Sequence[str]) -> list[Document]:
     """Read the sentences of a CoNLL-U file, whose units are the words as they are written.
 
     A multiword token such as "don't" is one unit; the words "do" and "n't" in it are labelled. The
-    nodes of empty words, which nobody wrote, are passed by. Of a sentence, every word has a label
+    nodes of empty words, which nobody wrote, are skipped. Of a sentence, every word has a label
     of each task, except where the column is empty; "feats" takes the whole column, and there an
     empty one is a label too. A feature labels the words that carry it.
 

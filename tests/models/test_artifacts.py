@@ -63,6 +63,7 @@ def test_a_saved_bilm_is_loaded_unchanged(encoder: ElmoEncoder, bilm_file: Path)
         ScalarMix(3, 16, seed=1, trainable=False),
         AverageMix(3, 16),
         LayerMix(3, 16, layer=2),
+        LayerMix(3, 16, layer=1, projection_dim=16),
     ],
 )
 @pytest.mark.parametrize("head", [PoolHead(16, 4), BiLSTMHead(16, 4)])

@@ -150,6 +150,14 @@ def test_a_single_layer_is_that_layer(layers: torch.Tensor) -> None:
         LayerMix(L, D, 3)
 
 
+def test_a_single_layer_can_have_a_matrix(layers: torch.Tensor) -> None:
+    mixer = LayerMix(L, D, 1, layer_norm=False, projection_dim=4)
+    embeddings = mixer(layers, MASK)
+    assert embeddings.shape == (B, T, mixer.output_dim) == (B, T, 4)
+    expected = layers[1] @ mixer.projection.weight.T  # (B, T, 4)
+    torch.testing.assert_close(embeddings, expected)
+
+
 def test_the_concatenation_keeps_every_component(layers: torch.Tensor) -> None:
     mixer = ConcatMix(L, D, layer_norm=False)
     embeddings = mixer(layers, MASK)
