@@ -233,7 +233,7 @@ def _parser() -> argparse.ArgumentParser:
     for split, role in (
         ("train", "the probes are trained on"),
         ("validation", "that ends the training"),
-        ("test", "whose accuracy is told"),
+        ("test", "whose accuracy is reported"),
     ):
         parser.add_argument(
             f"--{split}", type=Path, metavar="FILE", help=f"CoNLL-U file or table {role}"
