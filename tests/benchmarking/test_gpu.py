@@ -69,6 +69,7 @@ def small(monkeypatch: pytest.MonkeyPatch, cache_dir: Path) -> None:
     monkeypatch.setattr(lm_training, "STEPS", dict.fromkeys(lm_training.STEPS, 1))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small")
 def test_every_part_is_measured_against_the_textbook(tmp_path: Path) -> None:
     file = tmp_path / "gpu.json"

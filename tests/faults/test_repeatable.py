@@ -41,12 +41,11 @@ def test_another_seed_differs(pretrained: Path, cache_dir: Path, tmp_path: Path)
     assert result(other)["metrics"] != result(latest_run(pretrained, "toy"))["metrics"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "circumstance",
     [
-        pytest.param(
-            ("datamodule.num_workers=2",), id="workers, store warm", marks=pytest.mark.slow
-        ),
+        pytest.param(("datamodule.num_workers=2",), id="workers, store warm"),
         pytest.param(("datamodule.num_workers=1", "store.folder={}/cold"), id="worker, store cold"),
     ],
 )

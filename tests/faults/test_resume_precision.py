@@ -40,6 +40,7 @@ def runs_in_bfloat16() -> bool:
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not runs_in_bfloat16(), reason="no LSTM in bfloat16 on this processor")
 @pytest.mark.parametrize(
     ("here", "elsewhere"), [("bf16-mixed", "32-true"), ("32-true", "bf16-mixed")]

@@ -68,6 +68,7 @@ def test_a_killed_sweep_goes_on(command: list[str], tmp_path: Path) -> None:
     assert table(sweep_dir) == table(whole)
 
 
+@pytest.mark.slow
 def test_a_sweep_that_grows_runs_what_is_missing(command: list[str], tmp_path: Path) -> None:
     log, sweep_dir = tmp_path / "log.txt", tmp_path / "sweep"
     place = f"hydra.sweep.dir={sweep_dir}"
@@ -80,6 +81,7 @@ def test_a_sweep_that_grows_runs_what_is_missing(command: list[str], tmp_path: P
     assert {row["mixer"]: row["status"] for row in table(sweep_dir)} == dict.fromkeys(MIXERS, "ok")
 
 
+@pytest.mark.slow
 def test_a_signal_ends_the_whole_sweep(command: list[str], tmp_path: Path) -> None:
     log, sweep_dir = tmp_path / "log.txt", tmp_path / "sweep"
     sweep = (*command, "mixer=frozen,learned", f"hydra.sweep.dir={sweep_dir}", "-m")

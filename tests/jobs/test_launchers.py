@@ -121,6 +121,7 @@ def finds_the_same(command: Command, launcher: str, folder: Path, expected: Path
     assert said.count("computing the frozen layers of train once") == 1
 
 
+@pytest.mark.slow
 def test_a_sweep_finds_the_same(command: Command, sweep: tuple[Path, str], tmp_path: Path) -> None:
     finds_the_same(command, "joblib", tmp_path / "sweep", sweep[0])
 

@@ -232,6 +232,7 @@ def test_records_are_plain_json(sweep: tuple[Path, str]) -> None:
         json.loads(file.read_text(), parse_constant=forbid)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.environ.get("AG_NEWS_DIR"), reason="AG_NEWS_DIR is not set")
 def test_the_job_runs_on_real_rows(script: Script, tmp_path: Path) -> None:
     few = [f"trainer.limit_{split}_batches=2" for split in ("train", "val", "test")]

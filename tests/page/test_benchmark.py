@@ -7,6 +7,7 @@ import pytest
 from benchmarks import page
 
 
+@pytest.mark.slow
 def test_every_tab_is_asked_and_answers(runs: Path) -> None:
     rows = page.answer_times(runs, rounds=2)
     assert [(row["tab"], row["models"]) for row in rows] == [

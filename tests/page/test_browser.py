@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+pytestmark = pytest.mark.slow  # a browser starts for each test
+
 TABS = {
     "classify": "#classify-answer .card",
     "layers": "#layers-answer figure",
@@ -172,14 +174,8 @@ def test_exports(page: Page, address: str, tmp_path: Path) -> None:
     assert [row[0] for row in rows][:2] == ["The", "central"]
 
 
-@pytest.mark.parametrize(
-    ("scheme", "width"),
-    [
-        ("dark", 360),
-        *(pytest.param(*case, marks=pytest.mark.slow)
-          for case in [("light", 360), ("light", 1200), ("dark", 1200)]),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize("width", [360, 1200])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_tab_fits_and_reads(scheme: str, width: int, page: Page, address: str) -> None:
     """No sideways scrolling, no control without a name, enough contrast in both colour schemes."""
     page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ from elmo.runs.latest import latest_run
 from elmo.runs.record import read_record
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("study", "some", "jobs"),
     [
