@@ -61,7 +61,7 @@ def collect(folders: Sequence[Path], data: str | None = None) -> Material:
     if not runs:
         named = ", ".join(map(str, folders))
         raise ArtifactError(f"{named}: no finished run below it; expected runs or sweeps")
-    facts = runs[0].record["data"]
+    facts, versions = runs[0].record["data"], runs[0].record.get("versions", {})
     runs = [run for run in runs if run not in scaling]
     for run in filter(lambda run: run.is_classifier, scaling):
         run.record["settings"] |= inputs_under(run.folder)
@@ -82,7 +82,6 @@ def collect(folders: Sequence[Path], data: str | None = None) -> Material:
         for file in sorted({f for folder in folders for f in folder.rglob(NEIGHBOURS)})
         if (study := _read_json(file)).get("fingerprint") in same_rows
     ]
-    versions = runs[0].record.get("versions", {})
     probes, noise = _studies(folders, same_rows)
     material = Material(
         facts,

@@ -28,7 +28,6 @@ def error_at(width: float) -> float:
 
 def write_scaling(root: Path, widths: tuple[int, ...] = WIDTHS) -> None:
     """Write a biLM of each width, and a classifier on each."""
-    write_classifier(root / "main", 0.8)
     for width in widths:
         digest = write_bilm(root / f"lm-{width}", float(np.exp(loss_at(width))), seed=0)
         file = root / f"lm-{width}/metrics.json"
@@ -85,6 +84,7 @@ def test_runs_of_the_study_stand_in_no_other_section(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_scaling(tmp_path / "runs")
+    write_classifier(tmp_path / "runs/main", 0.8)
     material = collect([tmp_path / "runs"])
     assert not material.bilms
     assert len(material.classifiers) == 1
