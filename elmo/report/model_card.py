@@ -70,6 +70,12 @@ def _lines(bilm: dict[str, Any], classifier: dict[str, Any] | None) -> Iterator[
             "The classifier was trained on the biLM in half precision. The standard error of its "
             f"accuracy on {data['test_rows']:,} rows is {error:.2%}."
         )
+        if "teachers" in classifier:
+            weight = classifier["settings"]["teacher"]["weight"]
+            yield (
+                f"It is a student: {weight:.0%} of each target are the mean probabilities of "
+                f"{classifier['teachers']} other classifiers for that row, the rest is the label."
+            )
     yield from (
         "Among several seeds these were best on validation: their test figures are one draw from "
         "the spread over seeds, not its mean.",
@@ -83,7 +89,8 @@ def _lines(bilm: dict[str, Any], classifier: dict[str, Any] | None) -> Iterator[
         f"PyTorch {bilm['versions']['torch']}, Python {bilm['versions']['python']}, "
         f"{bilm['threads']} thread, {bilm['device']}; "
         + " and ".join(f"{record['seconds'] / 60:.0f}" for record in records)
-        + " minutes.",
+        + " minutes"
+        + (", without the teachers." if "teachers" in records[-1] else "."),
         "",
         "## Limits",
         "",
@@ -102,5 +109,7 @@ def _lines(bilm: dict[str, Any], classifier: dict[str, Any] | None) -> Iterator[
 
 
 def _command(record: dict[str, Any]) -> str:
+    """Return the command of a run; where its teachers lay is left to the reader to fill in."""
     script, *overrides = record["command"]
-    return " ".join(["python", f"{script}.py", *overrides])
+    teachers = ["teacher.runs=FOLDER"] if "teachers" in record else []
+    return " ".join(["python", f"{script}.py", *overrides, *teachers])

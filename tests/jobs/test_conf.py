@@ -20,7 +20,8 @@ from conftest import ROOT
 from elmo.data.corpora.toy import ToyNews
 from elmo.models.classifier import TextClassifier
 from elmo.models.encoders import Encoder
-from elmo.runs.latest import latest_run
+from elmo.runs.latest import latest_run, released_run
+from elmo.runs.record import read_record
 from elmo.runs.settings import check_settings
 from elmo.utils.tensor_files import state_checksum
 
@@ -203,3 +204,10 @@ def test_the_frozen_lambdas_follow_the_seed(composed: Composer) -> None:
 def test_the_demo_runs_on_the_toy_corpus(composed: Composer) -> None:
     for job in JOBS:
         assert composed(job, "experiment=demo").data._target_ == "elmo.data.corpora.toy.ToyNews"
+
+
+def test_the_wide_recipe_is_what_the_released_bilm_was_trained_with(composed: Composer) -> None:
+    script, *typed = read_record(released_run("bilm"))["command"]
+    assert "experiment=ag_news" in typed
+    kept = [words for words in typed if words.startswith(("data=", "seed=", "trainer.precision="))]
+    assert composed(script, "experiment=ag_news_wide", *kept) == composed(script, *typed)
