@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from elmo.utils import drawing
 
@@ -32,8 +32,9 @@ def laws(panels: Mapping[str, Series]) -> bytes:
             axes.plot(x[:-1], y[:-1], "o", color=colour)
             axes.plot(x[-1:], y[-1:], "o", color=colour, fillstyle="none", markersize=6)
             axes.set(xlabel=axis, ylabel=name, xscale="log", yscale="log")
-            axes.set_xticks(x, [f"{value:,g}" for value in x])
-            axes.yaxis.set_major_locator(LogLocator(subs=tuple(np.arange(1, 10, 0.5))))
+            thousands = x[-1] >= 10_000  # whole numbers would run into one another
+            axes.set_xticks(x, [f"{v / 1000:.3g}k" if thousands else f"{v:g}" for v in x])
+            axes.yaxis.set_major_locator(MaxNLocator(5))  # an axis less than a decade long
             axes.yaxis.set_major_formatter("{x:g}")
             for part in (axes.xaxis, axes.yaxis):
                 part.set_minor_formatter(NullFormatter())
