@@ -161,10 +161,13 @@ def _unused(name: str, taken: dict[str, Encoder]) -> str:
 def _facts(encoder: Encoder, model: Path) -> dict[str, Any]:
     from elmo.inference.vectors import fingerprint
     from elmo.runs.latest import shown
+    from elmo.runs.recipes import bilm_under, digest_of
 
+    folder = model if model.is_dir() else model.parent
     return {
         "model": shown(model).name,
         "fingerprint": fingerprint(encoder, None),
+        "bilm": digest_of(folder, {}) or bilm_under(folder),  # its name in a report
         "layers": encoder.num_layers,
         "dim": encoder.dim,
     }

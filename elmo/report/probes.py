@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -62,15 +63,9 @@ def _tasks(material: Material) -> dict[str, Result]:
     Where two files have the same probe, the one on more seeds counts.
     """
     tasks: dict[str, dict[str, Any]] = {}
-    models: dict[str, set[str]] = {}
-    for study in material.probes:
-        for name, model in study["models"].items():
-            models.setdefault(name, set()).add(model["fingerprint"])
+    titles = _titles(material)
     for study in sorted(material.probes, key=lambda study: study["seeds"]):
-        names = {
-            name: f"{ENCODERS.get(name, name)}{f' {digest[:4]}' if len(models[name]) > 1 else ''}"
-            for name, digest in ((n, m["fingerprint"]) for n, m in study["models"].items())
-        }
+        names = {name: titles[model["fingerprint"]] for name, model in study["models"].items()}
         for name, given in study["tasks"].items():
             task = _with_names(given, names)
             before = tasks.get(name, {"encoders": {}, "results": []})
@@ -81,8 +76,24 @@ def _tasks(material: Material) -> dict[str, Result]:
     return dict(sorted(tasks.items()))
 
 
+def _titles(material: Material) -> dict[str, str]:
+    """Return the title of each model by its fingerprint: its kind, and which of several it is."""
+    kinds, bilms = dict[str, str](), dict[str, str]()
+    for study in material.probes:
+        for name, model in study["models"].items():
+            kind = name.rstrip("0123456789").rstrip()  # "elmo 2" is the second of a file
+            kinds[model["fingerprint"]] = ENCODERS.get(kind, kind)
+            if found := material.bilm_names.get(model.get("bilm") or ""):
+                bilms[model["fingerprint"]] = found
+    several = Counter(kinds.values())
+    return {
+        digest: kind if several[kind] == 1 else f"{kind}, {bilms.get(digest, digest[:4])}"
+        for digest, kind in kinds.items()
+    }
+
+
 def _with_names(task: Result, names: Mapping[str, str]) -> dict[str, Any]:
-    """Return a task with the names of its encoders; two models of one name are told apart."""
+    """Return a task with the titles of its encoders in the place of their names."""
     results = [{**r, "encoder": names[r["encoder"]]} for r in task["results"]]
     encoders = {names[name]: facts for name, facts in task["encoders"].items()}
     return {**task, "encoders": encoders, "results": results}

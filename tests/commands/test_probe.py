@@ -63,7 +63,9 @@ def test_topic_with_both_probes_and_another_model(command: Command, classified: 
     ]
     assert results[0]["control"] is results[0]["ambiguous"] is None  # a document has no word type
     assert results[0]["accuracy"] == results[2]["accuracy"]  # the classifier's is the same biLM
-    assert record["models"]["elmo"]["fingerprint"] == record["models"]["elmo 2"]["fingerprint"]
+    for key in ("fingerprint", "bilm"):
+        assert record["models"]["elmo"][key] == record["models"]["elmo 2"][key]
+    assert record["models"]["elmo"]["bilm"]
     assert "60 documents of train" in printed
 
 

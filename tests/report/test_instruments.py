@@ -79,12 +79,13 @@ def test_a_task_in_two_files_has_the_results_of_both(
     assert "| ELMo | linear | 1 | 0.900 |" in text
     assert "| ELMo | linear | mix | 0.950 |" in text
     assert "| ELMo | linear | mix | 0.910 |" not in text
-    # Another model of the same name has results of its own.
-    models = {"elmo": {"fingerprint": "ef34"}}
+    # Another model of the same name has results of its own; a biLM of the report has its name.
+    digest = write_bilm(tmp_path / "other-lm", 30.0, seed=1)[:8]
+    models = {"elmo": {"fingerprint": "ef34", "bilm": digest}}
     (tmp_path / "probes/more.json").write_text(json.dumps({**content, "models": models}))
     text = undrawn(tmp_path, monkeypatch)
-    assert "| ELMo ab12 | linear | mix | 0.910 |" in text
-    assert "| ELMo ef34 | linear | mix | 0.950 |" in text
+    assert "| ELMo, ab12 | linear | mix | 0.910 |" in text
+    assert "| ELMo, biLM 2 | linear | mix | 0.950 |" in text
 
 
 def test_noise_of_another_corpus_is_not_shown(
