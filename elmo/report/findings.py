@@ -126,13 +126,14 @@ def single_layers(layers: Sequence[Classifier], best_mode: Classifier | None) ->
 
 
 def effect_of_the_draw(
-    lambdas: np.ndarray, accuracies: np.ndarray, without_draw: Classifier | None
+    lambdas: np.ndarray, accuracies: np.ndarray, one_seed: bool, without_draw: Classifier | None
 ) -> str:
     """Say how far the draw of frozen lambdas moves the accuracy.
 
     Args:
         lambdas: (draws, L).
         accuracies: (draws,).
+        one_seed: all draws are under the same seed of the head.
         without_draw: a classifier that draws no lambdas; its runs differ in their seeds.
     """
     best, worst = int(accuracies.argmax()), int(accuracies.argmin())
@@ -140,13 +141,14 @@ def effect_of_the_draw(
     def weights(index: int) -> str:
         return " ".join(f"{value:.2f}" for value in lambdas[index])
 
+    seeds = "All have the same seed of the head" if one_seed else "Each has a head seed of its own"
     return (
         f"Between the best draw ({weights(best)}, test accuracy {accuracies[best]:.4f}) and the "
         f"worst ({weights(worst)}, {accuracies[worst]:.4f}) lie "
-        f"{points(accuracies[best] - accuracies[worst])}. With every draw the seed of the head "
-        f"changes as well: the standard deviation is {points(accuracies.std(ddof=1))}"
+        f"{points(accuracies[best] - accuracies[worst])}. {seeds}: the standard "
+        f"deviation over the draws is {points(accuracies.std(ddof=1))}"
         + (
-            f", and that of {without_draw.title}, which draws no lambdas, "
+            f", and that of {without_draw.title}, which draws no lambdas, over seeds "
             f"{points(without_draw.deviation('test/accuracy'))}."
             if without_draw is not None and len(without_draw.setting.records) > 1
             else "."

@@ -253,6 +253,7 @@ def test_draws_at_one_seed_are_all_kept(tmp_path: Path) -> None:
             content = json.loads(file.read_text())
             if name == "metrics":
                 content["settings"]["mixer"]["seed"] = draw
+                content["lambdas"] = [0.2 + draw / 10, 0.3, 0.5 - draw / 10]
             else:
                 spelt = "true" if draw else "True"
                 content["overrides"] += [f"mixer.layer_norm={spelt}", f"mixer.seed={draw}"]
@@ -262,6 +263,7 @@ def test_draws_at_one_seed_are_all_kept(tmp_path: Path) -> None:
     assert len(list(kept.rglob("test.parquet"))) == 3
     command = "train_cls.py encoder=elmo mixer=frozen mixer.layer_norm=true mixer.seed=0,1,2 -m"
     assert f"`python {command}`" in text
+    assert "All have the same seed of the head: the standard deviation over the draws is" in text
 
 
 def test_odd_figures_leave_cells_empty(runs: Path, tmp_path: Path) -> None:
