@@ -141,7 +141,7 @@ def effect_of_the_draw(
     def weights(index: int) -> str:
         return " ".join(f"{value:.2f}" for value in lambdas[index])
 
-    seeds = "All have the same seed of the head" if one_seed else "Each has a head seed of its own"
+    seeds = "All have the same seed of the head" if one_seed else "Their heads differ in seed, too"
     return (
         f"Between the best draw ({weights(best)}, test accuracy {accuracies[best]:.4f}) and the "
         f"worst ({weights(worst)}, {accuracies[worst]:.4f}) lie "
