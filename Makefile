@@ -48,7 +48,7 @@ demo: $(STAMP) ## pretrain, sweep three mixers, compare: toy corpus, offline, a 
 	@echo "  $(BIN)/python -m elmo report outputs     a report of these runs: report.pdf"
 	@echo "  $(BIN)/python -m elmo predict \"Shares of the bank fell on Friday.\" --model latest --explain"
 	@echo "  ... --model released                    answers with the model of real news, as without --model"
-	@echo "  $(BIN)/python train_lm.py               the real thing: AG News (about an hour on 2 cores)"
+	@echo "  $(BIN)/python train_lm.py               the real thing: AG News (up to an hour on 2 cores)"
 	@echo "  $(BIN)/python train_cls.py mixer=trainable,frozen,learned -m"
 
 page: $(PAGE) ## look inside the latest models in the browser
